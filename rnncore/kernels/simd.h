@@ -1,0 +1,151 @@
+/* Vectors of `real` for the instruction set this file is compiled for, and the gate functions on them.
+ *
+ * The including file (one of levels/) defines REAL (float or double) and VECTOR_BYTES (16, 32 or 64). GCC's and Clang's
+ * vector types carry all arithmetic, so one text serves SSE2, AVX2, AVX-512 and NEON.
+ *
+ * exp and tanh share one reduction, y = n ln 2 + r with |r| <= ln 2 / 2, and one Taylor series for e^r - 1, whose
+ * remainder lies below half a unit in the last place: r^8/8! = 5e-9 (float), r^14/14! = 4e-18 (double).
+ * Every function lets NaN through: clamps are written so that a failed comparison keeps the operand.
+ */
+#ifndef RNNCORE_SIMD_H
+#define RNNCORE_SIMD_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+typedef REAL real;
+#if REAL_IS_DOUBLE
+typedef int64_t lane_int;
+#define EXPONENT_SHIFT 52
+#define EXPONENT_BIAS 1023
+#define ROUNDING_MAGIC 6755399441055744.0 /* 1.5 * 2^52: adding it rounds to an integer, held in the low bits */
+#define LN2_HIGH 6.93147180369123816490e-01
+#define LN2_LOW 1.90821492927058770002e-10
+#define EXP_LOW (-708.0)
+#define EXP_HIGH 709.0
+#define TANH_SATURATION 20.0
+#else
+typedef int32_t lane_int;
+#define EXPONENT_SHIFT 23
+#define EXPONENT_BIAS 127
+#define ROUNDING_MAGIC 12582912.0f /* 1.5 * 2^23 */
+#define LN2_HIGH 0.693359375f
+#define LN2_LOW (-2.12194440e-4f)
+#define EXP_LOW (-87.0f)
+#define EXP_HIGH 88.0f
+#define TANH_SATURATION 10.0f
+#endif
+
+typedef real vec __attribute__((vector_size(VECTOR_BYTES)));
+typedef real vec_unaligned __attribute__((vector_size(VECTOR_BYTES), aligned(sizeof(real)), may_alias));
+typedef lane_int ivec __attribute__((vector_size(VECTOR_BYTES)));
+
+#define LANES ((ptrdiff_t)(VECTOR_BYTES / sizeof(real)))
+#define INLINE static inline __attribute__((always_inline))
+
+INLINE vec splat(real x) { return x - (vec){0}; }
+INLINE vec load(const real *p) { return *(const vec_unaligned *)p; }
+INLINE void store(real *p, vec x) { *(vec_unaligned *)p = x; }
+
+/* The first n lanes; the others are 0 on a load and left alone in memory on a store. */
+INLINE vec load_first(const real *p, ptrdiff_t n)
+{
+    if (n >= LANES)
+        return load(p);
+    vec x = {0};
+    for (ptrdiff_t i = 0; i < n; i++)
+        x[i] = p[i];
+    return x;
+}
+
+INLINE void store_first(real *p, vec x, ptrdiff_t n)
+{
+    if (n >= LANES) {
+        store(p, x);
+        return;
+    }
+    for (ptrdiff_t i = 0; i < n; i++)
+        p[i] = x[i];
+}
+
+/* mask ? a : b, lane by lane; mask is the result of a comparison. */
+INLINE vec select(ivec mask, vec a, vec b) { return (vec)((mask & (ivec)a) | (~mask & (ivec)b)); }
+
+INLINE vec clamp(vec x, real low, real high)
+{
+    x = select(x > high, splat(high), x);
+    return select(x < low, splat(low), x);
+}
+
+/* e^r - 1 for |r| <= ln 2 / 2. */
+INLINE vec exp_minus_one_reduced(vec r)
+{
+#if REAL_IS_DOUBLE
+    vec p = splat(1.0 / 6227020800.0);
+    p = p * r + (real)(1.0 / 479001600.0);
+    p = p * r + (real)(1.0 / 39916800.0);
+    p = p * r + (real)(1.0 / 3628800.0);
+    p = p * r + (real)(1.0 / 362880.0);
+    p = p * r + (real)(1.0 / 40320.0);
+    p = p * r + (real)(1.0 / 5040.0);
+#else
+    vec p = splat((real)(1.0 / 5040.0));
+#endif
+    p = p * r + (real)(1.0 / 720.0);
+    p = p * r + (real)(1.0 / 120.0);
+    p = p * r + (real)(1.0 / 24.0);
+    p = p * r + (real)(1.0 / 6.0);
+    p = p * r + (real)0.5;
+    return p * (r * r) + r;
+}
+
+/* y = n ln 2 + r; returns r and the vector 2^n. */
+INLINE vec reduce(vec y, vec *power)
+{
+    vec shifted = y * (real)1.44269504088896340736 + ROUNDING_MAGIC;
+    vec n = shifted - ROUNDING_MAGIC;
+    *power = (vec)((((ivec)shifted) << EXPONENT_SHIFT) + ((lane_int)EXPONENT_BIAS << EXPONENT_SHIFT));
+    return (y - n * LN2_HIGH) - n * LN2_LOW;
+}
+
+/* e^x for EXP_LOW <= x <= EXP_HIGH; beyond, the value at the bound (about 1e-38 and 1e38 in float). */
+INLINE vec vexp(vec x)
+{
+    vec power;
+    vec r = reduce(clamp(x, EXP_LOW, EXP_HIGH), &power);
+    return exp_minus_one_reduced(r) * power + power;
+}
+
+INLINE vec vsigmoid(vec x) { return (real)1 / ((real)1 + vexp(-x)); }
+
+/* tanh x = em / (em + 2) with em = e^(2x) - 1: exact in the relative sense down to the smallest x, because for n = 0
+ * em is the series itself. */
+INLINE vec vtanh(vec x)
+{
+    vec power;
+    vec y = clamp(x, -TANH_SATURATION, TANH_SATURATION);
+    vec r = reduce(y + y, &power);
+    vec em = exp_minus_one_reduced(r) * power + (power - (real)1);
+    return em / (em + (real)2);
+}
+
+INLINE vec vrelu(vec x) { return select(x < 0, splat(0), x); }
+
+INLINE real sum_lanes(vec x)
+{
+    real total = 0;
+    for (ptrdiff_t i = 0; i < LANES; i++)
+        total += x[i];
+    return total;
+}
+
+INLINE real max_lanes(vec x)
+{
+    real top = x[0];
+    for (ptrdiff_t i = 1; i < LANES; i++)
+        top = x[i] > top ? x[i] : top;
+    return top;
+}
+
+#endif

@@ -1,0 +1,41 @@
+/* What one instruction set offers for one type: a table of functions, filled in by level.h, chosen once at import.
+ * Pointers to numbers are void *, because one table type serves float and double; dispatch.pxd hands out the right one. */
+#ifndef RNNCORE_TABLE_H
+#define RNNCORE_TABLE_H
+
+#include <stddef.h>
+
+typedef struct {
+    const char *name;      /* "avx512", "avx2" or "baseline" */
+    ptrdiff_t lanes;       /* numbers in a vector */
+    /* y[i] = f(x[i]) for n numbers; x and y may be the same array. */
+    void (*exp)(const void *x, void *y, ptrdiff_t n);
+    void (*tanh)(const void *x, void *y, ptrdiff_t n);
+    void (*sigmoid)(const void *x, void *y, ptrdiff_t n);
+} Kernels;
+
+#if defined(__x86_64__) || defined(_M_X64)
+#define RNNCORE_X86 1
+extern const Kernels rnncore_avx512_float, rnncore_avx512_double, rnncore_avx2_float, rnncore_avx2_double;
+#else
+#define RNNCORE_X86 0
+#endif
+extern const Kernels rnncore_baseline_float, rnncore_baseline_double;
+
+/* Best first; NULL past the last level this processor has. */
+static inline const Kernels *rnncore_level(int index, int is_double)
+{
+    const Kernels *found[3];
+    int n = 0;
+#if RNNCORE_X86
+    __builtin_cpu_init();
+    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq"))
+        found[n++] = is_double ? &rnncore_avx512_double : &rnncore_avx512_float;
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
+        found[n++] = is_double ? &rnncore_avx2_double : &rnncore_avx2_float;
+#endif
+    found[n++] = is_double ? &rnncore_baseline_double : &rnncore_baseline_float;
+    return index < n ? found[index] : NULL;
+}
+
+#endif

@@ -1,0 +1,73 @@
+"""All parameters of a network in one flat array, with a named view for each."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+Array = NDArray[Any]
+
+
+class Params(Mapping[str, Array]):
+    """Named arrays that are views into one flat buffer.
+
+    Clipping, an optimizer's update, a checkpoint or ``scipy.optimize.minimize`` are one call on ``flat``; a layer reads
+    and writes its own views.
+
+    Parameters
+    ----------
+    shapes
+        Name to shape, in the order in which the arrays lie in the buffer.
+    dtype
+        float32 or float64.
+
+    Attributes
+    ----------
+    flat : ndarray, shape (P,)
+        All numbers, zero at first.
+    """
+
+    def __init__(self, shapes: Mapping[str, tuple[int, ...]], dtype: DTypeLike = np.float32) -> None:
+        self.flat: Array = np.zeros(sum(math.prod(shape) for shape in shapes.values()), dtype)
+        self._views: dict[str, Array] = {}
+        start = 0
+        for name, shape in shapes.items():
+            stop = start + math.prod(shape)
+            self._views[name] = self.flat[start:stop].reshape(shape)
+            start = stop
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names in the order of the buffer."""
+        return tuple(self._views)
+
+    def __getitem__(self, name: str) -> Array:
+        if name not in self._views:
+            raise KeyError(f"there is no parameter {name!r}; there are {', '.join(self._views) or 'none'}")
+        return self._views[name]
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        """Copy ``value`` into the view, so that the buffer stays one."""
+        view = self[name]
+        value = np.asarray(value)
+        if value.shape != view.shape:
+            raise ValueError(f"{name} is given shape {value.shape}, but it has shape {view.shape}")
+        view[...] = value
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._views)
+
+    def __len__(self) -> int:
+        return len(self._views)
+
+    def at(self, index: int) -> str:
+        """Name of the parameter that holds entry ``index`` of ``flat``."""
+        for name, view in self._views.items():
+            if index < view.size:
+                return name
+            index -= view.size
+        raise IndexError("index lies beyond the last parameter")

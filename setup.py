@@ -1,0 +1,53 @@
+"""The extensions; everything else about the package stands in pyproject.toml.
+
+RNNCORE_BOUNDSCHECK=1 builds with Cython's bounds checks, for the checked run of the test suite.
+"""
+
+import os
+import sys
+from glob import glob
+
+import numpy
+from Cython.Build import cythonize
+from setuptools import Extension, setup
+
+KERNELS = "rnncore/kernels"
+
+# Branch-free loops vectorise only when traps and errno are given up; -ffast-math would drop the NaN tests as well.
+CFLAGS = ["-O3", "-fno-trapping-math", "-fno-math-errno"]
+OPENMP = ["-fopenmp"] if sys.platform.startswith("linux") else []
+
+
+def extension(path: str) -> Extension:
+    """One compiled module; dispatch alone carries the C kernels, the others reach them through its table."""
+    name = path.removesuffix(".pyx").replace("/", ".")
+    levels = sorted(glob(f"{KERNELS}/levels/*.c")) if name.endswith(".dispatch") else []
+    return Extension(
+        name,
+        [path, *levels],
+        depends=glob(f"{KERNELS}/*.h"),
+        include_dirs=[KERNELS, numpy.get_include()],
+        define_macros=[("NPY_NO_DEPRECATED_API", "NPY_1_7_API_VERSION")],
+        extra_compile_args=CFLAGS + OPENMP,
+        extra_link_args=OPENMP,
+    )
+
+
+checked = os.environ.get("RNNCORE_BOUNDSCHECK") == "1"
+directives = {
+    "language_level": 3,
+    "boundscheck": checked,
+    "wraparound": False,
+    "initializedcheck": checked,
+    "cdivision": True,
+    "freethreading_compatible": True,
+}
+
+setup(
+    ext_modules=cythonize(
+        [extension(path) for path in sorted(glob(f"{KERNELS}/*.pyx"))],
+        compiler_directives=directives,
+        nthreads=os.cpu_count() or 1,
+        force=checked,
+    )
+)
