@@ -1,0 +1,111 @@
+"""The Python border: what comes from outside is checked here once, before anything is changed.
+
+Behind these checks kernels trust their arguments. Every error names the argument, what came and what is wanted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+
+
+def check_array(name: str, value: Any, dtype: np.dtype[Any], axes: str, sizes: Sequence[int | None]) -> Array:
+    """``value`` as it is, if it is a C-contiguous array of ``dtype`` with the wanted sizes.
+
+    Parameters
+    ----------
+    name
+        The argument's name, for the message.
+    axes
+        Names of the axes, one letter each, such as ``"TBF"``.
+    sizes
+        The wanted size of each axis, None where any will do.
+
+    Raises
+    ------
+    TypeError
+        If it is not an array of this dtype.
+    ValueError
+        If its shape or memory order is another one.
+    """
+    if not isinstance(value, np.ndarray):
+        raise TypeError(f"{name} is a {type(value).__name__}, but a NumPy array is wanted")
+    if value.dtype != dtype:
+        raise TypeError(f"{name} is {value.dtype}, but this network computes in {dtype}: pass {name}.astype(np.{dtype})")
+    if value.ndim != len(axes) or any(want not in (None, got) for want, got in zip(sizes, value.shape, strict=True)):
+        wanted = ", ".join(axis if size is None else f"{axis}={size}" for axis, size in zip(axes, sizes, strict=True))
+        raise ValueError(f"{name} has shape {value.shape}, but ({wanted}) is wanted")
+    if not value.flags.c_contiguous:
+        raise ValueError(f"{name} is not C-contiguous: pass np.ascontiguousarray({name})")
+    return value
+
+
+def check_lengths(lengths: Any, steps: int, rows: int) -> NDArray[np.intp] | None:
+    """Lengths of the rows as ``intp (B,)``, or None when every row has all ``steps``.
+
+    Raises
+    ------
+    TypeError
+        If they are not integers.
+    ValueError
+        If there is not one per row, or one lies outside 1..T.
+    """
+    if lengths is None:
+        return None
+    given = np.asarray(lengths)
+    if given.dtype.kind not in "iu":
+        raise TypeError(f"lengths are {given.dtype}, but integers are wanted")
+    if given.shape != (rows,):
+        raise ValueError(f"lengths have shape {given.shape}, but one per row is wanted: ({rows},)")
+    if rows and not (given.min() >= 1 and given.max() <= steps):
+        bad = int(np.flatnonzero((given < 1) | (given > steps))[0])
+        raise ValueError(
+            f"lengths[{bad}] is {given[bad]}, but x has {steps} steps (T). Lengths count steps from the start of each "
+            f"row, from 1 to {steps}."
+        )
+    return np.ascontiguousarray(given, dtype=np.intp)
+
+
+def check_finite(name: str, value: Array, lengths: NDArray[np.intp] | None = None) -> None:
+    """Raise ValueError if ``value (T, B, ...)`` holds NaN or an infinity outside the padding.
+
+    The sum of squares is finite for nearly every sound array, and costs a single pass; only when it is not are the
+    entries looked at.
+    """
+    flat = value.reshape(-1)
+    if np.isfinite(np.dot(flat, flat)):
+        return
+    bad = ~np.isfinite(value)
+    if lengths is not None:
+        bad[padding_mask(lengths, value.shape[0])] = False
+    if bad.any():
+        place = tuple(int(i) for i in np.argwhere(bad)[0])
+        raise ValueError(f"{name}[{', '.join(map(str, place))}] is {value[place]}, but only finite numbers can be used")
+
+
+def check_positive_integer(name: str, value: Any) -> int:
+    """``value`` as an int of at least 1; TypeError or ValueError otherwise."""
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
+        raise TypeError(f"{name} is {value!r}, but a whole number is wanted")
+    if value < 1:
+        raise ValueError(f"{name} is {value}, but at least 1 is wanted")
+    return int(value)
+
+
+def padding_mask(lengths: NDArray[np.intp], steps: int) -> NDArray[np.bool_]:
+    """True at ``[t, b]`` where step t lies beyond the length of row b: ``bool (T, B)``."""
+    return np.arange(steps)[:, None] >= lengths
+
+
+def zero_padding(value: Array, lengths: NDArray[np.intp] | None) -> Array:
+    """``value (T, B, ...)`` with zeros in the padding: a copy, or itself when no row is padded."""
+    if lengths is None or lengths.min(initial=len(value)) == len(value):
+        return value
+    value = value.copy()
+    value[padding_mask(lengths, len(value))] = 0
+    return value

@@ -1,0 +1,12 @@
+"""Layers: one a file, forward beside backward."""
+
+from .base import Layer
+from .dense import Dense
+from .dropout import Dropout
+from .elman import Elman
+from .embedding import Embedding
+from .gru import GRU
+from .lstm import LSTM
+from .pooling import LastStep, MeanPool
+
+__all__ = ["GRU", "LSTM", "Dense", "Dropout", "Elman", "Embedding", "LastStep", "Layer", "MeanPool"]

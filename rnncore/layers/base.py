@@ -1,0 +1,77 @@
+"""What every layer is: parameters by name, a forward pass that leaves a tape, a backward pass that reads it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+State = Any  # None, an array (B, H), or a tuple of them
+
+
+class Layer:
+    """One step of a network's chain.
+
+    A layer owns no memory for its parameters: ``bind`` gives it views into a network's flat buffers. Between forward and
+    backward it keeps nothing either; all that backward needs is in the tape.
+    """
+
+    #: whether y has one row per sequence, (B, F), where x had one per step, (T, B, F)
+    pools: ClassVar[bool] = False
+    #: whether x holds integer ids, (T, B), in place of numbers
+    takes_ids: ClassVar[bool] = False
+
+    def __init__(self) -> None:
+        self.training = True
+        self.params: Mapping[str, Array] = {}
+        self.grads: Mapping[str, Array] = {}
+        self.dtype: np.dtype[Any] = np.dtype(np.float32)
+        self.rng: np.random.Generator | None = None
+
+    def config(self) -> dict[str, Any]:
+        """Constructor arguments as JSON can hold them: ``type(layer)(**layer.config())`` is the same layer."""
+        return {}
+
+    def parameter_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Name and shape of each parameter, in order; nothing is allocated."""
+        return {}
+
+    def initialize(self, params: Mapping[str, Array], rng: np.random.Generator) -> None:
+        """Fill the parameters with their initial values."""
+
+    def bind(
+        self,
+        params: Mapping[str, Array],
+        grads: Mapping[str, Array],
+        dtype: np.dtype[Any],
+        rng: np.random.Generator,
+    ) -> None:
+        """Take views for parameters and gradients, the type to compute in, and where randomness comes from."""
+        self.params, self.grads, self.dtype, self.rng = params, grads, dtype, rng
+
+    def forward(
+        self, x: Array, state: State = None, lengths: Any = None, record: bool = True
+    ) -> tuple[Array, State, Any]:
+        """y, the final state, and the tape (None with ``record=False``, for inference)."""
+        raise NotImplementedError
+
+    def backward(self, dy: Array, tape: Any, dstate: State = None) -> tuple[Array | None, State]:
+        """dx and the gradient of the initial state; *adds* into ``grads``."""
+        raise NotImplementedError
+
+    def require_bound(self) -> None:
+        """Raise RuntimeError if the layer has no parameters yet."""
+        if self.rng is None:
+            raise RuntimeError(f"this {type(self).__name__} belongs to no network yet: put it into Network(...) first")
+
+    def require_tape(self, tape: Any) -> None:
+        """Raise ValueError if there is no tape to go back along."""
+        if tape is None:
+            raise ValueError("tape is None: backward needs the tape of a forward pass with record=True")
+
+    def __repr__(self) -> str:
+        arguments = ", ".join(f"{name}={value!r}" for name, value in self.config().items())
+        return f"{type(self).__name__}({arguments})"

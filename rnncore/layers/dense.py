@@ -1,0 +1,71 @@
+"""The dense layer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from .. import initializers
+from ..checks import check_array, check_lengths, check_positive_integer, zero_padding
+from ..kernels.memory import empty
+from .base import Array, Layer, State
+
+
+@dataclass(slots=True)
+class DenseTape:
+    """The input, (T, B, I) or (B, I), zero in the padding."""
+
+    x: Array
+
+
+class Dense(Layer):
+    """y = x W' + b at every step.
+
+    Parameters
+    ----------
+    in_features, out_features
+        I and O, at least 1. ``weight (O, I)`` starts Glorot uniform, ``bias (O,)`` zero.
+
+    x is ``(T, B, I)`` or, behind a pooling layer, ``(B, I)``. In the padding y is the bias.
+    """
+
+    def __init__(self, in_features: int, out_features: int) -> None:
+        super().__init__()
+        self.in_features = check_positive_integer("in_features", in_features)
+        self.out_features = check_positive_integer("out_features", out_features)
+
+    def config(self) -> dict[str, Any]:
+        return {"in_features": self.in_features, "out_features": self.out_features}
+
+    def parameter_shapes(self) -> dict[str, tuple[int, ...]]:
+        return {"weight": (self.out_features, self.in_features), "bias": (self.out_features,)}
+
+    def initialize(self, params: Mapping[str, Array], rng: np.random.Generator) -> None:
+        initializers.glorot_uniform(params["weight"], rng)
+
+    def forward(
+        self, x: Array, state: State = None, lengths: Any = None, record: bool = True
+    ) -> tuple[Array, State, DenseTape | None]:
+        self.require_bound()
+        steps = getattr(x, "ndim", 3) != 2
+        check_array("x", x, self.dtype, "TBI" if steps else "BI", (*(None,) * (2 if steps else 1), self.in_features))
+        if steps:
+            x = zero_padding(x, check_lengths(lengths, *x.shape[:2]))
+        y = empty((*x.shape[:-1], self.out_features), self.dtype)
+        # One product over all T*B rows: a product per step would start BLAS T times.
+        np.matmul(x.reshape(-1, self.in_features), self.params["weight"].T, out=y.reshape(-1, self.out_features))
+        y += self.params["bias"]
+        return y, None, DenseTape(x) if record else None
+
+    def backward(self, dy: Array, tape: Any, dstate: State = None) -> tuple[Array, State]:
+        self.require_tape(tape)
+        check_array("dy", dy, self.dtype, "TBO"[3 - dy.ndim :], (*tape.x.shape[:-1], self.out_features))
+        rows, x = dy.reshape(-1, self.out_features), tape.x.reshape(-1, self.in_features)
+        dx = empty(tape.x.shape, self.dtype)
+        np.matmul(rows, self.params["weight"], out=dx.reshape(-1, self.in_features))
+        self.grads["weight"][...] += rows.T @ x
+        self.grads["bias"][...] += rows.sum(axis=0)
+        return dx, None

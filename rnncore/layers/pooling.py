@@ -1,0 +1,67 @@
+"""Layers that turn a sequence into one row: its last step, or its mean."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..checks import check_array, check_lengths, zero_padding
+from .base import Array, Layer, State
+
+
+@dataclass(slots=True)
+class PoolingTape:
+    """Steps T and the rows' lengths (B,), filled in where none were given."""
+
+    steps: int
+    lengths: NDArray[np.intp]
+
+
+class _Pooling(Layer):
+    pools = True
+
+    def _start(self, x: Array, lengths: Any) -> PoolingTape:
+        self.require_bound()
+        check_array("x", x, self.dtype, "TBF", (None, None, None))
+        steps, rows = x.shape[:2]
+        checked = check_lengths(lengths, steps, rows)
+        return PoolingTape(steps, np.full(rows, steps, np.intp) if checked is None else checked)
+
+
+class LastStep(_Pooling):
+    """y[b] = x[lengths[b] - 1, b]: each row at its own last step, (T, B, F) -> (B, F)."""
+
+    def forward(
+        self, x: Array, state: State = None, lengths: Any = None, record: bool = True
+    ) -> tuple[Array, State, PoolingTape | None]:
+        tape = self._start(x, lengths)
+        y = x[tape.lengths - 1, np.arange(x.shape[1])]
+        return y, None, tape if record else None
+
+    def backward(self, dy: Array, tape: Any, dstate: State = None) -> tuple[Array, State]:
+        self.require_tape(tape)
+        rows, features = dy.shape
+        dx = np.zeros((tape.steps, rows, features), self.dtype)
+        dx[tape.lengths - 1, np.arange(rows)] = dy
+        return dx, None
+
+
+class MeanPool(_Pooling):
+    """y[b] = mean of x[:lengths[b], b]: each row over its own steps, (T, B, F) -> (B, F)."""
+
+    def forward(
+        self, x: Array, state: State = None, lengths: Any = None, record: bool = True
+    ) -> tuple[Array, State, PoolingTape | None]:
+        tape = self._start(x, lengths)
+        y = zero_padding(x, tape.lengths).sum(axis=0)
+        y /= tape.lengths[:, None].astype(self.dtype)
+        return y, None, tape if record else None
+
+    def backward(self, dy: Array, tape: Any, dstate: State = None) -> tuple[Array, State]:
+        self.require_tape(tape)
+        share = dy / tape.lengths[:, None].astype(self.dtype)
+        within = np.arange(tape.steps)[:, None] < tape.lengths
+        return np.where(within[:, :, None], share, self.dtype.type(0)), None

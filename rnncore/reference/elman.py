@@ -1,0 +1,49 @@
+"""Elman network: h[t] = g(W_ih x[t] + W_hh h[t-1] + b) (Elman, 1990)."""
+
+import numpy as np
+
+from .recurrence import active_rows, add_input_gradients, add_recurrent_gradient, clear_padding, clip_rows, sigmoid
+
+ACTIVATIONS = {
+    "tanh": np.tanh,
+    "sigmoid": sigmoid,
+    "relu": lambda a: np.maximum(a, 0),
+    "identity": lambda a: a,
+}
+
+# g'(a) written in terms of h = g(a), so that the tape need not keep a.
+SLOPES = {
+    "tanh": lambda h: 1 - h * h,
+    "sigmoid": lambda h: h * (1 - h),
+    "relu": lambda h: (h > 0).astype(h.dtype),
+    "identity": np.ones_like,
+}
+
+
+def elman_forward(x, lengths, weight_ih, weight_hh, bias, activation, hidden, scratch=None):
+    """x (T, B, I) -> hidden (1+T, B, H), whose row 0 holds the initial state; padding becomes 0."""
+    projected = x @ weight_ih.T + bias
+    for t in range(len(x)):
+        rows = active_rows(lengths, t, x.shape[1])
+        hidden[t + 1, rows] = ACTIVATIONS[activation](projected[t, rows] + hidden[t, rows] @ weight_hh.T)
+    clear_padding(lengths, hidden[1:])
+
+
+def elman_backward(
+    dy, x, lengths, weight_ih, weight_hh, activation, clip_step, hidden, dh, dx, dweight_ih, dweight_hh, dbias, scratch=None
+):  # fmt: skip
+    """dy (T, B, H) -> dx, and sums into dweight_ih, dweight_hh, dbias.
+
+    dh (B, H): the gradient of the final state on entry, of the initial state on exit. Returns how often clip_step acted.
+    """
+    dgates = np.zeros_like(hidden[1:])
+    clipped = 0
+    for t in reversed(range(len(x))):
+        rows = active_rows(lengths, t, x.shape[1])
+        dgates[t, rows] = (dy[t, rows] + dh[rows]) * SLOPES[activation](hidden[t + 1, rows])
+        carried = dgates[t, rows] @ weight_hh
+        clipped += clip_rows(clip_step, carried)
+        dh[rows] = carried
+    add_input_gradients(dgates, x, lengths, weight_ih, dx, dweight_ih, dbias)
+    add_recurrent_gradient(dgates, hidden, dweight_hh)
+    return clipped

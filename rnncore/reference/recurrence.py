@@ -1,0 +1,56 @@
+"""What every cell's time loop shares: which rows are active, how the gradient travels back, what the weights get.
+
+Shapes: T steps, B rows, I inputs, H units, G gates.
+"""
+
+import numpy as np
+
+
+def sigmoid(x):
+    """1 / (1 + e^-x), computed from the side where the exponential is at most 1."""
+    small = np.exp(-np.abs(x))
+    return np.where(x >= 0, 1, small) / (1 + small)
+
+
+def active_rows(lengths, t, rows):
+    """Rows that have a step t: a slice of all of them, or the indices of those long enough."""
+    return slice(0, rows) if lengths is None else np.flatnonzero(lengths > t)
+
+
+def clear_padding(lengths, *arrays):
+    """Zero ``array[t, b]`` for every t at or beyond the length of row b."""
+    if lengths is not None:
+        for array in arrays:
+            array[np.arange(len(array))[:, None] >= lengths] = 0
+
+
+def clip_rows(threshold, *carried):
+    """Rescale each row whose joint norm over the ``carried`` arrays (n, H) exceeds the threshold; returns how many did."""
+    if np.isinf(threshold):
+        return 0
+    norm = np.sqrt(sum(np.square(array, dtype=np.float64).sum(axis=1) for array in carried))
+    over = norm > threshold
+    for array in carried:
+        array[over] *= (threshold / norm[over])[:, None]
+    return int(over.sum())
+
+
+def add_input_gradients(dgates, x, lengths, weight_ih, dx, dweight_ih, dbias):
+    """dx = dgates @ W_ih; dW_ih += dgates' x; db += sum of dgates, over all T*B rows at once."""
+    if lengths is not None:
+        x = np.where((np.arange(len(x))[:, None] < lengths)[:, :, None], x, 0)  # padding may hold NaN
+    flat = dgates.reshape(-1, dgates.shape[2])
+    dx[...] = dgates @ weight_ih
+    dweight_ih += flat.T @ x.reshape(len(flat), -1)
+    dbias += flat.sum(axis=0)
+
+
+def add_recurrent_gradient(dgates, hidden, dweight_hh):
+    """dW_hh += sum over t of dgates[t]' h[t-1]; hidden (1+T, B, H) has h[t-1] in row t."""
+    flat = dgates.reshape(-1, dgates.shape[2])
+    dweight_hh += flat.T @ hidden[:-1].reshape(len(flat), -1)
+
+
+def scratch_size(steps, rows, inputs, units, gates, dtype):
+    """Entries of working memory that a cell's kernels want: none here."""
+    return 0
