@@ -1,6 +1,6 @@
 """The extensions; everything else about the package stands in pyproject.toml.
 
-RNNCORE_BOUNDSCHECK=1 builds with Cython's bounds checks, for the checked run of the test suite.
+RNNCORE_BOUNDSCHECK=1 builds with Cython's bounds checks, apart from the other build, for `make test-checked`.
 """
 
 import os
@@ -13,7 +13,7 @@ from setuptools import Extension, setup
 
 KERNELS = "rnncore/kernels"
 
-# Branch-free loops vectorise only when traps and errno are given up; -ffast-math would drop the NaN tests as well.
+# Branch-free loops vectorise only when traps and errno are given up; -ffast-math would drop the NaN tests too.
 CFLAGS = ["-O3", "-fno-trapping-math", "-fno-math-errno"]
 OPENMP = ["-fopenmp"] if sys.platform.startswith("linux") else []
 
@@ -48,6 +48,7 @@ setup(
         [extension(path) for path in sorted(glob(f"{KERNELS}/*.pyx"))],
         compiler_directives=directives,
         nthreads=os.cpu_count() or 1,
-        force=checked,
-    )
+        build_dir="build/checked" if checked else None,
+    ),
+    options={"build": {"build_base": "build/checked"}} if checked else {},
 )

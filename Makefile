@@ -1,0 +1,74 @@
+# For a new machine with CPython >= 3.11 (with venv), a C compiler and make; everything is installed into .venv:
+#
+#   make demo          train a character LSTM on a text that comes with Python: sample, model and plot within two minutes
+#   make test          build, install, test the installed package, run the linters
+#   make lint          ruff, cython-lint, mypy
+#   make test-checked  the tests once more, on kernels compiled with bounds checks
+#   make bench         kernels and training steps against the NumPy reference: the table of ratios
+#   make clean         remove what the others made
+
+VENV := .venv
+BIN := $(CURDIR)/$(VENV)/bin
+PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check --no-input
+CHECKED := $(CURDIR)/build/checked/site
+SOURCES := setup.py pyproject.toml $(shell find rnncore -name '*.py' -o -name '*.pyx' -o -name '*.p[xy][di]' \
+	-o -name '*.h' -o -path '*/levels/*.c')
+
+# The tools call one another by name (cython-lint calls pycodestyle).
+export PATH := $(BIN):$(PATH)
+# The source tree must not shadow the installed package, whatever the caller has set.
+unexport PYTHONPATH
+
+.PHONY: help demo test lint test-checked bench clean
+.DELETE_ON_ERROR:
+
+help:
+	@sed -n 's/^#   //p' Makefile
+
+demo: $(VENV)/demo
+	rnncore train --demo
+
+# Linters first, so that the last line is that of the tests; one that complains does not keep the tests from running.
+test: $(VENV)/test
+	@$(MAKE) --no-print-directory lint; linted=$$?; RNNCORE_TESTED=$(VENV) pytest -q && exit $$linted
+
+lint: $(VENV)/test
+	@status=0; for tool in "ruff check ." "cython-lint rnncore" mypy; do \
+		echo "$$tool"; $$tool || status=1; done; exit $$status
+
+test-checked: $(CHECKED)
+	RNNCORE_TESTED=$(CHECKED) PYTHONPATH=$(CHECKED) pytest -q
+
+bench: $(VENV)/test
+	python bench/ratios.py
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks
+	rm -f rnncore/kernels/*.c rnncore/kernels/*.html rnncore/kernels/*.so
+	find . -name __pycache__ -prune -exec rm -rf {} +
+
+$(VENV)/made:
+	rm -rf $(VENV)
+	@for python in $(PYTHON) python3 python3.14 python3.13 python3.12 python3.11; do \
+		if $$python -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
+			echo "$$python -m venv $(VENV)"; $$python -m venv $(VENV) && touch $@; exit; fi; done; \
+	echo "No CPython >= 3.11 with venv was found; name one: make PYTHON=/path/to/python3" >&2; exit 1
+
+# setuptools copies into build/lib and never removes: without the first line a deleted module would live on in the wheel.
+$(VENV)/wheel: $(SOURCES) | $(VENV)/made
+	rm -rf build/lib* build/wheel
+	$(PIP) wheel --no-deps --wheel-dir build/wheel .
+	$(PIP) install --no-deps --force-reinstall build/wheel/rnncore-*.whl
+	@touch $@
+
+$(VENV)/demo: $(VENV)/wheel
+	$(PIP) install --find-links build/wheel "rnncore[cli]"
+	@touch $@
+
+$(VENV)/test: $(VENV)/wheel
+	$(PIP) install --find-links build/wheel "rnncore[test]"
+	@touch $@
+
+$(CHECKED): $(SOURCES) | $(VENV)/test
+	rm -rf build/checked/lib* $@
+	RNNCORE_BOUNDSCHECK=1 $(PIP) install --no-deps --target $@ .
