@@ -1,11 +1,11 @@
 """Model files: one .safetensors file holds weights, architecture and vocabulary.
 
 A file is read as if a stranger had written it. No code in it runs; its header is bounded by the file's real
-size, the sizes it claims are checked against that size, and an architecture's shapes against the tensors, before
-memory of any such size is taken. Everything wrong with a file is one ValueError that names the file.
+size, the sizes it claims are checked against that size, and an architecture's shapes against the tensors,
+before memory of any such size is taken. Everything wrong with a file is one ValueError that names the file.
 
-Format: safetensors (https://huggingface.co/docs/safetensors/index): 8 bytes, the header's length N; N bytes of
-JSON; the numbers. What belongs to rnncore is JSON text under the one metadata key ``"rnncore"``.
+Format: safetensors (https://huggingface.co/docs/safetensors/index): 8 bytes, the header's length N; N bytes
+of JSON; the numbers. What belongs to rnncore is JSON text under the one metadata key ``"rnncore"``.
 """
 
 from __future__ import annotations
@@ -40,11 +40,11 @@ _DTYPES = {
 
 
 def write_atomically(path: Path, data: bytes) -> None:
-    """Put ``data`` at ``path`` so that at every moment, a power cut included, the old or the new file is there.
+    """Put ``data`` at ``path``: at every moment, even of a power cut, the old or the new file is there.
 
-    The bytes go to a temporary file in the same folder (a rename is atomic only within one file system), are forced
-    to the disk, and take the place of ``path`` in one step. A file that stood there before passes on its
-    permissions.
+    The bytes go to a temporary file in the same folder (a rename is atomic only within one file system),
+    are forced to the disk, and take the place of ``path`` in one step. A file that stood there before passes
+    on its permissions.
 
     Raises
     ------
@@ -99,9 +99,7 @@ def write_tensors(path: Path, tensors: Mapping[str, Array], metadata: Mapping[st
     data = serialize(contiguous, {METADATA_KEY: text})
     header = int.from_bytes(data[:8], "little")
     if header > MAX_HEADER:
-        raise ValueError(
-            f"cannot write {os.fspath(path)}: names and metadata take {header} bytes, and {MAX_HEADER} are the limit"
-        )
+        raise ValueError(f"cannot write {os.fspath(path)}: its header of {header} bytes exceeds {MAX_HEADER}")
     write_atomically(path, data)
 
 
@@ -115,8 +113,8 @@ def read_tensors(
     path
         The file.
     check
-        Called with the claimed dtypes and shapes and the metadata before a number is read; raises ValueError to
-        refuse the file.
+        Called with the claimed dtypes and shapes and the metadata before a number is read; raises ValueError
+        to refuse the file.
 
     Returns
     -------
@@ -128,8 +126,8 @@ def read_tensors(
     Raises
     ------
     ValueError
-        If the file is damaged, cut short, no .safetensors file, or refused by ``check``; the message opens with
-        the path.
+        If the file is damaged, cut short, no .safetensors file, or refused by ``check``; the message opens
+        with the path.
     OSError
         If it cannot be opened.
     """
@@ -175,8 +173,8 @@ def _read_header(file: BinaryIO) -> tuple[Claims, dict[str, Any]]:
         total += dtype.itemsize * math.prod(shape)
     if total != room - length:
         raise ValueError(
-            f"its tensors claim {reprlib.repr(total)} bytes, but {room - length} follow the header; it is damaged "
-            "or cut short"
+            f"its tensors claim {reprlib.repr(total)} bytes, but {room - length} follow the header; "
+            "it is damaged or cut short"
         )
     text = extra.get(METADATA_KEY, "{}") if isinstance(extra, dict) else None
     if not isinstance(text, str):
@@ -194,14 +192,13 @@ def _claim(name: str, entry: Any) -> tuple[np.dtype[Any], tuple[int, ...]]:
         raise ValueError(f"{who} has dtype {reprlib.repr(dtype)}; known are {', '.join(_DTYPES)}")
     shape = entry.get("shape")
     # 32 dimensions are NumPy 1's limit; type() and not isinstance, because JSON's true is an int in Python.
-    sizes = isinstance(shape, list) and len(shape) <= 32 and all(type(n) is int and 0 <= n < 2**63 for n in shape)
-    if not sizes:
-        raise ValueError(f"{who} has shape {reprlib.repr(shape)}, and a list of at most 32 sizes is wanted")
+    if not isinstance(shape, list) or len(shape) > 32 or any(type(n) is not int or n < 0 for n in shape):
+        raise ValueError(f"{who} has shape {reprlib.repr(shape)}, but a list of at most 32 sizes is wanted")
     return _DTYPES[dtype], tuple(shape)
 
 
 def _object(text: str | bytes, what: str) -> dict[str, Any]:
-    """A JSON object, read strictly: a key given twice could mean one thing to us and another to the library."""
+    """A JSON object, read strictly: a key given twice could mean one thing to us, another to the library."""
 
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         found = dict(pairs)

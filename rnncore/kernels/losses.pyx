@@ -1,0 +1,140 @@
+"""Losses and their gradients in one pass, whole sequences at a time; the arithmetic of a row stands in losses.h.
+
+All three take y (T, B, C), ``lengths (B,)`` or None, and a ``scale`` that multiplies value and gradient (1 / number of
+steps for a mean). Where step t lies beyond the length of row b, y and target are not read and dy is 0.
+"""
+
+from libc.stdint cimport int32_t, int64_t
+from libc.string cimport memset
+
+from .dispatch cimport Kernels, kernels
+
+ctypedef fused floating:
+    float
+    double
+
+ctypedef fused class_id:
+    int32_t
+    int64_t
+
+ctypedef double (*Span)(const void *y, const void *target, ptrdiff_t n, double scale, void *dy) noexcept nogil
+
+
+def softmax_cross_entropy(
+    const floating[:, :, ::1] y,
+    const class_id[:, ::1] target,
+    const Py_ssize_t[::1] lengths,
+    double scale,
+    floating[:, :, ::1] dy,
+):
+    """-log softmax(y[t, b])[target[t, b]], summed and scaled.
+
+    y        (T, B, C)  logits
+    target   (T, B)     class ids, 0 <= id < C (trusted)
+    dy       (T, B, C)  OUT: scale * (softmax(y) - onehot(target))
+    """
+    cdef Py_ssize_t steps = y.shape[0], rows = y.shape[1], classes = y.shape[2], t, b
+    cdef const Py_ssize_t *length = NULL if lengths is None else &lengths[0]
+    cdef const Kernels *kernel = kernels(floating is double)
+    cdef double total = 0
+    with nogil:
+        for t in range(steps):
+            for b in range(rows):
+                if length != NULL and length[b] <= t:
+                    memset(&dy[t, b, 0], 0, classes * sizeof(floating))
+                else:
+                    total += kernel.softmax_row(&y[t, b, 0], classes, target[t, b], scale, &dy[t, b, 0])
+    return total * scale
+
+
+def first_class_outside(const class_id[:, ::1] target, const Py_ssize_t[::1] lengths, Py_ssize_t classes):
+    """Place t * B + b of the first class id below 0 or not below ``classes``, outside the padding; -1 if there is none."""
+    cdef Py_ssize_t steps = target.shape[0], rows = target.shape[1], t, b
+    cdef const Py_ssize_t *length = NULL if lengths is None else &lengths[0]
+    with nogil:
+        for t in range(steps):
+            for b in range(rows):
+                if length != NULL and length[b] <= t:
+                    continue
+                if target[t, b] < 0 or target[t, b] >= classes:
+                    return t * rows + b
+    return -1
+
+
+cdef double over_spans(
+    Span span,
+    const char *y,
+    const char *target,
+    const Py_ssize_t *length,
+    Py_ssize_t steps,
+    Py_ssize_t rows,
+    Py_ssize_t features,
+    Py_ssize_t itemsize,
+    double scale,
+    char *dy,
+) noexcept nogil:
+    """Sum of ``span`` over everything but the padding, in the longest runs that lie side by side in memory."""
+    cdef Py_ssize_t t, b = 0, first, row_bytes = features * itemsize, at
+    cdef double total = 0
+    cdef bint padded
+    if length == NULL:
+        return span(y, target, steps * rows * features, scale, dy)
+    for t in range(steps):
+        b = 0
+        while b < rows:
+            first = b
+            padded = length[b] <= t
+            while b < rows and (length[b] <= t) == padded:
+                b += 1
+            at = (t * rows + first) * row_bytes
+            if padded:
+                memset(dy + at, 0, (b - first) * row_bytes)
+            else:
+                total += span(y + at, target + at, (b - first) * features, scale, dy + at)
+    return total
+
+
+def sigmoid_cross_entropy(
+    const floating[:, :, ::1] y,
+    const floating[:, :, ::1] target,
+    const Py_ssize_t[::1] lengths,
+    double scale,
+    floating[:, :, ::1] dy,
+):
+    """-target log sigmoid(y) - (1 - target) log sigmoid(-y), summed and scaled.
+
+    y        (T, B, C)  logits
+    target   (T, B, C)  probabilities; one outside 0..1 makes the value NaN
+    dy       (T, B, C)  OUT: scale * (sigmoid(y) - target)
+    """
+    cdef const Py_ssize_t *length = NULL if lengths is None else &lengths[0]
+    cdef double total
+    with nogil:
+        total = over_spans(
+            kernels(floating is double).sigmoid_span, <const char *>&y[0, 0, 0], <const char *>&target[0, 0, 0],
+            length, y.shape[0], y.shape[1], y.shape[2], sizeof(floating), scale, <char *>&dy[0, 0, 0],
+        )
+    return total * scale
+
+
+def squared_error(
+    const floating[:, :, ::1] y,
+    const floating[:, :, ::1] target,
+    const Py_ssize_t[::1] lengths,
+    double scale,
+    floating[:, :, ::1] dy,
+):
+    """(y - target)^2 / 2, summed and scaled.
+
+    y        (T, B, C)
+    target   (T, B, C)
+    dy       (T, B, C)  OUT: scale * (y - target)
+    """
+    cdef const Py_ssize_t *length = NULL if lengths is None else &lengths[0]
+    cdef double total
+    with nogil:
+        total = over_spans(
+            kernels(floating is double).squared_span, <const char *>&y[0, 0, 0], <const char *>&target[0, 0, 0],
+            length, y.shape[0], y.shape[1], y.shape[2], sizeof(floating), scale, <char *>&dy[0, 0, 0],
+        )
+    return total * scale
