@@ -48,17 +48,18 @@ def softmax_cross_entropy(
 
 
 def first_class_outside(const class_id[:, ::1] target, const Py_ssize_t[::1] lengths, Py_ssize_t classes):
-    """Place t * B + b of the first class id below 0 or not below ``classes``, outside the padding; -1 if there is none."""
-    cdef Py_ssize_t steps = target.shape[0], rows = target.shape[1], t, b
+    """Place t * B + b of the first class id outside 0..classes-1, not in the padding; -1 if there is none."""
+    cdef Py_ssize_t rows = target.shape[1], place, found = -1
     cdef const Py_ssize_t *length = NULL if lengths is None else &lengths[0]
+    cdef const class_id *ids = &target[0, 0]
     with nogil:
-        for t in range(steps):
-            for b in range(rows):
-                if length != NULL and length[b] <= t:
-                    continue
-                if target[t, b] < 0 or target[t, b] >= classes:
-                    return t * rows + b
-    return -1
+        for place in range(target.shape[0] * rows):
+            if length != NULL and length[place % rows] <= place // rows:
+                continue
+            if ids[place] < 0 or ids[place] >= classes:
+                found = place
+                break
+    return found
 
 
 cdef double over_spans(
