@@ -12,6 +12,21 @@ typedef struct {
     void (*exp)(const void *x, void *y, ptrdiff_t n);
     void (*tanh)(const void *x, void *y, ptrdiff_t n);
     void (*sigmoid)(const void *x, void *y, ptrdiff_t n);
+    /* Passes over the n numbers of a flat buffer, described in flat.h. */
+    double (*norm)(const void *x, ptrdiff_t n);
+    void (*scale)(void *x, double factor, ptrdiff_t n);
+    double (*clip_value)(void *x, double threshold, ptrdiff_t n);
+    double (*l1)(const void *params, void *dparams, double strength, ptrdiff_t n);
+    double (*l2)(const void *params, void *dparams, double strength, ptrdiff_t n);
+    void (*sgd)(void *params, const void *grads, void *velocity, double lr, double momentum, int nesterov, ptrdiff_t n);
+    void (*rmsprop)(void *params, const void *grads, void *square, void *velocity, double lr, double alpha, double eps,
+                    double momentum, ptrdiff_t n);
+    void (*adam)(void *params, const void *grads, void *mean, void *square, double step_size, double beta1, double beta2,
+                 double eps, double root_correction, double keep, ptrdiff_t n);
+    /* Sums of losses, with scale times the gradient in dy: losses.h. */
+    double (*softmax_row)(const void *y, ptrdiff_t classes, ptrdiff_t target, double scale, void *dy);
+    double (*sigmoid_span)(const void *y, const void *target, ptrdiff_t n, double scale, void *dy);
+    double (*squared_span)(const void *y, const void *target, ptrdiff_t n, double scale, void *dy);
 } Kernels;
 
 #if defined(__x86_64__) || defined(_M_X64)

@@ -1,0 +1,49 @@
+"""Clipping the flat gradient (P,) in place, by value or by its L2 norm."""
+
+from cython cimport floating
+from libc.math cimport INFINITY
+
+from .dispatch cimport Kernels, kernels
+
+cdef inline void *start(floating[::1] array) noexcept nogil:
+    return &array[0] if array.shape[0] else NULL
+
+
+def global_norm(floating[::1] grads):
+    """sqrt(sum grads^2), free of overflow and underflow; NaN if an entry is NaN.
+
+    Cost: P numbers read once.
+    """
+    cdef const Kernels *table = kernels(sizeof(floating) == 8)
+    cdef double norm
+    with nogil:
+        norm = table.norm(start(grads), grads.shape[0])
+    return norm
+
+
+def clip_norm(floating[::1] grads, double threshold):
+    """grads *= threshold / norm where norm > threshold; returns the norm before.
+
+    A norm that is NaN or infinite scales nothing: no factor would mend it, and the caller must see it.
+
+    Cost: P numbers read once, and read and written once more when the norm is above the threshold.
+    """
+    cdef const Kernels *table = kernels(sizeof(floating) == 8)
+    cdef double norm
+    with nogil:
+        norm = table.norm(start(grads), grads.shape[0])
+        if norm > threshold and norm < INFINITY:
+            table.scale(start(grads), threshold / norm, grads.shape[0])
+    return norm
+
+
+def clip_value(floating[::1] grads, double threshold):
+    """grads = min(max(grads, -threshold), threshold); returns the largest |entry| before, NaN if an entry is NaN.
+
+    Cost: P numbers read and written once.
+    """
+    cdef const Kernels *table = kernels(sizeof(floating) == 8)
+    cdef double largest
+    with nogil:
+        largest = table.clip_value(start(grads), threshold, grads.shape[0])
+    return largest
