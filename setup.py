@@ -13,7 +13,7 @@ from setuptools import Extension, setup
 
 KERNELS = "rnncore/kernels"
 
-# Branch-free loops vectorise only when traps and errno are given up; -ffast-math would drop the NaN tests too.
+# Branch-free loops vectorise only without traps and errno; -ffast-math would drop the NaN tests as well.
 CFLAGS = ["-O3", "-fno-trapping-math", "-fno-math-errno"]
 OPENMP = ["-fopenmp"] if sys.platform.startswith("linux") else []
 
