@@ -9,16 +9,26 @@ from ..reference import (
     lstm_forward,
     scratch_size,
 )
+from .clipping import clip_norm, clip_value, global_norm
 from .embedding import embedding_backward, embedding_forward
+from .updates import adam_update, l1_penalty, l2_penalty, rmsprop_update, sgd_update
 
 __all__ = [
+    "adam_update",
+    "clip_norm",
+    "clip_value",
     "elman_backward",
     "elman_forward",
     "embedding_backward",
     "embedding_forward",
+    "global_norm",
     "gru_backward",
     "gru_forward",
+    "l1_penalty",
+    "l2_penalty",
     "lstm_backward",
     "lstm_forward",
+    "rmsprop_update",
     "scratch_size",
+    "sgd_update",
 ]

@@ -4,20 +4,30 @@ It is the specification, what the tests compare with, and what the benchmarks ra
 ``scratch``, working memory for the compiled kernels, is taken so that both are called alike; NumPy finds its own.
 """
 
+from .clipping import clip_norm, clip_value, global_norm
 from .elman import elman_backward, elman_forward
 from .embedding import embedding_backward, embedding_forward
 from .gru import gru_backward, gru_forward
 from .lstm import lstm_backward, lstm_forward
 from .recurrence import scratch_size
+from .updates import adam_update, l1_penalty, l2_penalty, rmsprop_update, sgd_update
 
 __all__ = [
+    "adam_update",
+    "clip_norm",
+    "clip_value",
     "elman_backward",
     "elman_forward",
     "embedding_backward",
     "embedding_forward",
+    "global_norm",
     "gru_backward",
     "gru_forward",
+    "l1_penalty",
+    "l2_penalty",
     "lstm_backward",
     "lstm_forward",
+    "rmsprop_update",
     "scratch_size",
+    "sgd_update",
 ]

@@ -1,0 +1,134 @@
+"""Clippers: each bounds the gradient in one way, in place, and returns what it measured before.
+
+By value and by norm they act on the flat gradient after backpropagation; per time step the recurrent layers
+act inside it.
+"""
+
+from __future__ import annotations
+
+import math
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from . import kernels
+from .params import Array
+
+
+def check_flat(name: str, value: Any, like: Array | None = None) -> None:
+    """Refuse all but a contiguous, writable 1-D array of float32 or float64, alike ``like`` if given.
+
+    Raises
+    ------
+    TypeError
+        If it is no array, or of another type.
+    ValueError
+        If its shape or memory order is another one.
+    """
+    if not isinstance(value, np.ndarray):
+        raise TypeError(f"{name} is a {type(value).__name__}, but a NumPy array is wanted")
+    if value.dtype.char not in "fd":
+        raise TypeError(f"{name} is {value.dtype}, but float32 or float64 is wanted")
+    if value.ndim != 1:
+        raise ValueError(f"{name} has shape {value.shape}, but (P,) is wanted, such as net.grads.flat")
+    if not value.flags.c_contiguous or not value.flags.writeable:
+        raise ValueError(f"{name} is not contiguous and writable, but it must be, to be changed in place")
+    if like is not None:
+        if value.dtype != like.dtype:
+            raise TypeError(f"{name} is {value.dtype}, but the parameters are {like.dtype}")
+        if value.size != like.size:
+            raise ValueError(f"{name} holds {value.size} numbers, but there are {like.size} parameters")
+
+
+class Clipper:
+    """What all clippers have: a threshold above 0 (infinite: only measure), and counts of what they did.
+
+    Attributes
+    ----------
+    calls, clipped : int
+        How often it was called, and how often it changed something.
+    """
+
+    backend: ModuleType = kernels
+
+    def __init__(self, threshold: float) -> None:
+        if not threshold > 0:
+            raise ValueError(f"threshold is {threshold}, but more than 0 is wanted (infinite to measure only)")
+        self.threshold = float(threshold)
+        self.calls = 0
+        self.clipped = 0
+
+    def state(self) -> dict[str, Any]:
+        """The counts, for a checkpoint."""
+        return {"calls": self.calls, "clipped": self.clipped}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Take over the counts that ``state`` returned."""
+        self.calls, self.clipped = int(state["calls"]), int(state["clipped"])
+
+    def _count(self, measured: float) -> float:
+        self.calls += 1
+        self.clipped += measured > self.threshold
+        return measured
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.threshold:g})"
+
+
+class ClipNorm(Clipper):
+    """Scales the whole gradient to norm ``threshold`` where its L2 norm exceeds it.
+
+    Called with the flat gradient ``(P,)``; returns the norm before. A norm that is NaN or infinite scales
+    nothing. (Pascanu, Mikolov & Bengio, 2013)
+    """
+
+    def __call__(self, grads: Array) -> float:
+        check_flat("grads", grads)
+        return self._count(self.backend.clip_norm(grads, self.threshold))
+
+
+class ClipValue(Clipper):
+    """Moves every entry beyond ±``threshold`` to that bound (Graves, 2013).
+
+    Called with the flat gradient ``(P,)``; returns the largest absolute entry before, NaN if
+    there was a NaN, which stays.
+    """
+
+    def __call__(self, grads: Array) -> float:
+        check_flat("grads", grads)
+        return self._count(self.backend.clip_value(grads, self.threshold))
+
+
+class ClipStep(Clipper):
+    """Rescales, inside backpropagation through time, each sample's gradient that step t hands on to step t-1.
+
+    A setting, not a function: the Trainer gives it to the recurrent layers of a network, which act by it;
+    ``clipped`` counts their interventions and ``calls`` the updates.
+
+    Parameters
+    ----------
+    threshold
+        Largest norm that passes unchanged, above 0; infinite is off.
+    """
+
+    def apply(self, layers: tuple[Any, ...]) -> None:
+        """Set the threshold in every layer that can clip per step.
+
+        Raises
+        ------
+        ValueError
+            If there is no such layer.
+        """
+        able = [layer for layer in layers if hasattr(layer, "clip_step")]
+        if not able:
+            raise ValueError("clip is a ClipStep, but the network has no recurrent layer that clips per step")
+        for layer in able:
+            layer.clip_step = self.threshold
+
+
+def switch_off_step_clipping(layers: tuple[Any, ...]) -> None:
+    """Let every recurrent layer pass its gradient on unclipped."""
+    for layer in layers:
+        if hasattr(layer, "clip_step"):
+            layer.clip_step = math.inf
