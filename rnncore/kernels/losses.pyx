@@ -1,7 +1,7 @@
-"""Losses and their gradients in one pass, whole sequences at a time; the arithmetic of a row stands in losses.h.
+"""Losses and their gradients in one pass, a whole sequence at a time; the arithmetic stands in losses.h.
 
-All three take y (T, B, C), ``lengths (B,)`` or None, and a ``scale`` that multiplies value and gradient (1 / number of
-steps for a mean). Where step t lies beyond the length of row b, y and target are not read and dy is 0.
+All three take y (T, B, C), ``lengths (B,)`` or None, and a ``scale`` that multiplies value and gradient (1 /
+number of steps for a mean). Where step t lies beyond the length of row b, y and target are not read and dy is 0.
 """
 
 from libc.stdint cimport int32_t, int64_t
@@ -20,6 +20,13 @@ ctypedef fused class_id:
 ctypedef double (*Span)(const void *y, const void *target, ptrdiff_t n, double scale, void *dy) noexcept nogil
 
 
+cdef const Py_ssize_t *first(const Py_ssize_t[::1] lengths) noexcept:
+    """Where the lengths begin, NULL for None."""
+    if lengths is None:
+        return NULL
+    return &lengths[0]
+
+
 def softmax_cross_entropy(
     const floating[:, :, ::1] y,
     const class_id[:, ::1] target,
@@ -34,7 +41,7 @@ def softmax_cross_entropy(
     dy       (T, B, C)  OUT: scale * (softmax(y) - onehot(target))
     """
     cdef Py_ssize_t steps = y.shape[0], rows = y.shape[1], classes = y.shape[2], t, b
-    cdef const Py_ssize_t *length = NULL if lengths is None else &lengths[0]
+    cdef const Py_ssize_t *length = first(lengths)
     cdef const Kernels *kernel = kernels(floating is double)
     cdef double total = 0
     with nogil:
@@ -48,9 +55,9 @@ def softmax_cross_entropy(
 
 
 def first_class_outside(const class_id[:, ::1] target, const Py_ssize_t[::1] lengths, Py_ssize_t classes):
-    """Place t * B + b of the first class id outside 0..classes-1, not in the padding; -1 if there is none."""
+    """Place t * B + b of the first class id outside 0..classes-1, padding aside; -1 if there is none."""
     cdef Py_ssize_t rows = target.shape[1], place, found = -1
-    cdef const Py_ssize_t *length = NULL if lengths is None else &lengths[0]
+    cdef const Py_ssize_t *length = first(lengths)
     cdef const class_id *ids = &target[0, 0]
     with nogil:
         for place in range(target.shape[0] * rows):
@@ -74,7 +81,7 @@ cdef double over_spans(
     double scale,
     char *dy,
 ) noexcept nogil:
-    """Sum of ``span`` over everything but the padding, in the longest runs that lie side by side in memory."""
+    """Sum of ``span`` over everything but the padding, in the longest runs without a gap in memory."""
     cdef Py_ssize_t t, b = 0, first, row_bytes = features * itemsize, at
     cdef double total = 0
     cdef bint padded
@@ -108,12 +115,13 @@ def sigmoid_cross_entropy(
     target   (T, B, C)  probabilities; one outside 0..1 makes the value NaN
     dy       (T, B, C)  OUT: scale * (sigmoid(y) - target)
     """
-    cdef const Py_ssize_t *length = NULL if lengths is None else &lengths[0]
+    cdef const Py_ssize_t *length = first(lengths)
     cdef double total
     with nogil:
         total = over_spans(
-            kernels(floating is double).sigmoid_span, <const char *>&y[0, 0, 0], <const char *>&target[0, 0, 0],
-            length, y.shape[0], y.shape[1], y.shape[2], sizeof(floating), scale, <char *>&dy[0, 0, 0],
+            kernels(floating is double).sigmoid_span,
+            <const char *>&y[0, 0, 0], <const char *>&target[0, 0, 0], length,
+            y.shape[0], y.shape[1], y.shape[2], sizeof(floating), scale, <char *>&dy[0, 0, 0],
         )
     return total * scale
 
@@ -131,11 +139,12 @@ def squared_error(
     target   (T, B, C)
     dy       (T, B, C)  OUT: scale * (y - target)
     """
-    cdef const Py_ssize_t *length = NULL if lengths is None else &lengths[0]
+    cdef const Py_ssize_t *length = first(lengths)
     cdef double total
     with nogil:
         total = over_spans(
-            kernels(floating is double).squared_span, <const char *>&y[0, 0, 0], <const char *>&target[0, 0, 0],
-            length, y.shape[0], y.shape[1], y.shape[2], sizeof(floating), scale, <char *>&dy[0, 0, 0],
+            kernels(floating is double).squared_span,
+            <const char *>&y[0, 0, 0], <const char *>&target[0, 0, 0], length,
+            y.shape[0], y.shape[1], y.shape[2], sizeof(floating), scale, <char *>&dy[0, 0, 0],
         )
     return total * scale

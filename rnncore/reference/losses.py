@@ -1,4 +1,4 @@
-"""Losses and their gradients: y (T, B, C), lengths (B,) or None, dy (T, B, C) written; padding is not read, its dy is 0.
+"""Losses and their gradients: y (T, B, C), lengths (B,) or None, dy (T, B, C) written; padding is not read.
 
     softmax   -log softmax(y)[target]            gradient softmax(y) - onehot(target)
     sigmoid   log(1 + e^y) - target y            gradient sigmoid(y) - target
