@@ -1,0 +1,61 @@
+"""What is tested is what users get: RNNCORE_TESTED names the folder that the package must come from."""
+
+import importlib
+import os
+import subprocess
+import sys
+from importlib import resources
+from pathlib import Path
+
+import pytest
+
+import rnncore
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def compiled_modules():
+    return sorted(path.stem for path in (ROOT / "rnncore" / "kernels").glob("*.pyx"))
+
+
+@pytest.mark.skipif("RNNCORE_TESTED" not in os.environ, reason="set by make test and make test-checked")
+@pytest.mark.parametrize("name", ["rnncore", *(f"rnncore.kernels.{stem}" for stem in compiled_modules())])
+def test_the_installed_package_is_tested(name):
+    found = Path(importlib.import_module(name).__file__).resolve()
+    assert found.is_relative_to(Path(os.environ["RNNCORE_TESTED"]).resolve())
+    assert not found.is_relative_to(ROOT / "rnncore")
+
+
+@pytest.mark.parametrize("stem", compiled_modules())
+def test_every_kernel_file_is_built(stem):
+    path = Path(importlib.import_module(f"rnncore.kernels.{stem}").__file__)
+    assert path.suffix in {".so", ".pyd"}
+
+
+def test_what_other_packages_need_is_there():
+    """Types for mypy, declarations for cimport, headers for the C compiler."""
+    package = resources.files("rnncore")
+    for name in ["py.typed", "kernels/__init__.pxd", "kernels/dispatch.pxd", "kernels/simd.h"]:
+        assert package.joinpath(name).is_file(), name
+
+
+def test_the_best_level_is_in_force_and_a_lower_one_can_be():
+    from rnncore.kernels import dispatch
+
+    assert dispatch.levels()[-1] == "baseline"
+    script = "from rnncore.kernels import dispatch; print(dispatch.level())"
+    for level in dispatch.levels():
+        environment = {**os.environ, "RNNCORE_LEVEL": level}
+        command = [sys.executable, "-c", script]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+        assert done.stdout.strip() == level
+
+
+def test_version_is_that_of_the_installed_package():
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        installed = version("rnncore")
+    except PackageNotFoundError:
+        pytest.skip("built in place, not installed")
+    assert rnncore.__version__ == installed
