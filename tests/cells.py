@@ -1,0 +1,114 @@
+"""Cells as the tests draw them: shapes for hypothesis, and one call of a cell's kernels with all its arrays."""
+
+import dataclasses
+import math
+
+import numpy as np
+from hypothesis import strategies as st
+
+GATES = {"elman": 1, "lstm": 4, "gru": 3}
+ACTIVATIONS = ("tanh", "sigmoid", "relu", "identity")
+CELLS = (*(f"elman-{activation}" for activation in ACTIVATIONS), "lstm", "gru")
+TOLERANCE = {"float64": 1e-12, "float32": 1e-5}
+
+# One, a few, and the neighbours of every vector width (2 to 16 lanes) and tile.
+SIZES = st.sampled_from([1, 2, 3, 4, 5, 7, 8, 9, 13, 15, 16, 17, 23, 31, 32, 33, 47, 49, 65])
+
+
+@dataclasses.dataclass(frozen=True)
+class Shape:
+    """Steps T, rows B, inputs I, units H, and the rows' lengths (None: all T)."""
+
+    T: int
+    B: int
+    I: int  # noqa: E741
+    H: int
+    lengths: tuple[int, ...] | None = None
+
+    def array(self):
+        return None if self.lengths is None else np.array(self.lengths, dtype=np.intp)
+
+    def padding(self):
+        """True beyond the rows' lengths, (T, B)."""
+        lengths = (self.T,) * self.B if self.lengths is None else self.lengths
+        return np.arange(self.T)[:, None] >= np.array(lengths)
+
+
+@st.composite
+def shapes(draw, steps=9, rows=SIZES, sizes=SIZES):
+    T, B = draw(st.integers(1, steps)), draw(rows)
+    ragged = st.lists(st.integers(1, T), min_size=B, max_size=B).map(tuple)
+    return Shape(T, B, draw(sizes), draw(sizes), draw(st.none() | ragged))
+
+
+seeds = st.integers(0, 2**32 - 1)
+
+
+class Call:
+    """One forward and one backward call of a cell's kernels, on arrays drawn from a seed.
+
+    Padding of what goes in is NaN, and so is all that a kernel has to write, its working memory included: a number that
+    is read but not meant, or meant but not written, shows up in every later one. Gradients start non-zero, since kernels add.
+    """
+
+    def __init__(self, cell, shape, dtype, seed, clip_step=math.inf):
+        self.cell, _, self.activation = cell.partition("-")
+        self.shape, self.dtype, self.clip_step = shape, np.dtype(dtype), clip_step
+        self.gates = GATES[self.cell]
+        rng = np.random.default_rng(seed)
+        T, B, I, H = shape.T, shape.B, shape.I, shape.H  # noqa: E741
+        G = self.gates * H
+
+        def draw(*size, scale=1.0):
+            return (scale * rng.standard_normal(size)).astype(dtype)
+
+        self.weights = {
+            "weight_ih": draw(G, I, scale=I**-0.5),
+            "weight_hh": draw(G, H, scale=H**-0.5),
+            "bias": draw(G, scale=0.5),
+        }
+        if self.cell == "gru":
+            self.weights["bias_hn"] = draw(H, scale=0.5)
+        self.x, self.dy = draw(T, B, I), draw(T, B, H)
+        self.x[shape.padding()] = np.nan
+        self.dy[shape.padding()] = np.nan
+        self.states = ("hidden", "cells") if self.cell == "lstm" else ("hidden",)
+        self.initial = {name: draw(B, H) for name in self.states}
+        self.dfinal = {"dh": draw(B, H), "dc": draw(B, H)} if self.cell == "lstm" else {"dh": draw(B, H)}
+        self.start = {f"d{name}": draw(*weight.shape) for name, weight in self.weights.items()}
+
+    def forward(self, backend, record=True):
+        """Every array that the forward kernel writes, by name."""
+        s = self.shape
+        out = {name: self._unwritten(s.T + 1, s.B, s.H) for name in self.states}
+        for name in self.states:
+            out[name][0] = self.initial[name]
+        tape = {}
+        if self.cell != "elman":
+            tape["gates"] = self._unwritten(s.T, s.B, self.gates * s.H) if record else None
+        if self.cell == "gru":
+            tape["candidates"] = self._unwritten(s.T, s.B, s.H) if record else None
+        getattr(backend, f"{self.cell}_forward")(**self._common(backend), **self.weights, **out, **tape)
+        return {**out, **{name: array for name, array in tape.items() if array is not None}}
+
+    def backward(self, backend, tape):
+        """Every array that the backward kernel writes, by name, and what it returns."""
+        out = {name: array.copy() for name, array in (self.dfinal | self.start).items()}
+        out["dx"] = self._unwritten(*self.x.shape)
+        weights = {name: self.weights[name] for name in ("weight_ih", "weight_hh")}
+        kept = {name: array.copy() for name, array in tape.items()}
+        clipped = getattr(backend, f"{self.cell}_backward")(
+            dy=self.dy, **self._common(backend), **weights, clip_step=self.clip_step, **kept, **out
+        )
+        for name, array in tape.items():
+            assert np.array_equal(kept[name], array), f"backward has changed the tape's {name}"
+        return out, clipped
+
+    def _unwritten(self, *shape):
+        return np.full(shape, np.nan, self.dtype)
+
+    def _common(self, backend):
+        s = self.shape
+        size = backend.scratch_size(s.T, s.B, s.I, s.H, self.gates, self.dtype)
+        arguments = {"x": self.x, "lengths": s.array(), "scratch": self._unwritten(size)}
+        return arguments | ({"activation": self.activation} if self.cell == "elman" else {})

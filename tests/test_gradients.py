@@ -1,0 +1,203 @@
+"""Gradients of every layer agree with finite differences, from every output to every parameter, input and state.
+
+The problem is never the easy one: five steps, three rows of differing lengths, three layers, non-zero initial states,
+gradients that start non-zero, and an upstream gradient that enters anywhere, at one step alone, or by the final state alone.
+"""
+
+import numpy as np
+import pytest
+from cells import ACTIVATIONS, seeds, shapes
+from hypothesis import given, settings
+from laws import assert_close, assert_gradient, derivative, jacobian
+
+from rnncore.layers import GRU, LSTM, Dense, Dropout, Elman, Embedding, LastStep, MeanPool
+from rnncore.network import Network
+
+pytestmark = pytest.mark.usefixtures("backend")
+
+T, B, I, H = 5, 3, 2, 3
+LENGTHS = {"full": None, "ragged": (3, 5, 1)}
+
+STACKS = {
+    **{
+        f"elman-{g}": lambda g=g: (Elman(I, H, g), Elman(H, H, g), Elman(H, H, g)) for g in ACTIVATIONS
+    },
+    "lstm": lambda: (LSTM(I, H), LSTM(H, H), LSTM(H, H)),
+    "gru": lambda: (GRU(I, H), GRU(H, H), GRU(H, H)),
+    "mixed": lambda: (GRU(I, 4), Dropout(0.3), LSTM(4, 2), Dropout(0.2), Elman(2, H), Dense(H, 2)),
+    "embedding": lambda: (Embedding(4, I), LSTM(I, H), Dropout(0.5), GRU(H, 2), Dense(2, 4)),
+    "last step": lambda: (Dense(I, H), LSTM(H, H), GRU(H, 4), LastStep(), Dense(4, 2)),
+    "mean": lambda: (Dense(I, H), GRU(H, H), Elman(H, 4), MeanPool(), Dense(4, 2)),
+    "dense": lambda: (Dense(I, 3), Dense(3, 2)),
+}
+
+
+class Problem:
+    """A network, its input, initial state and lengths: a function of arrays that can be moved in place."""
+
+    def __init__(self, layers, lengths, shape=(T, B, I), seed=7):
+        rng = np.random.default_rng(seed)
+        self.net = Network(*layers, seed=seed, dtype="float64")
+        # Away from the initial values, which are too regular: zero biases, orthogonal and identity matrices.
+        self.net.params.flat[:] += rng.uniform(-0.5, 0.5, self.net.params.flat.size)
+        steps, rows, features = shape
+        self.lengths = lengths
+        self.valid = np.arange(steps)[:, None] < np.array(lengths or [steps] * rows)
+        self.ids = layers[0].takes_ids
+        self.x = rng.integers(0, 4, (steps, rows)) if self.ids else rng.standard_normal(shape)
+        self.state = tuple(self._draw_state(layer, rows, rng) for layer in layers)
+        self.dropout = self.net.rng.bit_generator.state
+        self.rng = rng
+
+    @staticmethod
+    def _draw_state(layer, rows, rng):
+        if isinstance(layer, LSTM):
+            return tuple(rng.standard_normal((rows, layer.hidden_size)) for _ in "hc")
+        return rng.standard_normal((rows, layer.hidden_size)) if isinstance(layer, (Elman, GRU)) else None
+
+    @staticmethod
+    def arrays(state):
+        """The arrays of a network's state, in order."""
+        parts = [part if isinstance(part, tuple) else (part,) for part in state]
+        return [array for part in parts for array in part if array is not None]
+
+    def sources(self):
+        """Everything a gradient exists for, by name."""
+        sources = {"parameters": self.net.params.flat}
+        if not self.ids:
+            sources["x"] = self.x
+        return sources | {f"state {i}": array for i, array in enumerate(self.arrays(self.state))}
+
+    def forward(self):
+        self.net.rng.bit_generator.state = self.dropout  # the same entries are dropped every time
+        return self.net.forward(self.x, self.state, self.lengths)
+
+    def outputs(self):
+        """y within the lengths and the final states, flat."""
+        y, final, _ = self.forward()
+        y = y[self.valid] if y.ndim == 3 else y
+        return np.concatenate([array.ravel() for array in (y, *self.arrays(final))])
+
+    def backward(self, dy, dfinal):
+        """Gradients of all sources, by name. The padding of dy holds what must not matter."""
+        _, _, tape = self.forward()
+        if dy.ndim == 3:
+            dy = np.where(self.valid[:, :, None], dy, np.nan)
+        start = self.rng.standard_normal(self.net.grads.flat.size)
+        self.net.grads.flat[:] = start
+        dx, dinitial = self.net.backward(dy, tape, dfinal)
+        gradients = {"parameters": self.net.grads.flat - start}
+        if not self.ids:
+            gradients["x"] = dx
+        return gradients | {f"state {i}": array for i, array in enumerate(self.arrays(dinitial))}
+
+    def flat_upstream(self, dy, dfinal):
+        """The upstream gradient in the order of ``outputs``."""
+        dy = dy[self.valid] if dy.ndim == 3 else dy
+        return np.concatenate([array.ravel() for array in (dy, *self.arrays(dfinal))])
+
+    def upstreams(self):
+        """Pairs (dy, dfinal): everywhere; each step alone; each layer's final state alone."""
+        y, final, _ = self.forward()
+
+        def draw_like(state, scale=1.0):
+            return tuple(
+                tuple(scale * self.rng.standard_normal(a.shape) for a in part)
+                if isinstance(part, tuple)
+                else (None if part is None else scale * self.rng.standard_normal(part.shape))
+                for part in state
+            )
+
+        yield "everywhere", self.rng.standard_normal(y.shape), draw_like(final)
+        nothing = draw_like(final, 0.0)
+        steps = range(len(y)) if y.ndim == 3 else ()
+        for t in steps:
+            dy = np.zeros_like(y)
+            dy[t] = self.rng.standard_normal(y[t].shape)
+            yield f"step {t}", dy, nothing
+        for i, part in enumerate(final):
+            if part is not None:
+                alone = draw_like(final)[i]
+                yield f"state {i}", np.zeros_like(y), (*nothing[:i], alone, *nothing[i + 1 :])
+
+
+@pytest.mark.parametrize("lengths", LENGTHS)
+@pytest.mark.parametrize("stack", STACKS)
+def test_gradients_are_those_of_finite_differences(stack, lengths):
+    problem = Problem(STACKS[stack](), LENGTHS[lengths])
+    # Where a slope jumps, at ReLU's kink, the differences must stay on one side of it.
+    step = 1e-5 if "relu" in stack else 1e-3
+    slopes = {name: jacobian(problem.outputs, array, step) for name, array in problem.sources().items()}
+    for place, dy, dfinal in problem.upstreams():
+        upstream = problem.flat_upstream(dy, dfinal)
+        got = problem.backward(dy, dfinal)
+        want = {name: upstream @ slopes[name] for name in slopes}
+        scale = max(np.abs(array).max() for array in want.values())
+        for name, array in got.items():
+            assert_gradient(array.ravel(), want[name], scale, f"d{name} from {place}")
+
+
+@pytest.mark.parametrize("stack", [name for name in STACKS if "relu" not in name])
+def test_the_last_step_is_felt_at_the_first(stack):
+    """A gradient that enters at the last step alone reaches dx[0] and the initial state; so it does in no shorter loop."""
+    problem = Problem(STACKS[stack](), None)
+    y, _, tape = problem.forward()
+    dy = np.zeros_like(y)
+    dy[-1] = 1
+    dx, dinitial = problem.net.backward(dy, tape)
+    recurrent = [array for array in problem.arrays(dinitial) if array is not None]
+    assert all((array != 0).any(axis=1).all() for array in recurrent)
+    if dx is not None and recurrent:
+        assert (dx[0] != 0).any(axis=1).all()
+
+
+CELL_STACKS = {
+    **{f"elman-{g}": lambda I, H, g=g: (Elman(I, H, g), Elman(H, H, g)) for g in ("tanh", "sigmoid", "identity")},
+    "lstm": lambda I, H: (LSTM(I, H), LSTM(H, H)),
+    "gru": lambda I, H: (GRU(I, H), GRU(H, H)),
+    "mixed": lambda I, H: (Dense(I, H), GRU(H, H), LSTM(H, I), Dropout(0.25), Elman(I, H), Dense(H, 2)),
+}
+
+
+@pytest.mark.parametrize("stack", CELL_STACKS)
+@given(shape=shapes(steps=7), seed=seeds)
+@settings(max_examples=12)
+def test_backward_is_adjoint_of_jvp(stack, shape, seed):
+    """<dy, J v> = <J' dy, v> for every direction v in the parameters, the input and the initial state."""
+    lengths = shape.lengths
+    problem = Problem(CELL_STACKS[stack](shape.I, shape.H), lengths, (shape.T, shape.B, shape.I), seed)
+    sources = problem.sources()
+    before = {name: array.copy() for name, array in sources.items()}
+    direction = {name: problem.rng.standard_normal(array.shape) / array.size**0.5 for name, array in sources.items()}
+
+    def moved(s):
+        for name, array in sources.items():
+            array[...] = before[name] + s * direction[name]
+        return problem.outputs()
+
+    jv = derivative(moved)
+    moved(0.0)
+    place, dy, dfinal = next(iter(problem.upstreams()))
+    upstream = problem.flat_upstream(dy, dfinal)
+    gradients = problem.backward(dy, dfinal)
+    adjoint = sum(np.vdot(gradients[name], direction[name]) for name in sources)
+    assert abs(upstream @ jv - adjoint) <= 1e-9 * np.linalg.norm(upstream) * np.linalg.norm(jv), place
+
+
+@pytest.mark.parametrize("stack", [name for name in STACKS if name != "mixed"])
+@pytest.mark.parametrize("lengths", LENGTHS)
+def test_backward_is_linear_in_its_upstream(stack, lengths):
+    problem = Problem(STACKS[stack](), LENGTHS[lengths])
+    everything, *alone = problem.upstreams()
+    parts = [everything[1:], alone[0][1:] if alone else everything[1:]]
+    gradients = [problem.backward(dy, dfinal) for dy, dfinal in parts]
+    a, b = 1.5, -0.25
+
+    def combined(first, second):
+        if first is None:
+            return None
+        return tuple(map(combined, first, second)) if isinstance(first, tuple) else a * first + b * second
+
+    sum_of_upstreams = problem.backward(*(combined(first, second) for first, second in zip(*parts, strict=True)))
+    for name, array in sum_of_upstreams.items():
+        assert_close(array, a * gradients[0][name] + b * gradients[1][name], 1e-12, name)
