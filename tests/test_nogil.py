@@ -1,8 +1,8 @@
 """Loops of the kernels run without the GIL and never call CPython: read from ``cython -a``.
 
 Cython refuses most such calls itself. What it lets pass are the ones it adds: an exception that may be raised
-(bounds, division by zero, ``except *``), a ``with gil`` block, a memoryview's reference count. Each would take
-the GIL inside a loop, or be checked for after every call.
+(bounds, division by zero, ``except *``), a ``with gil`` block, a memoryview's reference count. Each would
+take the GIL inside a loop, or be checked for after every call.
 """
 
 import ast
@@ -135,7 +135,7 @@ BAD = {
     "bounds": BOUNDS,
     "division by zero": DIVISION,
     "an exception checked for after each call": GOOD.replace("noexcept nogil", "except * nogil"),
-    "with gil": GOOD.replace("        s = total(", "        with gil:\n            print("),
+    "with gil": GOOD.replace("        s = total(&", "        with gil: x = 2 * x\n        s = total(&"),
 }
 
 
