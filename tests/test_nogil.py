@@ -135,7 +135,7 @@ BAD = {
     "bounds": BOUNDS,
     "division by zero": DIVISION,
     "an exception checked for after each call": GOOD.replace("noexcept nogil", "except * nogil"),
-    "with gil": GOOD.replace("        s = total(&", "        with gil: x = 2 * x\n        s = total(&"),
+    "with gil": GOOD.replace("        s = total(&", "        with gil: print(1)\n        s = total(&"),
 }
 
 
