@@ -1,4 +1,4 @@
-"""Cells as the tests draw them: shapes for hypothesis, and one call of a cell's kernels with all its arrays."""
+"""Cells as tests draw them: shapes for hypothesis, and one call of a cell's kernels with all its arrays."""
 
 import dataclasses
 import math
@@ -21,7 +21,7 @@ class Shape:
 
     T: int
     B: int
-    I: int  # noqa: E741
+    I: int
     H: int
     lengths: tuple[int, ...] | None = None
 
@@ -47,8 +47,9 @@ seeds = st.integers(0, 2**32 - 1)
 class Call:
     """One forward and one backward call of a cell's kernels, on arrays drawn from a seed.
 
-    Padding of what goes in is NaN, and so is all that a kernel has to write, its working memory included: a number that
-    is read but not meant, or meant but not written, shows up in every later one. Gradients start non-zero, since kernels add.
+    Padding of what goes in is NaN, and so is all that a kernel has to write, its working memory included: a
+    number that is read but not meant, or meant but not written, spreads. Gradients start non-zero, since kernels
+    add.
     """
 
     def __init__(self, cell, shape, dtype, seed, clip_step=math.inf):
@@ -56,7 +57,7 @@ class Call:
         self.shape, self.dtype, self.clip_step = shape, np.dtype(dtype), clip_step
         self.gates = GATES[self.cell]
         rng = np.random.default_rng(seed)
-        T, B, I, H = shape.T, shape.B, shape.I, shape.H  # noqa: E741
+        T, B, I, H = shape.T, shape.B, shape.I, shape.H
         G = self.gates * H
 
         def draw(*size, scale=1.0):

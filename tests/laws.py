@@ -4,7 +4,7 @@ import numpy as np
 
 
 def relative_error(got, want):
-    """Largest deviation, relative to the largest magnitude of ``want``; infinite where NaN came or shapes differ."""
+    """Largest deviation beside the largest magnitude of ``want``; infinite if NaN came or shapes differ."""
     got, want = np.asarray(got), np.asarray(want)
     if got.shape != want.shape:
         return np.inf
@@ -28,15 +28,15 @@ def assert_all_close(got, want, tolerance):
         assert_close(got[name], want[name], tolerance, name)
 
 
-def derivative(function, step=1e-3):
-    """d function(s) / ds at s = 0 by central differences of fourth order; exact to about 1e-12 for smooth functions."""
+def derivative(function, step=3e-4):
+    """d function(s) / ds at s = 0 by central differences of fourth order, exact to about 1e-12."""
     near = function(step) - function(-step)
     far = function(2 * step) - function(-2 * step)
     return (8 * near - far) / (12 * step)
 
 
-def jacobian(function, array, step=1e-3):
-    """d function() / d array: (outputs, array.size). ``function`` reads ``array``, whose entries are moved in turn."""
+def jacobian(function, array, step=3e-4):
+    """d function() / d array, (outputs, array.size); ``function`` reads ``array``, whose entries are moved."""
     columns = []
     flat = array.reshape(-1)
     assert np.shares_memory(flat, array), "entries of a copy would move nothing"
@@ -59,7 +59,7 @@ def assert_gradient(got, want, scale, name=""):
     """
     error = np.abs(got - want)
     allowed = 1e-7 * np.abs(want) + 1e-11 * scale
-    assert np.all(error <= allowed), f"{name}: {error.max():.2g} beside {np.abs(want).max():.2g}\n{got}\n{want}"
+    assert np.all(error <= allowed), f"{name}: off by {error.max():.2g}\n{got}\n{want}"
 
 
 def snapshot(network):

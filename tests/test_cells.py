@@ -1,4 +1,4 @@
-"""Every compiled cell computes what the NumPy reference computes: every array it writes, at every level, on any shape."""
+"""A compiled cell computes what the NumPy reference computes: every array, at every level, on any shape."""
 
 import math
 

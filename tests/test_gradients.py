@@ -1,7 +1,8 @@
-"""Gradients of every layer agree with finite differences, from every output to every parameter, input and state.
+"""Gradients of every layer agree with finite differences, from each output to each parameter, input and state.
 
-The problem is never the easy one: five steps, three rows of differing lengths, three layers, non-zero initial states,
-gradients that start non-zero, and an upstream gradient that enters anywhere, at one step alone, or by the final state alone.
+The problem is never the easy one: five steps, three rows of differing lengths, three layers, non-zero initial
+states, gradients that start non-zero, and an upstream gradient that enters everywhere, at one step alone, or by
+the final state alone.
 """
 
 import numpy as np
@@ -19,9 +20,7 @@ T, B, I, H = 5, 3, 2, 3
 LENGTHS = {"full": None, "ragged": (3, 5, 1)}
 
 STACKS = {
-    **{
-        f"elman-{g}": lambda g=g: (Elman(I, H, g), Elman(H, H, g), Elman(H, H, g)) for g in ACTIVATIONS
-    },
+    **{f"elman-{g}": lambda g=g: (Elman(I, H, g), Elman(H, H, g), Elman(H, H, g)) for g in ACTIVATIONS},
     "lstm": lambda: (LSTM(I, H), LSTM(H, H), LSTM(H, H)),
     "gru": lambda: (GRU(I, H), GRU(H, H), GRU(H, H)),
     "mixed": lambda: (GRU(I, 4), Dropout(0.3), LSTM(4, 2), Dropout(0.2), Elman(2, H), Dense(H, 2)),
@@ -126,7 +125,7 @@ class Problem:
 def test_gradients_are_those_of_finite_differences(stack, lengths):
     problem = Problem(STACKS[stack](), LENGTHS[lengths])
     # Where a slope jumps, at ReLU's kink, the differences must stay on one side of it.
-    step = 1e-5 if "relu" in stack else 1e-3
+    step = 1e-5 if "relu" in stack else 3e-4
     slopes = {name: jacobian(problem.outputs, array, step) for name, array in problem.sources().items()}
     for place, dy, dfinal in problem.upstreams():
         upstream = problem.flat_upstream(dy, dfinal)
@@ -137,22 +136,24 @@ def test_gradients_are_those_of_finite_differences(stack, lengths):
             assert_gradient(array.ravel(), want[name], scale, f"d{name} from {place}")
 
 
-@pytest.mark.parametrize("stack", [name for name in STACKS if "relu" not in name])
+@pytest.mark.parametrize("stack", [name for name in STACKS if "relu" not in name and name != "dense"])
 def test_the_last_step_is_felt_at_the_first(stack):
-    """A gradient that enters at the last step alone reaches dx[0] and the initial state; so it does in no shorter loop."""
+    """A gradient that enters at the last step alone reaches dx[0] and every initial state of every row."""
     problem = Problem(STACKS[stack](), None)
     y, _, tape = problem.forward()
     dy = np.zeros_like(y)
-    dy[-1] = 1
+    dy[-1 if y.ndim == 3 else slice(None)] = 1
     dx, dinitial = problem.net.backward(dy, tape)
-    recurrent = [array for array in problem.arrays(dinitial) if array is not None]
+    recurrent = problem.arrays(dinitial)
     assert all((array != 0).any(axis=1).all() for array in recurrent)
-    if dx is not None and recurrent:
-        assert (dx[0] != 0).any(axis=1).all()
+    assert dx is None or (dx[0] != 0).any(axis=1).all()
 
 
 CELL_STACKS = {
-    **{f"elman-{g}": lambda I, H, g=g: (Elman(I, H, g), Elman(H, H, g)) for g in ("tanh", "sigmoid", "identity")},
+    **{
+        f"elman-{g}": lambda I, H, g=g: (Elman(I, H, g), Elman(H, H, g))
+        for g in ("tanh", "sigmoid", "identity")
+    },
     "lstm": lambda I, H: (LSTM(I, H), LSTM(H, H)),
     "gru": lambda I, H: (GRU(I, H), GRU(H, H)),
     "mixed": lambda I, H: (Dense(I, H), GRU(H, H), LSTM(H, I), Dropout(0.25), Elman(I, H), Dense(H, 2)),
@@ -168,7 +169,9 @@ def test_backward_is_adjoint_of_jvp(stack, shape, seed):
     problem = Problem(CELL_STACKS[stack](shape.I, shape.H), lengths, (shape.T, shape.B, shape.I), seed)
     sources = problem.sources()
     before = {name: array.copy() for name, array in sources.items()}
-    direction = {name: problem.rng.standard_normal(array.shape) / array.size**0.5 for name, array in sources.items()}
+    direction = {
+        name: problem.rng.standard_normal(array.shape) / array.size**0.5 for name, array in sources.items()
+    }
 
     def moved(s):
         for name, array in sources.items():
@@ -198,6 +201,8 @@ def test_backward_is_linear_in_its_upstream(stack, lengths):
             return None
         return tuple(map(combined, first, second)) if isinstance(first, tuple) else a * first + b * second
 
-    sum_of_upstreams = problem.backward(*(combined(first, second) for first, second in zip(*parts, strict=True)))
+    sum_of_upstreams = problem.backward(
+        *(combined(first, second) for first, second in zip(*parts, strict=True))
+    )
     for name, array in sum_of_upstreams.items():
         assert_close(array, a * gradients[0][name] + b * gradients[1][name], 1e-12, name)
