@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .. import initializers
 from ..checks import check_array, check_lengths, check_positive_integer, zero_padding
@@ -16,9 +17,10 @@ from .base import Array, Layer, State
 
 @dataclass(slots=True)
 class DenseTape:
-    """The input, (T, B, I) or (B, I), zero in the padding."""
+    """The input, (T, B, I) or (B, I), zero in the padding, and the rows' lengths (B,), None where nothing is padded."""
 
     x: Array
+    lengths: NDArray[np.intp] | None
 
 
 class Dense(Layer):
@@ -29,7 +31,7 @@ class Dense(Layer):
     in_features, out_features
         I and O, at least 1. ``weight (O, I)`` starts Glorot uniform, ``bias (O,)`` zero.
 
-    x is ``(T, B, I)`` or, behind a pooling layer, ``(B, I)``. In the padding y is the bias.
+    x is ``(T, B, I)`` or, behind a pooling layer, ``(B, I)``. In the padding y is the bias, and dy counts for nothing.
     """
 
     def __init__(self, in_features: int, out_features: int) -> None:
@@ -52,17 +54,18 @@ class Dense(Layer):
         self.require_bound()
         steps = getattr(x, "ndim", 3) != 2
         check_array("x", x, self.dtype, "TBI" if steps else "BI", (*(None,) * (2 if steps else 1), self.in_features))
-        if steps:
-            x = zero_padding(x, check_lengths(lengths, *x.shape[:2]))
+        checked = check_lengths(lengths, *x.shape[:2]) if steps else None
+        x = zero_padding(x, checked)
         y = empty((*x.shape[:-1], self.out_features), self.dtype)
         # One product over all T*B rows: a product per step would start BLAS T times.
         np.matmul(x.reshape(-1, self.in_features), self.params["weight"].T, out=y.reshape(-1, self.out_features))
         y += self.params["bias"]
-        return y, None, DenseTape(x) if record else None
+        return y, None, DenseTape(x, checked) if record else None
 
     def backward(self, dy: Array, tape: Any, dstate: State = None) -> tuple[Array, State]:
         self.require_tape(tape)
-        check_array("dy", dy, self.dtype, "TBO"[3 - dy.ndim :], (*tape.x.shape[:-1], self.out_features))
+        check_array("dy", dy, self.dtype, "TBO"[3 - tape.x.ndim :], (*tape.x.shape[:-1], self.out_features))
+        dy = zero_padding(dy, tape.lengths)
         rows, x = dy.reshape(-1, self.out_features), tape.x.reshape(-1, self.in_features)
         dx = empty(tape.x.shape, self.dtype)
         np.matmul(rows, self.params["weight"], out=dx.reshape(-1, self.in_features))
