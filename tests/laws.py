@@ -36,7 +36,7 @@ def derivative(function, step=3e-4):
 
 
 def jacobian(function, array, step=3e-4):
-    """d function() / d array, (outputs, array.size); ``function`` reads ``array``, whose entries are moved."""
+    """d function() / d array, (outputs, array.size); ``function`` reads ``array``, which is moved."""
     columns = []
     flat = array.reshape(-1)
     assert np.shares_memory(flat, array), "entries of a copy would move nothing"
