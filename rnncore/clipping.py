@@ -54,7 +54,7 @@ class Clipper:
 
     def __init__(self, threshold: float) -> None:
         if not threshold > 0:
-            raise ValueError(f"threshold is {threshold}, but more than 0 is wanted (infinite to measure only)")
+            raise ValueError(f"threshold is {threshold}, but more than 0 is wanted; infinite only measures")
         self.threshold = float(threshold)
         self.calls = 0
         self.clipped = 0

@@ -1,0 +1,87 @@
+"""What the Trainer's arguments may be."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from ..checks import check_positive_integer
+
+
+class Batches:
+    """A list of batches as a data source: the same ones in every epoch."""
+
+    def __init__(self, batches: Sequence[Any]) -> None:
+        self._batches = batches
+
+    def __len__(self) -> int:
+        return len(self._batches)
+
+    def batches(self, epoch: int, start: int = 0) -> Iterator[Any]:
+        """The batches from number ``start`` on."""
+        return iter(self._batches[start:])
+
+
+def as_source(name: str, value: Any) -> Any:
+    """A data source, which has ``len`` and ``batches(epoch, start)``, or a list of batches as one.
+
+    Raises
+    ------
+    TypeError
+        If it is neither.
+    """
+    if isinstance(value, (list, tuple)):
+        return Batches(value)
+    if not callable(getattr(value, "batches", None)) or not hasattr(value, "__len__"):
+        raise TypeError(f"{name} is a {type(value).__name__}, but a data source or list of batches is wanted")
+    return value
+
+
+def as_list(name: str, value: Any, *methods: str) -> list[Any]:
+    """None, one object or several, as a list of objects that have the methods."""
+    if value is None:
+        return []
+    several = list(value) if isinstance(value, (list, tuple)) else [value]
+    for one in several:
+        require(name, one, *methods)
+    return several
+
+
+def require(name: str, value: Any, *methods: str) -> None:
+    """Raise TypeError unless ``value`` is an object, not a class, with these methods."""
+    if isinstance(value, type) or not all(callable(getattr(value, method, None)) for method in methods):
+        wanted = ", ".join("a call" if method == "__call__" else f"{method}()" for method in methods)
+        raise TypeError(f"{name} is {value!r}, but an object with {wanted} is wanted")
+
+
+def optional_count(name: str, value: Any) -> int | None:
+    """None, or an int of at least 1."""
+    return None if value is None else check_positive_integer(name, value)
+
+
+def check_checkpoint(path: Any, every: int | None) -> None:
+    """Raise ValueError unless a file could stand at ``path``, or None of both is given."""
+    if path is None:
+        if every is not None:
+            raise ValueError("checkpoint_every is given, but checkpoint, the path to write to, is not")
+    elif not os.path.isdir(os.path.dirname(os.path.abspath(path))):
+        raise ValueError(f"checkpoint is {os.fspath(path)!r}, but its folder does not exist")
+
+
+def check_span(
+    epochs: int | None,
+    steps: int | None,
+    validation: Any,
+    validate_every: int | None,
+    patience: int | None,
+) -> None:
+    """Raise TypeError or ValueError unless the arguments say how long to train, and fit together."""
+    optional_count("epochs", epochs)
+    optional_count("steps", steps)
+    optional_count("validate_every", validate_every)
+    optional_count("patience", patience)
+    if epochs is None and steps is None:
+        raise ValueError("neither epochs nor steps is given: say how long to train")
+    if validation is None and (validate_every is not None or patience is not None):
+        raise ValueError("validate_every or patience is given, but no validation data to measure on")

@@ -1,0 +1,454 @@
+"""The training loop."""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from .. import kernels
+from ..checks import check_positive_integer
+from ..clipping import ClipNorm, ClipStep
+from ..files import Path
+from ..network import Network
+from .arguments import as_list, as_source, check_checkpoint, check_span, optional_count, require
+from .checkpoint import Run, load_checkpoint, save_checkpoint
+from .history import History
+from .interrupts import CtrlC
+from .progress import MODES, Progress, make_progress
+from .segments import Array, Piece, Walk
+
+
+class Trainer:
+    """Trains a network.
+
+    One update: the gradients of ``accumulate`` minibatches are summed, each step of a sequence weighing the
+    same wherever it stands, and divided by the number of steps, so that the result is that of one large
+    minibatch; penalties are added; the clippers act; the optimizer steps. What is left of a window at the end
+    of an epoch makes an update too.
+
+    Parameters
+    ----------
+    net
+        The network.
+    loss
+        Such as ``CrossEntropy()``.
+    optimizer
+        Such as ``Adam(1e-3)``.
+    clip
+        One clipper or several, which act in this order.
+    accumulate
+        Minibatches per update; a segment is one.
+    bptt
+        Steps of a segment: longer batches are cut, the state is carried from segment to segment, and each row
+        is reset where its ``starts`` are True. None takes batches whole.
+    schedule
+        Sets the optimizer's learning rate before each update; ``Plateau`` learns of every validation loss.
+    regularizer
+        One penalty or several.
+    seed
+        Of ``trainer.rng``, for whatever draws at random during training beside network and data.
+    checkpoint
+        Path of a file that is written every ``checkpoint_every`` updates, at the end, and on Ctrl-C; with
+        ``checkpoint_every=None`` also after each validation.
+    monitor
+        Has ``on_step(trainer)``, called after every update.
+    progress
+        ``"auto"`` (a bar on a terminal, lines elsewhere), ``"bar"``, ``"lines"`` or ``"off"``; on standard
+        error.
+
+    Attributes
+    ----------
+    step : int
+        Updates made in this run.
+    history : History
+        What was measured so far.
+    piece : Piece
+        Input, target and lengths of the latest forward pass.
+    """
+
+    def __init__(
+        self,
+        net: Network,
+        loss: Any,
+        optimizer: Any,
+        clip: Any = None,
+        accumulate: int = 1,
+        bptt: int | None = None,
+        schedule: Any = None,
+        regularizer: Any = None,
+        seed: int = 0,
+        checkpoint: Path | None = None,
+        checkpoint_every: int | None = None,
+        monitor: Any = None,
+        progress: str = "auto",
+    ) -> None:
+        if not isinstance(net, Network):
+            raise TypeError(f"net is a {type(net).__name__}, but a Network is wanted")
+        require("loss", loss, "__call__", "count")
+        require("optimizer", optimizer, "step", "state", "load_state")
+        if schedule is not None:
+            require("schedule", schedule, "__call__", "state", "load_state")
+        if monitor is not None:
+            require("monitor", monitor, "on_step")
+        if progress not in MODES:
+            raise ValueError(f"progress is {progress!r}, but one of {', '.join(MODES)} is wanted")
+        check_checkpoint(checkpoint, checkpoint_every)
+        self.net, self.loss, self.optimizer, self.schedule = net, loss, optimizer, schedule
+        self.accumulate = check_positive_integer("accumulate", accumulate)
+        self.bptt = optional_count("bptt", bptt)
+        self.checkpoint = checkpoint
+        self.checkpoint_every = optional_count("checkpoint_every", checkpoint_every)
+        self.clips = as_list("clip", clip, "state", "load_state")
+        self.regularizers = as_list("regularizer", regularizer, "__call__")
+        self.monitor, self.progress = monitor, progress
+        self.rng = np.random.default_rng(seed)
+        self.piece: Piece | None = None
+        self.penalty = 0.0
+        self._recurrent: list[Any] = [layer for layer in net.layers if hasattr(layer, "clip_step")]
+        self._step_clips = [clipper for clipper in self.clips if isinstance(clipper, ClipStep)]
+        self._flat_clips = [clipper for clipper in self.clips if clipper not in self._step_clips]
+        if self._step_clips and not self._recurrent:
+            raise ValueError("clip holds a ClipStep, but the network has no recurrent layer to clip in")
+        self._display = Progress()
+        self._validation: Any = None
+        self._validate_every: int | None = None
+        self._patience: int | None = None
+        self._ctrl_c = CtrlC()
+        self._between = True  # no minibatch is half done, so that a checkpoint may be written
+        self._began = 0.0
+        self._run = self._new_run({})
+
+    @property
+    def step(self) -> int:
+        """Updates made in this run."""
+        return self._run.position.step
+
+    @property
+    def epoch(self) -> int:
+        """Epochs completed in this run."""
+        return self._run.position.epoch
+
+    @property
+    def history(self) -> History:
+        """What was measured so far."""
+        return self._run.history
+
+    def _new_run(self, settings: dict[str, Any]) -> Run:
+        parts: dict[str, Any] = {"optimizer": self.optimizer}
+        parts |= {f"clip{number}": clipper for number, clipper in enumerate(self.clips)}
+        if self.schedule is not None:
+            parts["schedule"] = self.schedule
+        if hasattr(self.monitor, "state") and hasattr(self.monitor, "load_state"):
+            parts["monitor"] = self.monitor
+        return Run(self.net, parts, {"network": self.net.rng, "trainer": self.rng}, settings)
+
+    def fit(
+        self,
+        train: Any,
+        epochs: int | None = None,
+        steps: int | None = None,
+        validation: Any = None,
+        validate_every: int | None = None,
+        patience: int | None = None,
+        resume: bool = False,
+    ) -> History:
+        """Train until ``epochs`` or ``steps`` are reached, whichever comes first.
+
+        Ctrl-C ends training after the current minibatch, with a checkpoint written if there is a path for
+        one; pressed again, it ends it at once.
+
+        Parameters
+        ----------
+        train
+            A data source, ``len(train)`` and ``train.batches(epoch, start)``, or a list of batches.
+        epochs, steps
+            Passes over the data and updates, both counted from the beginning of the run, also of one that is
+            resumed.
+        validation
+            A data source: its loss is measured every ``validate_every`` updates, or after each epoch, and at
+            the end.
+        patience
+            Stop after this many validations in a row without a new lowest loss. At the end of training,
+            unless it was interrupted, the parameters of the lowest loss are restored.
+        resume
+            Go on from the checkpoint: the run is then the same, bit for bit, as one that was never stopped.
+
+        Returns
+        -------
+        History
+
+        Raises
+        ------
+        FloatingPointError
+            If loss, gradient or parameters are not finite any more; the checkpoint on the disk is the last
+            good one.
+        TypeError, ValueError
+            If an argument or a batch is not as wanted.
+        """
+        train = as_source("train", train)
+        validation = None if validation is None else as_source("validation", validation)
+        check_span(epochs, steps, validation, validate_every, patience)
+        if resume and self.checkpoint is None:
+            raise ValueError("resume is True, but the Trainer has no checkpoint to resume from")
+        self._run = self._new_run(
+            {"accumulate": self.accumulate, "bptt": self.bptt, "batches": len(train), "patience": patience}
+        )
+        if resume and self.checkpoint is not None:
+            load_checkpoint(self.checkpoint, self._run)
+        run, position = self._run, self._run.position
+        run.history.steps.reserve(steps or 0)
+        run.history.stopped = ""
+        self._validation, self._validate_every, self._patience = validation, validate_every, patience
+        self._ctrl_c, self._between = CtrlC(), True
+        self._began = time.perf_counter() - position.seconds
+        self._display = make_progress(self.progress, self._total(train, epochs, steps), position.step)
+        training = self.net.training
+        try:
+            with self._step_clipping(), self._ctrl_c:
+                self.net.train()
+                run.history.stopped = self._loop(train, epochs, steps)
+                self._finish()
+        except KeyboardInterrupt:
+            run.history.stopped = "interrupted"
+            if self._between:
+                self._save("interrupted")
+            else:
+                self._display.say("interrupted within a minibatch: the last checkpoint stays")
+        finally:
+            self._ctrl_c = CtrlC()
+            self.net.train(training)
+            self._display.close()
+        return run.history
+
+    def evaluate(self, source: Any) -> float:
+        """Mean loss per valid step over a data source: dropout off, the state carried along each batch.
+
+        Raises
+        ------
+        ValueError
+            If the source yields no batch.
+        """
+        total, weight = 0.0, 0
+        training = self.net.training
+        self.net.eval()
+        try:
+            for batch in as_source("source", source).batches(0):
+                walk = Walk(batch, self.bptt)
+                for first, last in walk.segments():
+                    for piece in walk.pieces(first, last):
+                        x, state = piece.x, walk.enter(piece)
+                        y, state, _ = self.net.forward(x, state, piece.lengths, record=False)
+                        value, _ = self.loss(y, piece.target, piece.lengths)
+                        walk.leave(piece, state)
+                        count = self.loss.count(piece.target, piece.lengths)
+                        total += value * count
+                        weight += count
+                    self._ctrl_c.check()
+        finally:
+            self.net.train(training)
+        if not weight:
+            raise ValueError("source yields no batch: there is nothing to evaluate")
+        return total / weight
+
+    def _total(self, train: Any, epochs: int | None, steps: int | None) -> int | None:
+        """Updates to come, where they can be known before the batches are seen: for the display."""
+        known = [] if steps is None else [steps]
+        if epochs is not None and self.bptt is None:
+            known.append(epochs * math.ceil(len(train) / self.accumulate))
+        return min(known, default=None)
+
+    def _loop(self, train: Any, epochs: int | None, steps: int | None) -> str:
+        """Train on; returns why training ended."""
+        run, position = self._run, self._run.position
+        if position.unvalidated:
+            self._validate()
+        while True:
+            if ended := self._ended(epochs, steps):
+                return ended
+            empty = position.batch == 0
+            for batch in train.batches(position.epoch, position.batch):
+                empty = False
+                walk = Walk(batch, self.bptt, f"batch {position.batch} of epoch {position.epoch}")
+                walk.state, run.carry = run.carry, None
+                for first, last in walk.segments(position.time):
+                    self._minibatch(walk, first, last)
+                    if position.window == self.accumulate:
+                        self._update()
+                        if ended := self._ended(None, steps):
+                            return ended
+                    self._ctrl_c.check()
+                position.batch, position.time, run.carry = position.batch + 1, 0, None
+            if empty:
+                raise ValueError("train yields no batch: there is nothing to learn from")
+            if position.window:
+                self._update()
+            position.epoch, position.batch = position.epoch + 1, 0
+            if self._validation is not None and self._validate_every is None:
+                self._validate()
+                self._save_if_due(validated=True)
+
+    def _ended(self, epochs: int | None, steps: int | None) -> str:
+        """Why training is over, or an empty string."""
+        position = self._run.position
+        if self._patience is not None and position.waited >= self._patience:
+            return "patience"
+        if steps is not None and position.step >= steps:
+            return "steps"
+        if epochs is not None and position.epoch >= epochs:
+            return "epochs"
+        return ""
+
+    def _minibatch(self, walk: Walk, first: int, last: int) -> None:
+        """Add a segment's gradient, weighed by its valid steps over those of the window's first segment."""
+        net, loss, position = self.net, self.loss, self._run.position
+        self._between = False
+        if position.window == 0:
+            net.zero_grad()
+            position.weight = position.unit = 0
+            position.loss = 0.0
+        for piece in walk.pieces(first, last):
+            self.piece = piece
+            y, state, tape = net.forward(piece.x, walk.enter(piece), piece.lengths)
+            value, dy = loss(y, piece.target, piece.lengths)
+            if not math.isfinite(value):
+                raise FloatingPointError(self._diagnosis(f"the loss is {value}"))
+            count = loss.count(piece.target, piece.lengths)
+            if position.unit == 0:
+                position.unit = count
+            elif count != position.unit:
+                dy *= count / position.unit
+            net.backward(dy, tape)
+            walk.leave(piece, state)
+            position.weight += count
+            position.loss += value * count
+        position.window += 1
+        position.time, self._run.carry = last, walk.state
+        self._between = True
+
+    def _update(self) -> None:
+        """Average, penalise, clip, step; then everything that happens between two updates."""
+        net, run, position = self.net, self._run, self._run.position
+        self._between = False
+        grads = net.grads.flat
+        if position.weight != position.unit:
+            np.multiply(grads, position.unit / position.weight, out=grads)
+        self.penalty = sum(penalty(net.params, net.grads) for penalty in self.regularizers)
+        norm = self._clip(grads)
+        if self.schedule is not None:
+            self.optimizer.lr = self.schedule(position.step)
+        self.optimizer.step(net.params.flat, grads)
+        position.step += 1
+        position.window = 0
+        position.seconds = time.perf_counter() - self._began
+        mean = position.loss / position.weight
+        run.history.steps.append(position.step, mean, norm, self.optimizer.lr, position.seconds)
+        due = self._validate_every is not None and position.step % self._validate_every == 0
+        position.unvalidated = due
+        self._between = True
+        self._display.step(position.step, mean, norm, self.optimizer.lr)
+        if due:
+            self._validate()
+        if self.monitor is not None:
+            self.monitor.on_step(self)
+        self._save_if_due(due)
+
+    def _clip(self, grads: Array) -> float:
+        """Clip the averaged gradient; returns its norm before. FloatingPointError if that is not finite."""
+        for step_clip in self._step_clips:
+            step_clip.calls += 1
+            step_clip.clipped += sum(layer.clipped_steps for layer in self._recurrent)
+        for layer in self._recurrent:
+            layer.clipped_steps = 0
+        clips = self._flat_clips
+        if clips and isinstance(clips[0], ClipNorm):
+            norm = clips[0](grads)
+            clips = clips[1:]
+        else:
+            norm = float(kernels.global_norm(grads))
+        if not math.isfinite(norm):
+            place = int(np.argmin(np.isfinite(grads)))
+            raise FloatingPointError(
+                f"step {self.step + 1}: the gradient is not finite, first in {self.net.grads.at(place)!r}; "
+                "the parameters are as they were before the step"
+            )
+        for clipper in clips:
+            clipper(grads)
+        return norm
+
+    def _validate(self) -> None:
+        """Measure the validation loss; the best parameters are kept where patience is set."""
+        run, position = self._run, self._run.position
+        position.unvalidated = True
+        value = self.evaluate(self._validation)
+        position.unvalidated = False
+        run.history.validations.append(position.step, value)
+        self._display.say(f"step {position.step}  validation loss {value:.4f}")
+        if hasattr(self.schedule, "observe"):
+            self.schedule.observe(value)
+        if value < position.best:
+            position.best, position.best_step, position.waited = value, position.step, 0
+            if self._patience is not None:
+                if run.best_params is None:
+                    run.best_params = np.empty_like(self.net.params.flat)
+                run.best_params[...] = self.net.params.flat
+        else:
+            position.waited += 1
+
+    def _finish(self) -> None:
+        """The last checkpoint, the last validation, the best parameters: in this order.
+
+        The file holds the run as it stands, not as it ends, so that it can be gone on with.
+        """
+        run, position = self._run, self._run.position
+        self._save()
+        validations = run.history.validations
+        measured = int(validations[-1]["step"]) if len(validations) else -1
+        if self._validation is not None and measured < position.step:
+            self._validate()
+        if self._patience is not None and run.best_params is not None:
+            self.net.params.flat[...] = run.best_params
+
+    def _save_if_due(self, validated: bool) -> None:
+        every = self.checkpoint_every
+        if validated if every is None else self._run.position.step % every == 0:
+            self._save()
+
+    def _save(self, reason: str = "") -> None:
+        """Write the checkpoint, if there is a path for it and all parameters are finite."""
+        note = f"{reason} after step {self.step}" if reason else ""
+        if self.checkpoint is not None:
+            if not np.isfinite(self.net.params.flat).all():
+                raise FloatingPointError(self._diagnosis("the checkpoint is not written"))
+            save_checkpoint(self.checkpoint, self._run)
+            note += f": checkpoint {os.fspath(self.checkpoint)}" if reason else ""
+        if note:
+            self._display.say(note)
+
+    def _diagnosis(self, what: str) -> str:
+        """One line: the step, what went wrong, and the first parameter that is not finite."""
+        finite = np.isfinite(self.net.params.flat)
+        where = "all parameters are finite"
+        if not finite.all():
+            name = self.net.params.at(int(np.argmin(finite)))
+            where = f"the first parameter with values that are not finite is {name!r}"
+        return f"step {self.step + 1}: {what}; {where}"
+
+    @contextmanager
+    def _step_clipping(self) -> Iterator[None]:
+        """The recurrent layers clip per time step, as ClipStep says, while training lasts."""
+        before = [layer.clip_step for layer in self._recurrent]
+        for layer in self._recurrent:
+            layer.clipped_steps = 0
+            if self._step_clips:
+                layer.clip_step = min(clipper.threshold for clipper in self._step_clips)
+        try:
+            yield
+        finally:
+            for layer, threshold in zip(self._recurrent, before, strict=True):
+                layer.clip_step = threshold

@@ -1,0 +1,196 @@
+"""Batches walked in segments for truncated BPTT: states are carried on, and reset where a document begins.
+
+Kernels know rows of different length, but no reset in mid-sequence. So a segment that a document's border
+crosses is run in pieces: first every row up to its border, then the rows that go on behind it, from a zero
+state. No step is computed twice, and no piece is shorter than its longest row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..checks import check_lengths
+
+Array = NDArray[Any]
+Index = NDArray[np.intp]
+
+
+@dataclass(slots=True)
+class Piece:
+    """What one forward pass takes: ``x (T', B', ...)``, its target and lengths, and the rows it comes from.
+
+    ``rows`` is None where it is all of them. ``fresh`` lists those, by their place in the piece, that begin
+    with a zero state; None means that none does.
+    """
+
+    x: Array
+    target: Array
+    lengths: Index | None
+    rows: Index | None
+    fresh: Index | None
+
+
+class Walk:
+    """One batch, cut into segments of at most ``bptt`` steps, and the state at the end of the last one.
+
+    Parameters
+    ----------
+    batch
+        Has ``x (T, B, ...)``, ``target``, and may have ``lengths (B,)`` and ``starts``, ``bool (T, B)``.
+    bptt
+        Steps of a segment; None takes the batch whole.
+    name
+        What the batch is called in an error.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the batch cannot be walked: what network and loss check themselves is left to them.
+    """
+
+    def __init__(self, batch: Any, bptt: int | None, name: str = "batch") -> None:
+        for part in ("x", "target"):
+            if not isinstance(getattr(batch, part, None), np.ndarray):
+                kind = type(getattr(batch, part, None)).__name__
+                raise TypeError(f"{name}'s {part} is a {kind}, but a NumPy array is wanted")
+        x: Array = batch.x
+        if x.ndim < 2 or not x.shape[0] or not x.shape[1]:
+            raise ValueError(f"{name}'s x has shape {x.shape}, but (T, B, ...) with T, B > 0 is wanted")
+        self.x = x
+        self.target: Array = batch.target
+        self.steps, self.rows = x.shape[:2]
+        self.lengths = check_lengths(getattr(batch, "lengths", None), self.steps, self.rows)
+        self.starts: Array | None = getattr(batch, "starts", None)
+        self.bptt = self.steps if bptt is None else min(bptt, self.steps)
+        self.state: Any = None
+        if self.starts is not None:
+            self._check_starts(name, self.starts)
+        if self.bptt < self.steps or self.starts is not None:
+            if self.target.shape[:2] != (self.steps, self.rows):
+                raise ValueError(
+                    f"{name}'s target has shape {self.target.shape}, but one target per step of x "
+                    f"({self.steps}, {self.rows}, ...) is wanted where x is cut into segments or documents"
+                )
+        elif self.target.ndim == 0 or self.rows not in self.target.shape[:2]:
+            raise ValueError(
+                f"{name}'s target has shape {self.target.shape}, but x has T={self.steps}, B={self.rows}"
+            )
+
+    def _check_starts(self, name: str, starts: Any) -> None:
+        if not isinstance(starts, np.ndarray) or starts.dtype != np.bool_:
+            kind = getattr(starts, "dtype", type(starts).__name__)
+            raise TypeError(f"{name}'s starts are {kind}, but a NumPy array of bool is wanted")
+        if starts.shape != (self.steps, self.rows):
+            raise ValueError(
+                f"{name}'s starts have shape {starts.shape}, but one entry per step and row of x is wanted: "
+                f"({self.steps}, {self.rows})"
+            )
+
+    def segments(self, start: int = 0) -> Iterator[tuple[int, int]]:
+        """First and last-but-one step of each segment, from ``start`` on."""
+        for first in range(start, self.steps, self.bptt):
+            yield first, min(first + self.bptt, self.steps)
+
+    def pieces(self, first: int, last: int) -> list[Piece]:
+        """The forward passes of the steps first..last-1; they must be run in this order."""
+        crossed = self.starts is not None and bool(self.starts[first + 1 : last].any())
+        if self.bptt == self.steps and not crossed:
+            return [Piece(_whole(self.x), _whole(self.target), self.lengths, None, None)]
+        if not crossed and (self.lengths is None or int(self.lengths.min()) >= last):
+            fresh = None if self.starts is None else _places(self.starts[first])
+            return [Piece(_whole(self.x[first:last]), _whole(self.target[first:last]), None, None, fresh)]
+        return self._cut(first, last)
+
+    def _cut(self, first: int, last: int) -> list[Piece]:
+        """Each row ends at its length and falls apart at its borders; piece p holds part p of every row."""
+        ends = np.full(self.rows, last) if self.lengths is None else np.minimum(self.lengths, last)
+        begins = np.full(self.rows, first)
+        fresh = np.zeros(self.rows, np.bool_) if self.starts is None else self.starts[first].copy()
+        pieces = []
+        while (begins < ends).any():
+            stops = ends.copy()
+            if self.starts is not None:
+                for row in np.flatnonzero(begins < ends):
+                    border = self.starts[begins[row] + 1 : ends[row], row]
+                    if border.any():
+                        stops[row] = begins[row] + 1 + int(border.argmax())
+            rows = np.flatnonzero(begins < ends)
+            pieces.append(self._gather(rows, begins[rows], stops[rows], _places(fresh[rows])))
+            begins, fresh = stops, np.ones(self.rows, np.bool_)
+        return pieces
+
+    def _gather(self, rows: Index, begins: Index, stops: Index, fresh: Index | None) -> Piece:
+        lengths = stops - begins
+        longest = int(lengths.max())
+        # Behind a row's end stands its last step again: padding that is at least a valid id.
+        steps = np.minimum(begins + np.arange(longest)[:, None], stops - 1)
+        even = int(lengths.min()) == longest
+        whole = len(rows) == self.rows
+        x, target = self.x[steps, rows], self.target[steps, rows]
+        return Piece(x, target, None if even else lengths, None if whole else rows, fresh)
+
+    def enter(self, piece: Piece) -> Any:
+        """The state with which a piece begins; None where it is zero."""
+        state = self.state
+        if state is None:
+            return None
+        if piece.fresh is not None and len(piece.fresh) == piece.x.shape[1]:
+            return None
+        if piece.rows is not None:
+            rows = piece.rows
+            state = map_state(lambda part: part.take(rows, axis=-2), state)
+        if piece.fresh is not None:
+            fresh = piece.fresh
+
+            def reset(part: Array) -> Array:
+                part = part.copy()
+                part[..., fresh, :] = 0
+                return part
+
+            state = map_state(reset, state)
+        return state
+
+    def leave(self, piece: Piece, state: Any) -> None:
+        """Keep the state with which a piece ended."""
+        if piece.rows is None:
+            self.state = state
+            return
+        if self.state is None:
+            # Rows that are not in the piece have ended already, or their state is set by a later one.
+            shape = self.rows
+            self.state = map_state(
+                lambda part: np.zeros((*part.shape[:-2], shape, part.shape[-1]), part.dtype), state
+            )
+        _put_rows(self.state, piece.rows, state)
+
+
+def map_state(function: Callable[[Array], Any], state: Any) -> Any:
+    """``function`` of every array of a state; tuples and None stay what they are."""
+    if state is None:
+        return None
+    if isinstance(state, tuple):
+        return tuple(map_state(function, part) for part in state)
+    return function(state)
+
+
+def _put_rows(state: Any, rows: Index, part: Any) -> None:
+    if isinstance(state, tuple):
+        for whole, some in zip(state, part, strict=True):
+            _put_rows(whole, rows, some)
+    elif state is not None:
+        state[..., rows, :] = part
+
+
+def _places(mask: Array) -> Index | None:
+    """Where a mask is True; None if nowhere."""
+    return np.flatnonzero(mask) if mask.any() else None
+
+
+def _whole(array: Array) -> Array:
+    """The array itself if it is contiguous, as slices of time-major arrays are, otherwise a copy."""
+    return np.ascontiguousarray(array)
