@@ -48,7 +48,7 @@ class Call:
     """One forward and one backward call of a cell's kernels, on arrays drawn from a seed.
 
     Padding of what goes in is NaN, and so is all that a kernel has to write, its working memory included: a
-    number that is read but not meant, or meant but not written, spreads. Gradients start non-zero: kernels add.
+    number that is read but not meant, or meant but not written, spreads. Gradients start non-zero.
     """
 
     def __init__(self, cell, shape, dtype, seed, clip_step=math.inf):

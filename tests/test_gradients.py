@@ -1,8 +1,8 @@
 """Gradients of every layer agree with finite differences: all outputs, parameters, inputs and states.
 
 The problem is never the easy one: five steps, three rows of differing lengths, three layers, non-zero initial
-states, gradients that start non-zero, an upstream gradient that enters everywhere, at one step alone, or by the
-final state alone.
+states, gradients that start non-zero, an upstream gradient that enters everywhere, at one step alone, or
+by the final state alone.
 """
 
 import numpy as np
