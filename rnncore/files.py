@@ -5,11 +5,13 @@ size, the sizes it claims are checked against that size, and an architecture's s
 before memory of any such size is taken. Everything wrong with a file is one ValueError that names the file.
 
 Format: safetensors (https://huggingface.co/docs/safetensors/index): 8 bytes, the header's length N; N bytes
-of JSON; the numbers. What belongs to rnncore is JSON text under the one metadata key ``"rnncore"``.
+of JSON; the numbers. What belongs to rnncore is JSON text under the one metadata key ``"rnncore"``: an object
+with ``"content"`` and ``"blake2b"``, a digest of content and tensors that shows every damage.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import os
@@ -17,10 +19,16 @@ import reprlib
 import secrets
 import stat
 from collections.abc import Callable, Mapping
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
+
+from . import layers
+from .network import Network
+
+if TYPE_CHECKING:
+    from .data import Vocabulary
 
 Array = NDArray[Any]
 Path = str | os.PathLike[str]
@@ -29,6 +37,12 @@ Claims = dict[str, tuple[np.dtype[Any], tuple[int, ...]]]
 
 METADATA_KEY = "rnncore"
 MAX_HEADER = 100_000_000  # the limit of the safetensors library, which refuses to read more
+KIND = "rnncore model"
+VERSION = 1
+# What a file may ask for: names from this list, never an import by name.
+LAYERS: dict[str, type[layers.Layer]] = {
+    name: getattr(layers, name) for name in layers.__all__ if name != "Layer"
+}
 _DTYPES = {
     name: np.dtype(dtype)
     for name, dtype in {
@@ -37,6 +51,125 @@ _DTYPES = {
         "U64": np.uint64, "U32": np.uint32, "U16": np.uint16, "U8": np.uint8,
     }.items()
 }  # fmt: skip
+
+
+def save(net: Network, path: Path, vocabulary: Vocabulary | None = None) -> None:
+    """Write a network to one .safetensors file: parameters, architecture and vocabulary.
+
+    Parameters
+    ----------
+    net
+        The network; its parameters keep their names and shapes, so other tools can read them.
+    path
+        The file; replaced atomically.
+    vocabulary
+        The characters that the network's ids stand for; None for that of ``net``, if it has one.
+
+    Raises
+    ------
+    ValueError
+        If a layer is of a type that no file can hold.
+    OSError
+        If ``path`` cannot be written.
+    """
+    for place, layer in enumerate(net.layers):
+        if LAYERS.get(type(layer).__name__) is not type(layer):
+            known = ", ".join(sorted(LAYERS))
+            raise ValueError(f"layer {place} is a {type(layer).__name__}, but a file can only hold {known}")
+    vocabulary = getattr(net, "vocabulary", None) if vocabulary is None else vocabulary
+    content = {
+        "kind": KIND,
+        "version": VERSION,
+        "architecture": net.config(),
+        "vocabulary": None if vocabulary is None else vocabulary.to_list(),
+    }
+    write_tensors(path, net.params, content)
+
+
+def load(path: Path) -> Network:
+    """Read a network that :func:`save` wrote; ``net.vocabulary`` is its vocabulary or None.
+
+    Raises
+    ------
+    ValueError
+        If the file is damaged, cut short, or no model; the message names it and says what is wrong.
+    OSError
+        If it cannot be opened.
+    """
+    chain: list[layers.Layer] = []
+
+    def check(claims: Claims, content: dict[str, Any]) -> None:
+        chain.extend(_build_layers(content))
+        _compare(claims, chain, content["architecture"]["dtype"])
+
+    tensors, content = read_tensors(path, check)
+    try:
+        architecture = content["architecture"]
+        net = Network(*chain, seed=architecture["seed"], dtype=architecture["dtype"])
+        setattr(net, "vocabulary", _build_vocabulary(content.get("vocabulary")))  # noqa: B010
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{os.fspath(path)} cannot be read: {error}") from error
+    for name, tensor in tensors.items():
+        net.params[name] = tensor
+    return net
+
+
+def _build_layers(content: dict[str, Any]) -> list[layers.Layer]:
+    """The architecture's layers; they take no memory before a network binds them."""
+    if content.get("kind") != KIND:
+        raise ValueError(f"it is of kind {reprlib.repr(content.get('kind'))}, but {KIND!r} is wanted")
+    if content.get("version") != VERSION:
+        raise ValueError(f"it has version {reprlib.repr(content.get('version'))}; {VERSION} is known")
+    architecture = content.get("architecture")
+    if not isinstance(architecture, dict) or not isinstance(architecture.get("layers"), list):
+        raise ValueError("its architecture is no JSON object with a list of layers")
+    dtype, seed = architecture.get("dtype"), architecture.get("seed")
+    if dtype not in ("float32", "float64"):
+        raise ValueError(f"it has dtype {reprlib.repr(dtype)}, but float32 or float64 is wanted")
+    if type(seed) is not int or seed < 0:
+        raise ValueError(f"it has seed {reprlib.repr(seed)}, but a whole number from 0 is wanted")
+    return [_build_layer(place, config) for place, config in enumerate(architecture["layers"])]
+
+
+def _build_layer(place: int, config: Any) -> layers.Layer:
+    kind = config.get("type") if isinstance(config, dict) else None
+    if not isinstance(kind, str) or kind not in LAYERS:
+        known = ", ".join(sorted(LAYERS))
+        raise ValueError(f"its layer {place} is of type {reprlib.repr(kind)}; known are {known}")
+    try:
+        return LAYERS[kind](**{name: value for name, value in config.items() if name != "type"})
+    except Exception as error:  # whatever a constructor makes of a stranger's arguments
+        raise ValueError(f"its layer {place}, {kind}, is impossible: {str(error)[:200]}") from error
+
+
+def _compare(claims: Claims, chain: list[layers.Layer], dtype: str) -> None:
+    """Raise ValueError unless the tensors are those of the layers: in name, shape and dtype."""
+    wanted = {
+        f"{place}.{name}": shape
+        for place, layer in enumerate(chain)
+        for name, shape in layer.parameter_shapes().items()
+    }
+    for name in [*wanted, *claims]:
+        if name not in claims:
+            raise ValueError(f"it lacks tensor {name!r} of its architecture")
+        if name not in wanted:
+            raise ValueError(f"its tensor {reprlib.repr(name)} belongs to no layer of its architecture")
+        found, shape = claims[name]
+        if shape != wanted[name] or found != dtype:
+            raise ValueError(
+                f"its tensor {name!r} is {found} {reprlib.repr(shape)}, but its architecture asks for "
+                f"{dtype} {reprlib.repr(wanted[name])}"
+            )
+
+
+def _build_vocabulary(entries: Any) -> Vocabulary | None:
+    if entries is None:
+        return None
+    if not isinstance(entries, list) or not all(isinstance(entry, str) for entry in entries):
+        raise ValueError("its vocabulary is no list of texts")
+    from .data import Vocabulary  # here, because a network without text needs no data module
+
+    return Vocabulary(entries)
 
 
 def write_atomically(path: Path, data: bytes) -> None:
@@ -94,8 +227,9 @@ def write_tensors(path: Path, tensors: Mapping[str, Array], metadata: Mapping[st
     """
     from safetensors.numpy import save as serialize  # here, because importing rnncore must stay quick
 
-    text = json.dumps(metadata, separators=(",", ":"))
     contiguous = {name: np.asarray(array, order="C") for name, array in tensors.items()}
+    text = _dump({"content": metadata, "blake2b": _digest(contiguous, metadata)})
+    # One key alone: the library writes several in an order of chance.
     data = serialize(contiguous, {METADATA_KEY: text})
     header = int.from_bytes(data[:8], "little")
     if header > MAX_HEADER:
@@ -139,18 +273,40 @@ def read_tensors(
     flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
     with open(path, "rb", opener=lambda name, _: os.open(name, flags)) as file:
         try:
-            claims, metadata = _read_header(file)
+            claims, ours = _read_header(file)
+            metadata = ours.get("content", {})
+            if not isinstance(metadata, dict):
+                raise ValueError(f"its metadata is a JSON {type(metadata).__name__}, and an object is wanted")
             if check is not None:
                 check(claims, metadata)
             file.seek(0)
             tensors = deserialize(file.read())
+            if ours and ours.get("blake2b") != _digest(tensors, metadata):
+                raise ValueError("its content does not match its digest; it was changed after it was written")
         except (ValueError, SafetensorError) as error:
             raise ValueError(f"{path} cannot be read: {error}") from error
+        except RecursionError:
+            raise ValueError(f"{path} cannot be read: its metadata is nested too deeply") from None
     return tensors, metadata
 
 
+def _dump(value: Any) -> str:
+    """JSON text that reading and dumping again leaves as it is."""
+    return json.dumps(value, separators=(",", ":"))
+
+
+def _digest(tensors: Mapping[str, Array], metadata: Mapping[str, Any]) -> str:
+    """A fingerprint of all that a file holds: names, dtypes, shapes, numbers and metadata."""
+    digest = hashlib.blake2b(_dump(metadata).encode(), digest_size=16)
+    for name, array in sorted(tensors.items()):
+        digest.update(_dump([name, array.dtype.name, array.shape]).encode())
+        little = array.astype(array.dtype.newbyteorder("<"), copy=False)  # what the file holds
+        digest.update(little.reshape(-1).view(np.uint8).data)
+    return digest.hexdigest()
+
+
 def _read_header(file: BinaryIO) -> tuple[Claims, dict[str, Any]]:
-    """What the header claims, after it has been compared with the file's size."""
+    """What the header claims, compared with the file's size, and the object under our metadata key."""
     status = os.fstat(file.fileno())
     if not stat.S_ISREG(status.st_mode):
         raise ValueError("it is no regular file")
