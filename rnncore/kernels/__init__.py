@@ -1,16 +1,11 @@
 """Compiled kernels: arrays in, arrays out; they know no model and check nothing."""
 
-from ..reference import (
-    elman_backward,
-    elman_forward,
-    gru_backward,
-    gru_forward,
-    lstm_backward,
-    lstm_forward,
-    scratch_size,
-)
 from .clipping import clip_norm, clip_value, global_norm
+from .elman import elman_backward, elman_forward
 from .embedding import embedding_backward, embedding_forward
+from .gru import gru_backward, gru_forward
+from .lstm import lstm_backward, lstm_forward
+from .recurrence import scratch_size
 from .updates import adam_update, l1_penalty, l2_penalty, rmsprop_update, sgd_update
 
 __all__ = [

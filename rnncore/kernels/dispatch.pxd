@@ -1,35 +1,92 @@
+cdef extern from "step.h":
+    enum: ACTIVATION_TANH
+    enum: ACTIVATION_SIGMOID
+    enum: ACTIVATION_RELU
+    enum: ACTIVATION_IDENTITY
+
+    ctypedef struct Step:
+        Py_ssize_t n
+        const Py_ssize_t *rows
+        Py_ssize_t units
+        int activation
+        const void *packed
+        const void *projected
+        const void *bias_hn
+        const void *h_prev
+        const void *c_prev
+        void *h
+        void *c
+        void *gates
+        void *candidates
+        const void *dy
+        void *dh
+        void *dc
+        void *dgates
+        void *drecurrent
+
+ctypedef void (*StepFunction)(const Step *step) noexcept nogil
+
 cdef extern from "table.h":
     ctypedef struct Kernels:
         const char *name
-        ptrdiff_t lanes
-        void (*exp)(const void *x, void *y, ptrdiff_t n) noexcept nogil
-        void (*tanh)(const void *x, void *y, ptrdiff_t n) noexcept nogil
-        void (*sigmoid)(const void *x, void *y, ptrdiff_t n) noexcept nogil
-        double (*norm)(const void *x, ptrdiff_t n) noexcept nogil
-        void (*scale)(void *x, double factor, ptrdiff_t n) noexcept nogil
-        double (*clip_value)(void *x, double threshold, ptrdiff_t n) noexcept nogil
-        double (*l1)(const void *params, void *dparams, double strength, ptrdiff_t n) noexcept nogil
-        double (*l2)(const void *params, void *dparams, double strength, ptrdiff_t n) noexcept nogil
+        Py_ssize_t lanes
+        void (*exp)(const void *x, void *y, Py_ssize_t n) noexcept nogil
+        void (*tanh)(const void *x, void *y, Py_ssize_t n) noexcept nogil
+        void (*sigmoid)(const void *x, void *y, Py_ssize_t n) noexcept nogil
+        double (*norm)(const void *x, Py_ssize_t n) noexcept nogil
+        void (*scale)(void *x, double factor, Py_ssize_t n) noexcept nogil
+        double (*clip_value)(void *x, double threshold, Py_ssize_t n) noexcept nogil
+        double (*l1)(const void *params, void *dparams, double strength, Py_ssize_t n) noexcept nogil
+        double (*l2)(const void *params, void *dparams, double strength, Py_ssize_t n) noexcept nogil
         void (*sgd)(
-            void *params, const void *grads, void *velocity, double lr, double momentum, int nesterov, ptrdiff_t n
+            void *params, const void *grads, void *velocity, double lr, double momentum, int nesterov, Py_ssize_t n
         ) noexcept nogil
         void (*rmsprop)(
             void *params, const void *grads, void *square, void *velocity, double lr, double alpha, double eps,
-            double momentum, ptrdiff_t n
+            double momentum, Py_ssize_t n
         ) noexcept nogil
         void (*adam)(
             void *params, const void *grads, void *mean, void *square, double step_size, double beta1, double beta2,
-            double eps, double root_correction, double keep, ptrdiff_t n
+            double eps, double root_correction, double keep, Py_ssize_t n
         ) noexcept nogil
         double (*softmax_row)(
-            const void *y, ptrdiff_t classes, ptrdiff_t target, double scale, void *dy
+            const void *y, Py_ssize_t classes, Py_ssize_t target, double scale, void *dy
         ) noexcept nogil
         double (*sigmoid_span)(
-            const void *y, const void *target, ptrdiff_t n, double scale, void *dy
+            const void *y, const void *target, Py_ssize_t n, double scale, void *dy
         ) noexcept nogil
         double (*squared_span)(
-            const void *y, const void *target, ptrdiff_t n, double scale, void *dy
+            const void *y, const void *target, Py_ssize_t n, double scale, void *dy
         ) noexcept nogil
+        Py_ssize_t block_rows
+        Py_ssize_t (*packed_size)(Py_ssize_t K, Py_ssize_t units, int gates) noexcept nogil
+        void (*pack)(
+            const void *w, Py_ssize_t K, Py_ssize_t units, int gates, Py_ssize_t gate_stride, Py_ssize_t unit_stride,
+            Py_ssize_t k_stride, void *packed
+        ) noexcept nogil
+        void (*pack_rows)(
+            const void *w, const Py_ssize_t *places, Py_ssize_t K, Py_ssize_t units, Py_ssize_t first_panel,
+            Py_ssize_t last_panel, void *packed
+        ) noexcept nogil
+        void (*multiply)(
+            Py_ssize_t n, const void *a, const Py_ssize_t *places_a, Py_ssize_t lda, Py_ssize_t K, const void *packed,
+            Py_ssize_t units, int gates, const void *start, int add, void *out, const Py_ssize_t *places_out,
+            Py_ssize_t ldo, Py_ssize_t columns
+        ) noexcept nogil
+        void (*accumulate_outer)(
+            Py_ssize_t K, const void *a, Py_ssize_t lda, Py_ssize_t first, Py_ssize_t last, const void *packed,
+            Py_ssize_t units, void *out
+        ) noexcept nogil
+        void (*add_rows)(
+            Py_ssize_t K, const void *a, Py_ssize_t lda, Py_ssize_t columns, void *sums
+        ) noexcept nogil
+        StepFunction elman_forward
+        StepFunction elman_backward
+        StepFunction lstm_forward
+        StepFunction lstm_backward
+        StepFunction gru_forward
+        StepFunction gru_backward
+        Py_ssize_t (*clip_rows)(const Step *step, double threshold) noexcept nogil
 
     const Kernels *rnncore_level(int index, int is_double) noexcept nogil
 

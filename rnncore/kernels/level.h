@@ -1,4 +1,5 @@
 /* One instruction set and one type: everything here is static, and leaves the file through TABLE alone. */
+#include "cells.h"
 #include "elementwise.h"
 #include "flat.h"
 #include "losses.h"
@@ -21,4 +22,18 @@ const Kernels TABLE = {
     .softmax_row = softmax_row,
     .sigmoid_span = sigmoid_span,
     .squared_span = squared_span,
+    .block_rows = BLOCK_ROWS,
+    .packed_size = packed_size,
+    .pack = pack,
+    .pack_rows = pack_rows,
+    .multiply = multiply,
+    .accumulate_outer = accumulate_outer,
+    .add_rows = add_rows,
+    .elman_forward = elman_step_forward,
+    .elman_backward = elman_step_backward,
+    .lstm_forward = lstm_step_forward,
+    .lstm_backward = lstm_step_backward,
+    .gru_forward = gru_step_forward,
+    .gru_backward = gru_step_backward,
+    .clip_rows = clip_rows,
 };

@@ -17,7 +17,7 @@ ctypedef fused class_id:
     int32_t
     int64_t
 
-ctypedef double (*Span)(const void *y, const void *target, ptrdiff_t n, double scale, void *dy) noexcept nogil
+ctypedef double (*Span)(const void *y, const void *target, Py_ssize_t n, double scale, void *dy) noexcept nogil
 
 
 cdef const Py_ssize_t *first(const Py_ssize_t[::1] lengths) noexcept:

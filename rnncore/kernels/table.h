@@ -3,7 +3,7 @@
 #ifndef RNNCORE_TABLE_H
 #define RNNCORE_TABLE_H
 
-#include <stddef.h>
+#include "step.h"
 
 typedef struct {
     const char *name;      /* "avx512", "avx2" or "baseline" */
@@ -27,6 +27,27 @@ typedef struct {
     double (*softmax_row)(const void *y, ptrdiff_t classes, ptrdiff_t target, double scale, void *dy);
     double (*sigmoid_span)(const void *y, const void *target, ptrdiff_t n, double scale, void *dy);
     double (*squared_span)(const void *y, const void *target, ptrdiff_t n, double scale, void *dy);
+    ptrdiff_t block_rows; /* columns of A that accumulate_outer takes at once */
+    /* Products on packed panels: product.h. */
+    ptrdiff_t (*packed_size)(ptrdiff_t K, ptrdiff_t units, int gates);
+    void (*pack)(const void *w, ptrdiff_t K, ptrdiff_t units, int gates, ptrdiff_t gate_stride, ptrdiff_t unit_stride,
+                 ptrdiff_t k_stride, void *packed);
+    void (*pack_rows)(const void *w, const ptrdiff_t *places, ptrdiff_t K, ptrdiff_t units, ptrdiff_t first_panel,
+                      ptrdiff_t last_panel, void *packed);
+    void (*multiply)(ptrdiff_t n, const void *a, const ptrdiff_t *places_a, ptrdiff_t lda, ptrdiff_t K, const void *packed,
+                     ptrdiff_t units, int gates, const void *start, int add, void *out, const ptrdiff_t *places_out,
+                     ptrdiff_t ldo, ptrdiff_t columns);
+    void (*accumulate_outer)(ptrdiff_t K, const void *a, ptrdiff_t lda, ptrdiff_t first, ptrdiff_t last, const void *packed,
+                             ptrdiff_t units, void *out);
+    void (*add_rows)(ptrdiff_t K, const void *a, ptrdiff_t lda, ptrdiff_t columns, void *sums);
+    /* One step of each cell, forward and backward: cells.h. */
+    void (*elman_forward)(const Step *step);
+    void (*elman_backward)(const Step *step);
+    void (*lstm_forward)(const Step *step);
+    void (*lstm_backward)(const Step *step);
+    void (*gru_forward)(const Step *step);
+    void (*gru_backward)(const Step *step);
+    ptrdiff_t (*clip_rows)(const Step *step, double threshold);
 } Kernels;
 
 #if defined(__x86_64__) || defined(_M_X64)

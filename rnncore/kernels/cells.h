@@ -1,0 +1,193 @@
+/* The cells: for each, one vector of units of one row, forward and backward. The walk over rows and units is shared.
+ *
+ * Cost of a forward step: 2 G n H^2 flops in the tiles, which read packed W_hh once per step, and G + (cells with a second
+ * state) 1 gate functions an entry. Backward: some 10 G flops an entry here; the product with W_hh is product.h's.
+ */
+#include "product.h"
+#include "step.h"
+
+/* Where a cell works: the row's compact index and its place in the batch, its first unit, and how many of a vector's lanes
+ * are units. x and m point to the first gate's vector of the projected input and of the recurrent product. */
+typedef struct {
+    ptrdiff_t index, place, unit, n;
+    const real *x, *m;
+} Spot;
+
+typedef void (*cell_function)(const Step *, const Spot *);
+
+#define AT(array, gate, gates) ((real *)(array) + (spot->place * (gates) + (gate)) * step->units + spot->unit)
+#define GET(array, gate, gates) load_first(AT(array, gate, gates), spot->n)
+#define PUT(array, gate, gates, value) store_first(AT(array, gate, gates), value, spot->n)
+#define COMPACT(array, gate, gates) ((real *)(array) + (spot->index * (gates) + (gate)) * step->units + spot->unit)
+
+/* The step's product, panel by panel, and the cell on each tile while it lies in the first-level cache. */
+INLINE void walk_forward(const Step *step, const int gates, cell_function cell)
+{
+    const int vectors = PANEL_VECTORS(gates);
+    const ptrdiff_t width = vectors * LANES, units = step->units, panels = PANEL_COUNT(units, gates);
+    const ptrdiff_t height = TILE_ROWS(vectors);
+    const real *b = step->packed;
+    Tile sums;
+    for (ptrdiff_t p = 0; p < panels; p++, b += width * units)
+        for (ptrdiff_t i = 0; i < step->n; i += height) {
+            const ptrdiff_t rows = step->n - i < height ? step->n - i : height;
+            const real *row[MAX_TILE_ROWS];
+            for (ptrdiff_t r = 0; r < rows; r++)
+                row[r] = (const real *)step->h_prev + step->rows[i + r] * units;
+            multiply_tile(vectors, rows, units, row, b, sums);
+            for (ptrdiff_t r = 0; r < rows; r++)
+                for (ptrdiff_t j = 0; j < vectors; j += gates) {
+                    Spot spot = {.index = i + r, .place = step->rows[i + r]};
+                    spot.unit = (p * vectors + j) / gates * LANES;
+                    spot.n = units - spot.unit;
+                    spot.x = (const real *)step->projected + ((i + r) * panels + p) * width + j * LANES;
+                    spot.m = sums + r * width + j * LANES;
+                    if (spot.n > 0)
+                        cell(step, &spot);
+                }
+        }
+}
+
+INLINE void walk_backward(const Step *step, cell_function cell)
+{
+    for (ptrdiff_t i = 0; i < step->n; i++)
+        for (ptrdiff_t unit = 0; unit < step->units; unit += LANES) {
+            const Spot spot = {.index = i, .place = step->rows[i], .unit = unit, .n = step->units - unit};
+            cell(step, &spot);
+        }
+}
+
+/* Elman: h = g(x + m). */
+INLINE vec activate(int activation, vec a)
+{
+    switch (activation) {
+    case ACTIVATION_TANH: return vtanh(a);
+    case ACTIVATION_SIGMOID: return vsigmoid(a);
+    case ACTIVATION_RELU: return vrelu(a);
+    default: return a;
+    }
+}
+
+/* g'(a) in terms of h = g(a). */
+INLINE vec slope(int activation, vec h)
+{
+    switch (activation) {
+    case ACTIVATION_TANH: return (real)1 - h * h;
+    case ACTIVATION_SIGMOID: return h * ((real)1 - h);
+    case ACTIVATION_RELU: return select(h > 0, splat(1), (vec){0});
+    default: return splat(1);
+    }
+}
+
+INLINE void elman_spot_forward(const Step *step, const Spot *spot)
+{
+    PUT(step->h, 0, 1, activate(step->activation, load(spot->x) + load(spot->m)));
+}
+
+INLINE void elman_spot_backward(const Step *step, const Spot *spot)
+{
+    const vec dh = GET(step->dy, 0, 1) + GET(step->dh, 0, 1);
+    store_first(COMPACT(step->dgates, 0, 1), dh * slope(step->activation, GET(step->h, 0, 1)), spot->n);
+    PUT(step->dh, 0, 1, (vec){0});
+}
+
+/* LSTM: c = sigmoid(f) c_prev + sigmoid(i) tanh(g); h = sigmoid(o) tanh(c). */
+INLINE void lstm_spot_forward(const Step *step, const Spot *spot)
+{
+    const real *x = spot->x, *m = spot->m;
+    const vec i = vsigmoid(load(x) + load(m));
+    const vec f = vsigmoid(load(x + LANES) + load(m + LANES));
+    const vec g = vtanh(load(x + 2 * LANES) + load(m + 2 * LANES));
+    const vec o = vsigmoid(load(x + 3 * LANES) + load(m + 3 * LANES));
+    const vec c = f * GET(step->c_prev, 0, 1) + i * g;
+    PUT(step->c, 0, 1, c);
+    PUT(step->h, 0, 1, o * vtanh(c));
+    if (step->gates) {
+        PUT(step->gates, 0, 4, i);
+        PUT(step->gates, 1, 4, f);
+        PUT(step->gates, 2, 4, g);
+        PUT(step->gates, 3, 4, o);
+    }
+}
+
+INLINE void lstm_spot_backward(const Step *step, const Spot *spot)
+{
+    const vec i = GET(step->gates, 0, 4), f = GET(step->gates, 1, 4), g = GET(step->gates, 2, 4),
+              o = GET(step->gates, 3, 4);
+    const vec tanh_c = vtanh(GET(step->c, 0, 1));
+    const vec dh = GET(step->dy, 0, 1) + GET(step->dh, 0, 1);
+    const vec dc = GET(step->dc, 0, 1) + dh * o * ((real)1 - tanh_c * tanh_c);
+    store_first(COMPACT(step->dgates, 0, 4), dc * g * i * ((real)1 - i), spot->n);
+    store_first(COMPACT(step->dgates, 1, 4), dc * GET(step->c_prev, 0, 1) * f * ((real)1 - f), spot->n);
+    store_first(COMPACT(step->dgates, 2, 4), dc * i * ((real)1 - g * g), spot->n);
+    store_first(COMPACT(step->dgates, 3, 4), dh * tanh_c * o * ((real)1 - o), spot->n);
+    PUT(step->dc, 0, 1, dc * f);
+    PUT(step->dh, 0, 1, (vec){0});
+}
+
+/* GRU: r, z = sigmoid(x + m); n = tanh(x_n + r (m_n + b_hn)); h = n + z (h_prev - n). */
+INLINE void gru_spot_forward(const Step *step, const Spot *spot)
+{
+    const real *x = spot->x, *m = spot->m;
+    const vec r = vsigmoid(load(x) + load(m));
+    const vec z = vsigmoid(load(x + LANES) + load(m + LANES));
+    const vec candidate = load(m + 2 * LANES) + load_first((const real *)step->bias_hn + spot->unit, spot->n);
+    const vec n = vtanh(load(x + 2 * LANES) + r * candidate);
+    PUT(step->h, 0, 1, n + z * (GET(step->h_prev, 0, 1) - n));
+    if (step->gates) {
+        PUT(step->gates, 0, 3, r);
+        PUT(step->gates, 1, 3, z);
+        PUT(step->gates, 2, 3, n);
+        PUT(step->candidates, 0, 1, candidate);
+    }
+}
+
+INLINE void gru_spot_backward(const Step *step, const Spot *spot)
+{
+    const vec r = GET(step->gates, 0, 3), z = GET(step->gates, 1, 3), n = GET(step->gates, 2, 3);
+    const vec dh = GET(step->dy, 0, 1) + GET(step->dh, 0, 1);
+    const vec dn = dh * ((real)1 - z) * ((real)1 - n * n);
+    const vec dr = dn * GET(step->candidates, 0, 1) * r * ((real)1 - r);
+    const vec dz = dh * (GET(step->h_prev, 0, 1) - n) * z * ((real)1 - z);
+    store_first(COMPACT(step->dgates, 0, 3), dr, spot->n);
+    store_first(COMPACT(step->dgates, 1, 3), dz, spot->n);
+    store_first(COMPACT(step->dgates, 2, 3), dn, spot->n);
+    store_first(COMPACT(step->drecurrent, 0, 3), dr, spot->n);
+    store_first(COMPACT(step->drecurrent, 1, 3), dz, spot->n);
+    store_first(COMPACT(step->drecurrent, 2, 3), dn * r, spot->n);
+    PUT(step->dh, 0, 1, dh * z);
+}
+
+#define CELL(name, gates)                                                                            \
+    static void name##_step_forward(const Step *step)                                                \
+    {                                                                                                \
+        walk_forward(step, gates, name##_spot_forward);                                              \
+    }                                                                                                \
+    static void name##_step_backward(const Step *step) { walk_backward(step, name##_spot_backward); }
+CELL(elman, 1)
+CELL(lstm, 4)
+CELL(gru, 3)
+#undef CELL
+
+/* Rescale the carried gradient of each active row, (dh, dc) taken together, to the threshold where its norm exceeds it; returns
+ * how many did. Squares are summed in double, where those of floats cannot overflow. */
+static ptrdiff_t clip_rows(const Step *step, double threshold)
+{
+    ptrdiff_t clipped = 0;
+    for (ptrdiff_t i = 0; i < step->n; i++) {
+        real *parts[] = {(real *)step->dh + step->rows[i] * step->units,
+                         step->dc ? (real *)step->dc + step->rows[i] * step->units : NULL};
+        double square = 0;
+        for (int part = 0; part < 2 && parts[part]; part++)
+            for (ptrdiff_t u = 0; u < step->units; u++)
+                square += (double)parts[part][u] * parts[part][u];
+        if (!(square > threshold * threshold))
+            continue;
+        const real factor = (real)(threshold / __builtin_sqrt(square));
+        for (int part = 0; part < 2 && parts[part]; part++)
+            for (ptrdiff_t u = 0; u < step->units; u++)
+                parts[part][u] *= factor;
+        clipped++;
+    }
+    return clipped;
+}

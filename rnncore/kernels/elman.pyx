@@ -1,0 +1,66 @@
+"""Elman network: h[t] = g(W_ih x[t] + W_hh h[t-1] + b) (Elman, 1990).
+
+Cost: 2 T B H (I + H) flops forward, twice that backward, T B H gate functions; the tape is hidden itself.
+"""
+
+from cython cimport floating
+
+from .dispatch cimport ACTIVATION_IDENTITY, ACTIVATION_RELU, ACTIVATION_SIGMOID, ACTIVATION_TANH
+from .recurrence cimport Sequence, run_backward, run_forward, start
+
+cdef dict CODES = {
+    "tanh": ACTIVATION_TANH,
+    "sigmoid": ACTIVATION_SIGMOID,
+    "relu": ACTIVATION_RELU,
+    "identity": ACTIVATION_IDENTITY,
+}
+
+
+def elman_forward(
+    const floating[:, :, ::1] x,
+    const Py_ssize_t[::1] lengths,
+    const floating[:, ::1] weight_ih,
+    const floating[:, ::1] weight_hh,
+    const floating[::1] bias,
+    str activation,
+    floating[:, :, ::1] hidden,
+    floating[::1] scratch,
+):
+    """x (T, B, I) -> hidden (1+T, B, H), whose row 0 holds the initial state; padding becomes 0."""
+    cdef Sequence s = start(x, lengths, weight_ih, weight_hh, hidden, scratch)
+    s.gates, s.activation = 1, CODES[activation]
+    s.forward = s.kernels.elman_forward
+    s.bias = <const char *>&bias[0]
+    with nogil:
+        run_forward(&s)
+
+
+def elman_backward(
+    const floating[:, :, ::1] dy,
+    const floating[:, :, ::1] x,
+    const Py_ssize_t[::1] lengths,
+    const floating[:, ::1] weight_ih,
+    const floating[:, ::1] weight_hh,
+    str activation,
+    double clip_step,
+    floating[:, :, ::1] hidden,
+    floating[:, ::1] dh,
+    floating[:, :, ::1] dx,
+    floating[:, ::1] dweight_ih,
+    floating[:, ::1] dweight_hh,
+    floating[::1] dbias,
+    floating[::1] scratch,
+):
+    """dy (T, B, H) -> dx, and sums into dweight_ih, dweight_hh, dbias.
+
+    dh (B, H): the gradient of the final state on entry, of the initial state on exit. Returns how often clip_step acted.
+    """
+    cdef Sequence s = start(x, lengths, weight_ih, weight_hh, hidden, scratch)
+    cdef Py_ssize_t clipped
+    s.gates, s.activation, s.clip_step = 1, CODES[activation], clip_step
+    s.backward = s.kernels.elman_backward
+    s.dy, s.dh, s.dx = <const char *>&dy[0, 0, 0], <char *>&dh[0, 0], <char *>&dx[0, 0, 0]
+    s.dweight_ih, s.dweight_hh, s.dbias = <char *>&dweight_ih[0, 0], <char *>&dweight_hh[0, 0], <char *>&dbias[0]
+    with nogil:
+        clipped = run_backward(&s)
+    return clipped

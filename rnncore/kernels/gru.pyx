@@ -1,0 +1,72 @@
+"""Gated recurrent unit (Cho et al., 2014) with the reset gate after the product, as in cuDNN and ONNX's linear_before_reset=1.
+
+    r    = sigmoid(W_ir x[t] + W_hr h[t-1] + b_r)
+    z    = sigmoid(W_iz x[t] + W_hz h[t-1] + b_z)
+    n    = tanh(W_in x[t] + b_n + r (W_hn h[t-1] + b_hn))
+    h[t] = (1 - z) n + z h[t-1]
+
+Cost: 6 T B H (I + H) flops forward, twice that backward, 3 T B H gate functions; the tape is 5 T B H numbers.
+"""
+
+from cython cimport floating
+
+from .recurrence cimport Sequence, run_backward, run_forward, start
+
+
+def gru_forward(
+    const floating[:, :, ::1] x,
+    const Py_ssize_t[::1] lengths,
+    const floating[:, ::1] weight_ih,
+    const floating[:, ::1] weight_hh,
+    const floating[::1] bias,
+    const floating[::1] bias_hn,
+    floating[:, :, ::1] hidden,
+    floating[:, :, ::1] gates,
+    floating[:, :, ::1] candidates,
+    floating[::1] scratch,
+):
+    """x (T, B, I) -> hidden (1+T, B, H), row 0 holding the initial state, gates (T, B, 3H): the activations r, z, n, and
+    candidates (T, B, H): W_hn h[t-1] + b_hn; both None where no tape is wanted. Padding becomes 0."""
+    cdef Sequence s = start(x, lengths, weight_ih, weight_hh, hidden, scratch)
+    s.gates = 3
+    s.forward = s.kernels.gru_forward
+    s.bias, s.bias_hn = <const char *>&bias[0], <const char *>&bias_hn[0]
+    s.gate_tape = NULL if gates is None else <char *>&gates[0, 0, 0]
+    s.candidates = NULL if candidates is None else <char *>&candidates[0, 0, 0]
+    with nogil:
+        run_forward(&s)
+
+
+def gru_backward(
+    const floating[:, :, ::1] dy,
+    const floating[:, :, ::1] x,
+    const Py_ssize_t[::1] lengths,
+    const floating[:, ::1] weight_ih,
+    const floating[:, ::1] weight_hh,
+    double clip_step,
+    floating[:, :, ::1] hidden,
+    floating[:, :, ::1] gates,
+    floating[:, :, ::1] candidates,
+    floating[:, ::1] dh,
+    floating[:, :, ::1] dx,
+    floating[:, ::1] dweight_ih,
+    floating[:, ::1] dweight_hh,
+    floating[::1] dbias,
+    floating[::1] dbias_hn,
+    floating[::1] scratch,
+):
+    """dy (T, B, H) -> dx, and sums into dweight_ih, dweight_hh, dbias, dbias_hn.
+
+    dh (B, H): the gradient of the final state on entry, of the initial state on exit. Returns how often clip_step acted.
+    """
+    cdef Sequence s = start(x, lengths, weight_ih, weight_hh, hidden, scratch)
+    cdef Py_ssize_t clipped
+    s.gates, s.two_products, s.clip_step = 3, True, clip_step
+    s.backward = s.kernels.gru_backward
+    s.gate_tape, s.candidates = <char *>&gates[0, 0, 0], <char *>&candidates[0, 0, 0]
+    s.dy, s.dh, s.dx = <const char *>&dy[0, 0, 0], <char *>&dh[0, 0], <char *>&dx[0, 0, 0]
+    s.dweight_ih, s.dweight_hh = <char *>&dweight_ih[0, 0], <char *>&dweight_hh[0, 0]
+    s.dbias, s.dbias_hn = <char *>&dbias[0], <char *>&dbias_hn[0]
+    with nogil:
+        clipped = run_backward(&s)
+    return clipped

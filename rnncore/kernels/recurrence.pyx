@@ -1,0 +1,331 @@
+"""What every cell's time loop shares: chunks of steps, active rows, packed weights, threads.
+
+Steps are taken in chunks of about CHUNK_ROWS rows of (step, sequence) pairs. For a chunk the input projection is one product, then
+come its time steps, which read it while it is in the cache; going back, a chunk's gradients of the gates serve dx and the
+weights at once and are overwritten by the next chunk's. So no array of the size of the tape is needed beside the tape.
+
+The batch is split among the threads for a whole chunk, each with its own rows; rows are sorted by length, so that the active ones
+come first. Cost: 2 T B G H (I + H) flops forward, twice that backward, over the rows that have a step.
+"""
+
+from cython.parallel cimport prange
+from libc.math cimport isinf
+from libc.stdint cimport uintptr_t
+from libc.string cimport memset
+
+from .dispatch cimport Kernels, Step, kernels
+from .threads cimport threads_for
+
+import numpy as np
+
+cdef enum:
+    CHUNK_ROWS = 512      # bench/README.md, "chunk": 256 to 1024 differ by less than the noise
+    MAX_SHARES = 64
+
+# The working memory of one call, carved from scratch.
+cdef struct Work:
+    Py_ssize_t chunk              # steps at a time
+    int shares                    # threads
+    Py_ssize_t start[MAX_SHARES + 1]   # share k has the rows order[start[k]] ... order[start[k + 1] - 1]
+    Py_ssize_t base[MAX_SHARES + 1]    # and the compact rows base[k] ... of a backward chunk
+    Py_ssize_t *order             # (B,) rows, in each share by descending length
+    Py_ssize_t *buckets           # (T + 2,) for sorting
+    Py_ssize_t *places            # (chunk * B,) t * B + row of each compact row
+    Py_ssize_t wide               # numbers in a projected row
+    char *packed_ih
+    char *packed_hh
+    char *packed_bias
+    char *projected               # (chunk * B, wide), forward
+    char *dgates                  # (chunk * B, G*H), backward
+    char *drecurrent
+    char *rows_x                  # (chunk * B, I) and (chunk * B, H) packed, backward
+    char *rows_h
+
+
+cdef char *carve(char **free_space, Py_ssize_t size) noexcept nogil:
+    """The next ``size`` bytes at a cache line's start; also counts them when there is no memory behind the pointer yet."""
+    cdef uintptr_t start = (<uintptr_t>free_space[0] + 63) // 64 * 64
+    free_space[0] = <char *>(start + size)
+    return <char *>start
+
+
+cdef Py_ssize_t lay_out(const Sequence *s, Work *w, bint back) noexcept nogil:
+    """Carve the working memory of a forward or backward pass from scratch; returns the bytes it takes."""
+    cdef Py_ssize_t rows, gate_rows = s.gates * s.units
+    cdef const Kernels *k = s.kernels
+    cdef char *space = s.scratch
+    w.chunk = max(1, min(s.steps, CHUNK_ROWS // s.rows))
+    rows = w.chunk * s.rows
+    w.order = <Py_ssize_t *>carve(&space, s.rows * sizeof(Py_ssize_t))
+    w.buckets = <Py_ssize_t *>carve(&space, (s.steps + 2) * sizeof(Py_ssize_t))
+    w.places = <Py_ssize_t *>carve(&space, rows * sizeof(Py_ssize_t))
+    if back:
+        w.packed_hh = carve(&space, k.packed_size(gate_rows, s.units, 1) * s.item)
+        w.packed_ih = carve(&space, k.packed_size(gate_rows, s.inputs, 1) * s.item)
+        w.dgates = carve(&space, rows * gate_rows * s.item)
+        w.drecurrent = carve(&space, rows * gate_rows * s.item) if s.two_products else w.dgates
+        w.rows_x = carve(&space, k.packed_size(rows, s.inputs, 1) * s.item)
+        w.rows_h = carve(&space, k.packed_size(rows, s.units, 1) * s.item)
+    else:
+        w.wide = k.packed_size(1, s.units, s.gates)
+        w.packed_hh = carve(&space, k.packed_size(s.units, s.units, s.gates) * s.item)
+        w.packed_ih = carve(&space, k.packed_size(s.inputs, s.units, s.gates) * s.item)
+        w.packed_bias = carve(&space, w.wide * s.item)
+        w.projected = carve(&space, rows * w.wide * s.item)
+    return space - s.scratch
+
+
+def scratch_size(Py_ssize_t steps, Py_ssize_t rows, Py_ssize_t inputs, Py_ssize_t units, int gates, dtype):
+    """Entries of working memory that a cell's kernels want for T steps, B rows, I inputs, H units and G gates."""
+    cdef Sequence s
+    cdef Work w
+    s.steps, s.rows, s.inputs, s.units, s.gates = steps, rows, inputs, units, gates
+    s.item = np.dtype(dtype).itemsize
+    s.two_products = gates == 3
+    s.kernels = kernels(s.item == 8)
+    s.scratch = NULL
+    return (max(lay_out(&s, &w, False), lay_out(&s, &w, True)) + 64) // s.item + 1
+
+
+cdef inline Py_ssize_t length_of(const Sequence *s, Py_ssize_t row) noexcept nogil:
+    return s.steps if s.lengths == NULL else s.lengths[row]
+
+
+cdef void arrange(const Sequence *s, Work *w) noexcept nogil:
+    """Deal the rows out to the shares, in each by descending length."""
+    cdef Py_ssize_t row, i, place, length
+    cdef int k
+    w.shares = <int>min(threads_for(2.0 * s.steps * s.rows * s.gates * s.units * (s.inputs + s.units)), s.rows, MAX_SHARES)
+    for k in range(w.shares + 1):
+        w.start[k] = k * (s.rows // w.shares) + min(<Py_ssize_t>k, s.rows % w.shares)
+    if s.lengths == NULL:
+        for row in range(s.rows):
+            w.order[row] = row
+        return
+    # A counting sort, longest first: buckets[n] counts the rows longer than n, so it is where those of length n begin.
+    memset(w.buckets, 0, (s.steps + 2) * sizeof(Py_ssize_t))
+    for row in range(s.rows):
+        w.buckets[s.lengths[row] - 1] += 1
+    for length in range(s.steps - 1, -1, -1):
+        w.buckets[length] += w.buckets[length + 1]
+    for row in range(s.rows):
+        i = w.buckets[s.lengths[row]]
+        w.buckets[s.lengths[row]] += 1
+        # Like cards, so that every share has its part of the long rows.
+        k = <int>(i % w.shares)
+        place = w.start[k] + i // w.shares
+        w.order[place] = row
+
+
+cdef void forward_share(const Sequence *s, const Work *w, int k) noexcept nogil:
+    """The whole sequence for the rows of one share."""
+    cdef const Py_ssize_t *rows = w.order + w.start[k]
+    cdef Py_ssize_t count = w.start[k + 1] - w.start[k], active, n, t, first, last, i, total
+    cdef Py_ssize_t *places = w.places + w.chunk * w.start[k]
+    cdef char *projected = w.projected + w.chunk * w.start[k] * w.wide * s.item
+    cdef Py_ssize_t states = s.rows * s.units * s.item
+    cdef Step step
+    memset(&step, 0, sizeof(Step))
+    step.rows, step.units, step.activation = rows, s.units, s.activation
+    step.packed, step.bias_hn = w.packed_hh, s.bias_hn
+    active, last = count, 0
+    while last < s.steps:
+        first = last
+        last = min(first + w.chunk, s.steps)
+        total = 0
+        n = active
+        for t in range(first, last):
+            while n > 0 and length_of(s, rows[n - 1]) <= t:
+                n -= 1
+            for i in range(n):
+                places[total + i] = t * s.rows + rows[i]
+            total += n
+        if total == 0:
+            break
+        s.kernels.multiply(
+            total, s.x, places, s.inputs, s.inputs, w.packed_ih, s.units, s.gates, w.packed_bias, 0,
+            projected, NULL, w.wide, w.wide,
+        )
+        step.projected = projected
+        for t in range(first, last):
+            while active > 0 and length_of(s, rows[active - 1]) <= t:
+                active -= 1
+            step.n = active
+            step.h_prev = s.hidden + t * states
+            step.h = s.hidden + (t + 1) * states
+            if s.cells != NULL:
+                step.c_prev = s.cells + t * states
+                step.c = s.cells + (t + 1) * states
+            if s.gate_tape != NULL:
+                step.gates = s.gate_tape + t * states * s.gates
+            if s.candidates != NULL:
+                step.candidates = s.candidates + t * states
+            s.forward(&step)
+            step.projected = <const char *>step.projected + active * w.wide * s.item
+    if s.lengths != NULL:
+        clear_padding(s, rows, count)
+
+
+cdef void clear_row(const Sequence *s, char *array, Py_ssize_t row, Py_ssize_t width) noexcept nogil:
+    """Zero array[t, row] (T, B, width) for the steps beyond the row's length."""
+    cdef Py_ssize_t t
+    if array != NULL:
+        for t in range(s.lengths[row], s.steps):
+            memset(array + (t * s.rows + row) * width * s.item, 0, width * s.item)
+
+
+cdef void clear_padding(const Sequence *s, const Py_ssize_t *rows, Py_ssize_t count) noexcept nogil:
+    cdef Py_ssize_t i, states = s.rows * s.units * s.item
+    for i in range(count):
+        clear_row(s, s.hidden + states, rows[i], s.units)
+        if s.cells != NULL:
+            clear_row(s, s.cells + states, rows[i], s.units)
+        clear_row(s, s.gate_tape, rows[i], s.gates * s.units)
+        clear_row(s, s.candidates, rows[i], s.units)
+
+
+cdef void run_forward(Sequence *s) noexcept nogil:
+    cdef Work w
+    cdef int k
+    cdef Py_ssize_t square = s.units * s.units
+    lay_out(s, &w, False)
+    arrange(s, &w)
+    s.kernels.pack(s.weight_hh, s.units, s.units, s.gates, square, s.units, 1, w.packed_hh)
+    s.kernels.pack(s.weight_ih, s.inputs, s.units, s.gates, s.units * s.inputs, s.inputs, 1, w.packed_ih)
+    s.kernels.pack(s.bias, 1, s.units, s.gates, s.units, 1, 0, w.packed_bias)
+    if w.shares == 1:
+        forward_share(s, &w, 0)
+    else:
+        for k in prange(w.shares, num_threads=w.shares, schedule="static", chunksize=1):
+            forward_share(s, &w, k)
+
+
+cdef Py_ssize_t backward_share(const Sequence *s, const Work *w, int k, Py_ssize_t first, Py_ssize_t last) noexcept nogil:
+    """BPTT over the steps of one chunk for the rows of one share, and their dx; returns how often clip_step acted."""
+    cdef const Py_ssize_t *rows = w.order + w.start[k]
+    cdef Py_ssize_t count = w.start[k + 1] - w.start[k], n = 0, at = w.base[k + 1], t, i, clipped = 0
+    cdef Py_ssize_t states = s.rows * s.units * s.item, gate_rows = s.gates * s.units
+    cdef Step step
+    memset(&step, 0, sizeof(Step))
+    step.rows, step.units, step.activation = rows, s.units, s.activation
+    step.dh, step.dc = s.dh, s.dc
+    for t in range(last - 1, first - 1, -1):
+        while n < count and length_of(s, rows[n]) > t:
+            n += 1
+        if n == 0:
+            continue
+        at -= n
+        for i in range(n):
+            w.places[at + i] = t * s.rows + rows[i]
+        step.n = n
+        step.h_prev = s.hidden + t * states
+        step.h = s.hidden + (t + 1) * states
+        if s.cells != NULL:
+            step.c_prev = s.cells + t * states
+            step.c = s.cells + (t + 1) * states
+        if s.gate_tape != NULL:
+            step.gates = s.gate_tape + t * states * s.gates
+        if s.candidates != NULL:
+            step.candidates = s.candidates + t * states
+        step.dy = s.dy + t * states
+        step.dgates = w.dgates + at * gate_rows * s.item
+        step.drecurrent = w.drecurrent + at * gate_rows * s.item
+        s.backward(&step)
+        # dh[rows] += drecurrent @ W_hh   (n, G*H)(G*H, H)
+        s.kernels.multiply(
+            n, step.drecurrent, NULL, gate_rows, gate_rows, w.packed_hh, s.units, 1, NULL, 1, s.dh, rows, s.units, s.units
+        )
+        if not isinf(s.clip_step):
+            clipped += s.kernels.clip_rows(&step, s.clip_step)
+    # dx = dgates @ W_ih   (rows, G*H)(G*H, I)
+    s.kernels.multiply(
+        w.base[k + 1] - w.base[k], w.dgates + w.base[k] * gate_rows * s.item, NULL, gate_rows, gate_rows, w.packed_ih,
+        s.inputs, 1, NULL, 0, s.dx, w.places + w.base[k], s.inputs, s.inputs,
+    )
+    return clipped
+
+
+cdef inline Py_ssize_t part(Py_ssize_t total, int k, int shares, Py_ssize_t grain) noexcept nogil:
+    """Where share k of ``total`` begins, in whole grains."""
+    return min(total, (total + grain - 1) // grain * k // shares * grain)
+
+
+cdef void pack_share(const Sequence *s, const Work *w, Py_ssize_t total, int k, int shares) noexcept nogil:
+    """Pack one share of the panels of x and of h[t-1], the right-hand sides of the weight gradients."""
+    cdef Py_ssize_t panels = s.kernels.packed_size(1, s.inputs, 1) // (4 * s.kernels.lanes)
+    s.kernels.pack_rows(
+        s.x, w.places, total, s.inputs, part(panels, k, shares, 1), part(panels, k + 1, shares, 1), w.rows_x
+    )
+    panels = s.kernels.packed_size(1, s.units, 1) // (4 * s.kernels.lanes)
+    s.kernels.pack_rows(
+        s.hidden, w.places, total, s.units, part(panels, k, shares, 1), part(panels, k + 1, shares, 1), w.rows_h
+    )
+
+
+cdef void weights_share(const Sequence *s, const Work *w, Py_ssize_t total, int k, int shares) noexcept nogil:
+    """Add a chunk's gradients into one share of the weights' rows.
+
+    dweight_ih += dgates' x; dweight_hh += drecurrent' h[t-1]   (G*H, rows)(rows, I or H); dbias += sums of dgates
+    """
+    cdef Py_ssize_t gate_rows = s.gates * s.units, grain = 8 * s.kernels.block_rows
+    cdef Py_ssize_t first = part(gate_rows, k, shares, grain), last = part(gate_rows, k + 1, shares, grain)
+    cdef Py_ssize_t candidate = gate_rows - s.units
+    s.kernels.accumulate_outer(total, w.dgates, gate_rows, first, last, w.rows_x, s.inputs, s.dweight_ih)
+    s.kernels.accumulate_outer(total, w.drecurrent, gate_rows, first, last, w.rows_h, s.units, s.dweight_hh)
+    s.kernels.add_rows(total, w.dgates + first * s.item, gate_rows, last - first, s.dbias + first * s.item)
+    if s.dbias_hn != NULL and last > candidate:
+        first = max(first, candidate)
+        s.kernels.add_rows(
+            total, w.drecurrent + first * s.item, gate_rows, last - first, s.dbias_hn + (first - candidate) * s.item
+        )
+
+
+cdef void backward_weights(const Sequence *s, const Work *w, Py_ssize_t total, int shares) noexcept nogil:
+    cdef int k
+    if shares == 1:
+        pack_share(s, w, total, 0, 1)
+        weights_share(s, w, total, 0, 1)
+        return
+    for k in prange(shares, num_threads=shares, schedule="static", chunksize=1):
+        pack_share(s, w, total, k, shares)
+    for k in prange(shares, num_threads=shares, schedule="static", chunksize=1):
+        weights_share(s, w, total, k, shares)
+
+
+cdef void count_rows(const Sequence *s, Work *w, Py_ssize_t first, Py_ssize_t last) noexcept nogil:
+    """Where each share's compact rows of the chunk begin."""
+    cdef Py_ssize_t i, total = 0
+    cdef int k
+    for k in range(w.shares):
+        w.base[k] = total
+        for i in range(w.start[k], w.start[k + 1]):
+            total += max(0, min(length_of(s, w.order[i]), last) - first)
+    w.base[w.shares] = total
+
+
+cdef Py_ssize_t run_backward(Sequence *s) noexcept nogil:
+    """BPTT over the whole sequence; returns how often clip_step acted."""
+    cdef Work w
+    cdef int k, threads
+    cdef Py_ssize_t first, last, row, clipped = 0, gate_rows = s.gates * s.units
+    lay_out(s, &w, True)
+    arrange(s, &w)
+    threads = <int>min(threads_for(2.0 * s.steps * s.rows * gate_rows * (s.inputs + s.units)), MAX_SHARES)
+    s.kernels.pack(s.weight_hh, gate_rows, s.units, 1, 0, 1, s.units, w.packed_hh)
+    s.kernels.pack(s.weight_ih, gate_rows, s.inputs, 1, 0, 1, s.inputs, w.packed_ih)
+    if s.lengths != NULL:
+        for row in range(s.rows):
+            clear_row(s, s.dx, row, s.inputs)
+    last = s.steps
+    while last > 0:
+        first = (last - 1) // w.chunk * w.chunk
+        count_rows(s, &w, first, last)
+        if w.base[w.shares] > 0:
+            if w.shares == 1:
+                clipped += backward_share(s, &w, 0, first, last)
+            else:
+                for k in prange(w.shares, num_threads=w.shares, schedule="static", chunksize=1):
+                    clipped += backward_share(s, &w, k, first, last)
+            backward_weights(s, &w, w.base[w.shares], threads)
+        last = first
+    return clipped

@@ -1,0 +1,35 @@
+/* One thread's share of one time step: what a cell's functions read and write.
+ *
+ * Rows of the batch are named by their places, so that rows of any length lie in any order and finished ones cost nothing.
+ * Arrays are (B, H) or (B, G*H) of one time step, indexed by a row's place; the two *compact* ones have a row for each
+ * active row, in the order of `rows`.
+ */
+#ifndef RNNCORE_STEP_H
+#define RNNCORE_STEP_H
+
+#include <stddef.h>
+
+enum { ACTIVATION_TANH, ACTIVATION_SIGMOID, ACTIVATION_RELU, ACTIVATION_IDENTITY };
+
+typedef struct {
+    ptrdiff_t n;            /* active rows */
+    const ptrdiff_t *rows;  /* (n,) their places in the batch */
+    ptrdiff_t units;        /* H */
+    int activation;         /* of an Elman cell: ACTIVATION_... */
+    const void *packed;     /* recurrent weights in panels: product.h */
+    const void *projected;  /* compact (n, panels): W_ih x + b */
+    const void *bias_hn;    /* (H,), GRU */
+    const void *h_prev;     /* (B, H) states before the step */
+    const void *c_prev;
+    void *h;                /* (B, H) states after it */
+    void *c;
+    void *gates;            /* (B, G*H) activations, or NULL where no tape is wanted */
+    void *candidates;       /* (B, H), GRU, or NULL */
+    const void *dy;         /* (B, H) upstream gradient */
+    void *dh;               /* (B, H) gradients carried back: of the state after the step on entry; on exit the part */
+    void *dc;               /*        of the state before it that does not go through the recurrent product */
+    void *dgates;           /* compact (n, G*H): of the sums that the input enters */
+    void *drecurrent;       /* compact (n, G*H): of the recurrent products; the same array unless the cell is a GRU */
+} Step;
+
+#endif

@@ -1,0 +1,43 @@
+"""How many threads the kernels use."""
+
+import os
+
+cdef int chosen = 1
+
+cdef enum:
+    # A parallel region costs some microseconds; below twice this many flops a thread, one thread is as fast.
+    FLOPS_A_THREAD = 2000000
+
+
+cdef int threads_for(double flops) noexcept nogil:
+    return <int>max(1, min(chosen, flops / FLOPS_A_THREAD))
+
+
+def get_num_threads():
+    """Number of threads the kernels use at most."""
+    return chosen
+
+
+def set_num_threads(int n):
+    """Use at most ``n`` threads, at least 1; the default is OMP_NUM_THREADS or else the cores at hand.
+
+    Raises
+    ------
+    ValueError
+        If n is below 1.
+    """
+    global chosen
+    if n < 1:
+        raise ValueError(f"n is {n}, but at least one thread is wanted")
+    chosen = n
+
+
+def default_num_threads():
+    """OMP_NUM_THREADS where it is a whole number of at least 1, else the cores this process may run on."""
+    wanted = os.environ.get("OMP_NUM_THREADS", "").split(",")[0]
+    if wanted.isdecimal() and int(wanted) >= 1:
+        return int(wanted)
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+set_num_threads(default_num_threads())
