@@ -1,0 +1,458 @@
+"""What each layer computes, and laws that all keep: lengths, padding, segments, clipping on the way back."""
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+from cells import CELLS, shapes
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from laws import assert_close
+
+from rnncore.layers import GRU, LSTM, Dense, Dropout, Elman, Embedding, LastStep, MeanPool
+from rnncore.network import Network
+
+pytestmark = pytest.mark.usefixtures("backend")
+
+LENGTHS = (3, 6, 1, 4)
+T, B, I, H = 6, 4, 3, 5
+
+
+def recurrent(cell, inputs=I, units=H):
+    kind, _, activation = cell.partition("-")
+    return {"elman": lambda: Elman(inputs, units, activation), "lstm": lambda: LSTM(inputs, units)}.get(
+        kind, lambda: GRU(inputs, units)
+    )()
+
+
+def parts(state):
+    """The arrays of one layer's state."""
+    return () if state is None else state if isinstance(state, tuple) else (state,)
+
+
+def like(state, make):
+    """``make`` of each array of one layer's state, in the same form."""
+    if state is None:
+        return None
+    return tuple(make(array) for array in state) if isinstance(state, tuple) else make(state)
+
+
+def states_like(state, make):
+    """The same for a network's state."""
+    return tuple(like(part, make) for part in state)
+
+
+# Every layer, and chains of them; each makes from (T, B, I) or ids something with a gradient.
+CHAINS = {
+    **{cell: lambda cell=cell: [recurrent(cell)] for cell in CELLS},
+    "embedding": lambda: [Embedding(7, I)],
+    "dense": lambda: [Dense(I, 2)],
+    "last step": lambda: [LastStep()],
+    "mean": lambda: [MeanPool()],
+    "dropout off": lambda: [Dropout(0.0), Dense(I, 2)],
+    "deep": lambda: [Embedding(7, I), LSTM(I, H), Dense(H, H), GRU(H, 4), MeanPool(), Dense(4, 2)],
+    "three": lambda: [Elman(I, H), GRU(H, 4), LSTM(4, 2), LastStep()],
+}
+
+
+def network(chain, seed=5):
+    """The chain in float64, its parameters moved away from their regular start."""
+    net = Network(*CHAINS[chain](), seed=seed, dtype="float64")
+    net.params.flat[:] += np.random.default_rng(seed).uniform(-0.3, 0.3, net.params.flat.size)
+    return net
+
+
+def draw_input(net, rng, steps=T, rows=B):
+    if net.layers[0].takes_ids:
+        return rng.integers(0, net.layers[0].num_embeddings, (steps, rows))
+    return rng.standard_normal((steps, rows, I))
+
+
+def draw_state(net, x, rng):
+    """Non-zero initial states, in the form in which the network returns them."""
+    return states_like(net.forward(x)[1], lambda a: rng.standard_normal(a.shape))
+
+
+def padding(lengths, steps=T):
+    return np.arange(steps)[:, None] >= np.array(lengths)
+
+
+@pytest.mark.parametrize("chain", CHAINS)
+def test_a_padded_row_is_the_row_alone(chain, rng):
+    """Outputs, final states and all gradients of a ragged batch are those of its rows, run one by one."""
+    net = network(chain)
+    x = draw_input(net, rng)
+    state = draw_state(net, x, rng)
+    y, final, tape = net.forward(x, state, LENGTHS)
+    dy = rng.standard_normal(y.shape)
+    dfinal = states_like(final, lambda a: rng.standard_normal(a.shape))
+    net.zero_grad()
+    dx, dinitial = net.backward(dy, tape, dfinal)
+    gradients = net.grads.flat.copy()
+
+    net.zero_grad()
+    for row, length in enumerate(LENGTHS):
+        cut = slice(row, row + 1)
+        alone = states_like(state, lambda a, cut=cut: a[cut].copy())
+        y_row, final_row, tape_row = net.forward(x[:length, cut].copy(), alone)
+        dy_row = dy[:length, cut] if y.ndim == 3 else dy[cut]
+        dfinal_row = states_like(dfinal, lambda a, cut=cut: a[cut].copy())
+        dx_row, dinitial_row = net.backward(np.ascontiguousarray(dy_row), tape_row, dfinal_row)
+        assert_close(y[:length, cut] if y.ndim == 3 else y[cut], y_row, 1e-12, "y")
+        for whole, single in ((final, final_row), (dinitial, dinitial_row)):
+            for layer, layer_row in zip(whole, single, strict=True):
+                for array, array_row in zip(parts(layer), parts(layer_row), strict=True):
+                    assert_close(array[cut], array_row, 1e-12, "state")
+        if dx is not None:
+            assert_close(dx[:length, cut], dx_row, 1e-12, "dx")
+            assert not dx[length:, cut].any()
+    if gradients.size:
+        assert_close(net.grads.flat, gradients, 1e-12, "gradients")
+
+
+@pytest.mark.parametrize("chain", CHAINS)
+def test_padding_never_reaches_a_result(chain, rng):
+    """Not even NaN, nor an id out of range: the results are, bit for bit, those of padding with zeros."""
+    net = network(chain)
+    x = draw_input(net, rng)
+    state = draw_state(net, x, rng)
+    beyond = padding(LENGTHS)
+    results = []
+    for bad_x, bad_dy in ((0, 0.0), (-99 if x.dtype.kind == "i" else np.nan, np.nan), (99, np.inf)):
+        x[beyond] = bad_x
+        y, final, tape = net.forward(x, state, LENGTHS)
+        dy = np.random.default_rng(1).standard_normal(y.shape)
+        if y.ndim == 3:
+            dy[beyond] = bad_dy
+        net.zero_grad()
+        dx, dinitial = net.backward(dy, tape, final)
+        arrays = [array for states in (final, dinitial) for part in states for array in parts(part)]
+        y = y[~beyond] if y.ndim == 3 else y
+        results.append([y, net.grads.flat.copy(), *arrays] + ([] if dx is None else [dx]))
+    for other in results[1:]:
+        for got, want in zip(other, results[0], strict=True):
+            assert np.isfinite(want).all()
+            np.testing.assert_array_equal(got, want)
+
+
+@pytest.mark.parametrize(
+    "chain", [chain for chain in CHAINS if chain not in ("mean", "last step", "deep", "three")]
+)
+@given(data=st.data())
+@settings(max_examples=8)
+def test_segments_with_carried_state_are_the_whole(chain, data):
+    """Truncation alone truncates: with state and gradient carried over the borders, nothing is lost."""
+    steps = data.draw(st.integers(2, 7), label="T")
+    borders = [
+        0,
+        *data.draw(st.lists(st.integers(1, steps - 1), unique=True).map(sorted), label="borders"),
+        steps,
+    ]
+    rng = np.random.default_rng(data.draw(st.integers(0, 99), label="seed"))
+    net = network(chain)
+    x = draw_input(net, rng, steps)
+    state = draw_state(net, x, rng)
+    y, final, tape = net.forward(x, state)
+    dy = rng.standard_normal(y.shape)
+    dfinal = states_like(final, lambda a: rng.standard_normal(a.shape))
+    net.zero_grad()
+    dx, dinitial = net.backward(dy, tape, dfinal)
+    gradients = net.grads.flat.copy()
+
+    segments, carried = [], state
+    for start, stop in itertools.pairwise(borders):
+        y_segment, carried, tape = net.forward(np.ascontiguousarray(x[start:stop]), carried)
+        assert_close(y_segment, y[start:stop], 1e-12, "y")
+        segments.append((start, stop, tape))
+    net.zero_grad()
+    dcarried = dfinal
+    for start, stop, tape in reversed(segments):
+        dx_segment, dcarried = net.backward(np.ascontiguousarray(dy[start:stop]), tape, dcarried)
+        if dx is not None:
+            assert_close(dx_segment, dx[start:stop], 1e-12, "dx")
+    for whole, parted in ((final, carried), (dinitial, dcarried)):
+        for want, got in zip(whole, parted, strict=True):
+            for a, b in zip(parts(want), parts(got), strict=True):
+                assert_close(b, a, 1e-12, "state")
+    assert_close(net.grads.flat, gradients, 1e-12, "gradients")
+
+
+@pytest.mark.parametrize("chain", CHAINS)
+def test_backward_adds(chain, rng):
+    """Two passes leave the sum of their gradients; that is how minibatches accumulate."""
+    net = network(chain)
+    x = draw_input(net, rng)
+    y, _, tape = net.forward(x)
+    dy = rng.standard_normal(y.shape)
+    net.backward(dy, tape)
+    once = net.grads.flat.copy()
+    net.backward(dy, tape)
+    assert once.any() or not once.size
+    np.testing.assert_allclose(net.grads.flat, 2 * once, rtol=1e-14, atol=1e-14)
+
+
+@pytest.mark.parametrize("chain", CHAINS)
+def test_inference_gives_the_same_without_a_tape(chain, rng):
+    net = network(chain)
+    x = draw_input(net, rng)
+    y, final, _ = net.forward(x, None, LENGTHS)
+    y_inference, final_inference, tape = net.forward(x, None, LENGTHS, record=False)
+    assert tape is None
+    assert_close(y_inference, y, 1e-14, "y")
+    for a, b in zip(final, final_inference, strict=True):
+        for part, part_inference in zip(parts(a), parts(b), strict=True):
+            assert_close(part_inference, part, 1e-14, "state")
+
+
+@pytest.mark.parametrize("chain", CHAINS)
+def test_arguments_are_left_as_they_came(chain, rng):
+    net = network(chain)
+    x = draw_input(net, rng)
+    state = draw_state(net, x, rng)
+    lengths = np.array(LENGTHS)
+    kept = x.copy(), states_like(state, np.copy), lengths.copy()
+    y, final, tape = net.forward(x, state, lengths)
+    dy, dfinal = rng.standard_normal(y.shape), states_like(final, np.ones_like)
+    dy_kept = dy.copy()
+    net.backward(dy, tape, dfinal)
+    np.testing.assert_array_equal(x, kept[0])
+    np.testing.assert_array_equal(lengths, kept[2])
+    np.testing.assert_array_equal(dy, dy_kept)
+    for before, after in zip(kept[1], state, strict=True):
+        for a, b in zip(parts(before), parts(after), strict=True):
+            np.testing.assert_array_equal(a, b)
+    assert all((array == 1).all() for part in dfinal for array in parts(part))
+
+
+@pytest.mark.parametrize("chain", CHAINS)
+def test_two_passes_do_not_share_their_tapes(chain, rng):
+    """Going back along an earlier tape gives what it would have given before the later pass."""
+    net = network(chain)
+    first, second = draw_input(net, rng), draw_input(net, rng)
+    y, _, tape = net.forward(first)
+    dy = rng.standard_normal(y.shape)
+    net.backward(dy, tape)
+    want = net.grads.flat.copy()
+    y, _, tape = net.forward(first)
+    net.forward(second)
+    net.zero_grad()
+    net.backward(dy, tape)
+    np.testing.assert_array_equal(net.grads.flat, want)
+
+
+# --- states and lengths of the recurrent layers
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_the_final_state_is_that_of_the_last_step(cell, rng):
+    """h is y at each row's own last step, and a copy: what is done to it is not done to y."""
+    net = Network(recurrent(cell), dtype="float64")
+    y, (state,), _ = net.forward(rng.standard_normal((T, B, I)), None, LENGTHS)
+    h = parts(state)[0]
+    np.testing.assert_array_equal(h, y[np.array(LENGTHS) - 1, np.arange(B)])
+    for array in parts(state):
+        assert not np.shares_memory(array, y)
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_no_state_is_the_zero_state(cell, rng):
+    net = Network(recurrent(cell), dtype="float64")
+    x = rng.standard_normal((T, B, I))
+    y, state, _ = net.forward(x)
+    zero = states_like(state, np.zeros_like)
+    np.testing.assert_array_equal(net.forward(x, zero)[0], y)
+
+
+# --- clipping per step
+
+
+def carried_gradients(net, x, dy, dfinal):
+    """What each step hands on to the one before, (T, B, parts*H): BPTT in segments of one step."""
+    carried, states = [], None
+    tapes = []
+    for t in range(len(x)):
+        _, states, tape = net.forward(x[t : t + 1].copy(), states)
+        tapes.append(tape)
+    dstate = dfinal
+    for t in reversed(range(len(x))):
+        _, dstate = net.backward(dy[t : t + 1].copy(), tapes[t], dstate)
+        carried.append(np.concatenate(parts(dstate[0]), axis=1))
+    return np.stack(carried[::-1])
+
+
+@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("threshold", [0.05, 0.8])
+def test_clip_step_bounds_what_every_step_hands_on(cell, threshold, rng):
+    net = Network(recurrent(cell), dtype="float64")
+    layer = net.layers[0]
+    layer.clip_step = threshold
+    x, dy = rng.standard_normal((T, B, I)), rng.standard_normal((T, B, H))
+    _, final, tape = net.forward(x)
+    dfinal = states_like(final, lambda a: rng.standard_normal(a.shape))
+    carried = carried_gradients(net, x, dy, dfinal)
+    norms = np.linalg.norm(carried, axis=2)
+    assert norms.max() <= threshold * (1 + 1e-14)
+    # One pass over the whole sequence clips at the same places, and counts them.
+    in_segments = layer.clipped_steps
+    assert in_segments == np.count_nonzero(np.isclose(norms, threshold, rtol=1e-12))
+    assert in_segments > 0
+    _, dinitial = net.backward(dy, tape, dfinal)
+    assert layer.clipped_steps == 2 * in_segments
+    assert_close(np.concatenate(parts(dinitial[0]), axis=1), carried[0], 1e-12, "dstate")
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_clip_step_keeps_the_direction_and_leaves_small_gradients(cell, rng):
+    """At the first border back a clipped gradient is the unclipped one, scaled, row by row."""
+    net = Network(recurrent(cell), dtype="float64")
+    layer = net.layers[0]
+    x, dy = rng.standard_normal((1, B, I)), rng.standard_normal((1, B, H))
+    _, _, tape = net.forward(x, states_like(net.forward(x)[1], lambda a: rng.standard_normal(a.shape)))
+    free = np.concatenate(parts(net.backward(dy, tape)[1][0]), axis=1)
+    norms = np.linalg.norm(free, axis=1, keepdims=True)
+    layer.clip_step = float(np.median(norms))
+    clipped = np.concatenate(parts(net.backward(dy, tape)[1][0]), axis=1)
+    assert_close(clipped, free * np.minimum(1, layer.clip_step / norms), 1e-14)
+    assert layer.clipped_steps == np.count_nonzero(norms > layer.clip_step) == B // 2
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_clip_step_off_and_out_of_reach_are_the_same(cell, rng):
+    net = Network(recurrent(cell), dtype="float64")
+    layer = net.layers[0]
+    assert layer.clip_step == math.inf
+    x, dy = rng.standard_normal((T, B, I)), rng.standard_normal((T, B, H))
+    _, _, tape = net.forward(x, None, LENGTHS)
+    net.backward(dy, tape)
+    off = net.grads.flat.copy()
+    net.zero_grad()
+    layer.clip_step = 1e300
+    net.backward(dy, tape)
+    np.testing.assert_array_equal(net.grads.flat, off)
+    assert layer.clipped_steps == 0
+
+
+# --- Embedding
+
+
+@pytest.mark.parametrize("kind", ["int8", "uint8", "int32", "uint32", "int64", "uint64"])
+def test_embedding_looks_rows_up_for_every_integer_type(kind, rng):
+    net = Network(Embedding(7, 4))
+    ids = rng.integers(0, 7, (T, B))
+    y, state, _ = net.forward(ids.astype(kind))
+    np.testing.assert_array_equal(y, net.params["0.weight"][ids])
+    assert state == (None,)
+
+
+def test_embedding_scatters_its_gradient(rng):
+    """Row v gets the sum of dy wherever v stood; a row that never came gets nothing."""
+    net = Network(Embedding(7, 4), dtype="float64")
+    ids = rng.integers(0, 6, (T, B))
+    y, _, tape = net.forward(ids, None, LENGTHS)
+    assert not y[padding(LENGTHS)].any()
+    dy = rng.standard_normal(y.shape)
+    dx, _ = net.backward(dy, tape)
+    assert dx is None
+    one_hot = (ids[:, :, None] == np.arange(7)) & ~padding(LENGTHS)[:, :, None]
+    assert_close(net.grads["0.weight"], np.einsum("tbv,tbe->ve", one_hot, dy), 1e-14)
+    assert not net.grads["0.weight"][6].any()
+
+
+def test_embedding_takes_ids_in_any_memory_order(rng):
+    net = Network(Embedding(7, 4))
+    ids = rng.integers(0, 7, (B, T))
+    np.testing.assert_array_equal(net.forward(ids.T)[0], net.forward(np.ascontiguousarray(ids.T))[0])
+
+
+# --- Dense
+
+
+@given(shape=shapes(steps=5))
+@settings(max_examples=15)
+def test_dense_is_the_same_map_at_every_step(shape):
+    net = Network(Dense(shape.I, shape.H), dtype="float64")
+    rng = np.random.default_rng(0)
+    net.params["0.bias"] = rng.standard_normal(shape.H)
+    x = rng.standard_normal((shape.T, shape.B, shape.I))
+    y = net.forward(x)[0]
+    assert_close(y, np.einsum("tbi,oi->tbo", x, net.params["0.weight"]) + net.params["0.bias"], 1e-13)
+    for t in range(shape.T):
+        assert_close(net.forward(x[t])[0], y[t], 1e-13)
+
+
+# --- Dropout
+
+
+@pytest.mark.parametrize("p", [0.1, 0.3, 0.5, 0.9])
+def test_dropout_keeps_the_mean_and_drops_with_probability_p(p):
+    net = Network(Dropout(p), seed=3)
+    n = 400_000
+    y = net.forward(np.ones((n // 100, 100, 1), np.float32))[0]
+    kept = np.unique(y[y != 0])
+    assert kept.size == 1
+    assert abs(kept[0] * (1 - p) - 1) < 1e-4  # p is kept to 2^-16
+    deviation = math.sqrt(p * (1 - p) / n)
+    assert abs((y == 0).mean() - p) < 5 * deviation
+    assert abs(y.mean(dtype=np.float64) - 1) < 5 * deviation / (1 - p)
+
+
+def test_dropout_drops_each_entry_on_its_own():
+    """Neighbours in any direction are no more alike than chance."""
+    net = Network(Dropout(0.5), seed=1)
+    y = net.forward(np.ones((64, 64, 64), np.float32))[0].astype(np.float64) - 1
+    for axis in range(3):
+        together = np.take(y, range(63), axis) * np.take(y, range(1, 64), axis)
+        assert abs(together.mean()) < 5 / math.sqrt(together.size)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_dropout_of_the_same_seed_gives_the_same_bits(dtype):
+    x = np.ones((T, B, 33), dtype)
+
+    def draws(seed):
+        net = Network(Dropout(0.4), seed=seed, dtype=dtype)
+        return [net.forward(x)[0] for _ in range(2)]
+
+    first, again, other = draws(8), draws(8), draws(9)
+    np.testing.assert_array_equal(first, again)
+    assert not np.array_equal(first, other)
+    assert not np.array_equal(*first), "each pass draws anew"
+
+
+def test_dropout_goes_back_through_its_own_mask(rng):
+    net = Network(Dropout(0.5), dtype="float64")
+    x, dy = rng.standard_normal((2, T, B, I))
+    y, _, tape = net.forward(x)
+    np.testing.assert_allclose(net.backward(dy, tape)[0], dy * (y / x), rtol=1e-15)
+
+
+@pytest.mark.parametrize("p", [0.0, 0.5])
+def test_dropout_passes_everything_in_evaluation(p, rng):
+    net = Network(Dropout(p), dtype="float64").eval()
+    generator = net.rng.bit_generator.state
+    x, dy = rng.standard_normal((2, T, B, I))
+    y, _, tape = net.forward(x)
+    np.testing.assert_array_equal(y, x)
+    np.testing.assert_array_equal(net.backward(dy, tape)[0], dy)
+    assert net.rng.bit_generator.state == generator, "nothing is drawn"
+
+
+# --- pooling
+
+
+@given(shape=shapes(steps=6))
+@settings(max_examples=20)
+def test_pooling_is_last_and_mean_of_each_row(shape):
+    x = np.random.default_rng(0).standard_normal((shape.T, shape.B, shape.I))
+    lengths = shape.lengths or (shape.T,) * shape.B
+    last = Network(LastStep(), dtype="float64").forward(x, None, shape.lengths)[0]
+    mean = Network(MeanPool(), dtype="float64").forward(x, None, shape.lengths)[0]
+    for row, length in enumerate(lengths):
+        np.testing.assert_array_equal(last[row], x[length - 1, row])
+        assert_close(mean[row], x[:length, row].mean(axis=0), 1e-13)
+
+
+def test_layers_behind_a_pool_need_no_lengths(rng):
+    net = Network(GRU(I, H), LastStep(), Dense(H, 2), dtype="float64")
+    assert net.forward(rng.standard_normal((T, B, I)), None, LENGTHS)[0].shape == (B, 2)
