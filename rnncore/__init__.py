@@ -1,10 +1,12 @@
 """Recurrent networks on a CPU: fast, small, exact, and open about where the gradient goes."""
 
 from .clipping import ClipNorm, ClipStep, ClipValue
+from .files import load, save
 from .layers import GRU, LSTM, Dense, Dropout, Elman, Embedding, LastStep, MeanPool
 from .losses import BinaryCrossEntropy, CrossEntropy, SquaredError
 from .network import Network
 from .optimizers import SGD, Adam, AdamW, RMSprop
+from .trainer import Trainer
 
 __version__ = "0.1.0"
 
@@ -28,4 +30,7 @@ __all__ = [
     "Network",
     "RMSprop",
     "SquaredError",
+    "Trainer",
+    "load",
+    "save",
 ]

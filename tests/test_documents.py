@@ -62,7 +62,8 @@ def test_doctests(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     attempted = 0
     for name in modules():
-        failed, tried = doctest.testmod(importlib.import_module(name), optionflags=doctest.NORMALIZE_WHITESPACE)
+        module = importlib.import_module(name)
+        failed, tried = doctest.testmod(module, optionflags=doctest.NORMALIZE_WHITESPACE)
         assert not failed, f"{failed} examples of {name} fail"
         attempted += tried
     assert attempted

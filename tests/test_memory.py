@@ -1,4 +1,4 @@
-"""After the first steps, training takes no more memory: resident size over 10,000 steps, in a process of its own."""
+"""After the first steps, training takes no more memory: resident size over 10,000 steps, in its own process."""
 
 import subprocess
 import sys
