@@ -69,7 +69,7 @@ class _Decay(Schedule):
 
     def __call__(self, step: int) -> float:
         if step < self.warmup:
-            return self.lr * (step + 1) / self.warmup
+            return self.lr * ((step + 1) / self.warmup)
         progress = min((step - self.warmup) / (self.steps - self.warmup), 1.0)
         return self.final + (self.lr - self.final) * self._left(progress)
 
