@@ -13,8 +13,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-import rnncore.kernels.losses as kernels
-
+from . import kernels
 from .checks import check_array, check_lengths
 from .kernels.memory import empty
 

@@ -4,6 +4,7 @@ from .clipping import clip_norm, clip_value, global_norm
 from .elman import elman_backward, elman_forward
 from .embedding import embedding_backward, embedding_forward
 from .gru import gru_backward, gru_forward
+from .losses import first_class_outside, sigmoid_cross_entropy, softmax_cross_entropy, squared_error
 from .lstm import lstm_backward, lstm_forward
 from .recurrence import scratch_size
 from .updates import adam_update, l1_penalty, l2_penalty, rmsprop_update, sgd_update
@@ -16,6 +17,7 @@ __all__ = [
     "elman_forward",
     "embedding_backward",
     "embedding_forward",
+    "first_class_outside",
     "global_norm",
     "gru_backward",
     "gru_forward",
@@ -26,4 +28,7 @@ __all__ = [
     "rmsprop_update",
     "scratch_size",
     "sgd_update",
+    "sigmoid_cross_entropy",
+    "softmax_cross_entropy",
+    "squared_error",
 ]
