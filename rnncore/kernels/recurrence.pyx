@@ -8,24 +8,28 @@ The batch is split among the threads for a whole chunk, each with its own rows; 
 come first. Cost: 2 T B G H (I + H) flops forward, twice that backward, over the rows that have a step.
 """
 
-from cython.parallel cimport prange
 from libc.math cimport isinf
 from libc.stdint cimport uintptr_t
 from libc.string cimport memset
 
 from .dispatch cimport Kernels, Step, kernels
-from .threads cimport threads_for
+from .threads cimport run_shares, threads_for
 
 import numpy as np
 
 cdef enum:
     CHUNK_ROWS = 512      # bench/README.md, "chunk": 256 to 1024 differ by less than the noise
-    MAX_SHARES = 64
+    MAX_SHARES = 64       # threads.pyx gives no more
 
-# The working memory of one call, carved from scratch.
+# One call: its plan, its working memory, carved from scratch, and the chunk at hand.
 cdef struct Work:
+    const Sequence *sequence
+    int shares                    # parts of the batch, a thread each
+    int threads                   # for what is not split by rows of the batch
     Py_ssize_t chunk              # steps at a time
-    int shares                    # threads
+    Py_ssize_t first              # the steps first ... last - 1 of the chunk at hand
+    Py_ssize_t last
+    Py_ssize_t clipped[MAX_SHARES]     # how often clip_step acted on each share
     Py_ssize_t start[MAX_SHARES + 1]   # share k has the rows order[start[k]] ... order[start[k + 1] - 1]
     Py_ssize_t base[MAX_SHARES + 1]    # and the compact rows base[k] ... of a backward chunk
     Py_ssize_t *order             # (B,) rows, in each share by descending length
@@ -54,6 +58,7 @@ cdef Py_ssize_t lay_out(const Sequence *s, Work *w, bint back) noexcept nogil:
     cdef Py_ssize_t rows, gate_rows = s.gates * s.units
     cdef const Kernels *k = s.kernels
     cdef char *space = s.scratch
+    w.sequence = s
     w.chunk = max(1, min(s.steps, CHUNK_ROWS // s.rows))
     rows = w.chunk * s.rows
     w.order = <Py_ssize_t *>carve(&space, s.rows * sizeof(Py_ssize_t))
@@ -95,7 +100,8 @@ cdef void arrange(const Sequence *s, Work *w) noexcept nogil:
     """Deal the rows out to the shares, in each by descending length."""
     cdef Py_ssize_t row, i, place, length
     cdef int k
-    w.shares = <int>min(threads_for(2.0 * s.steps * s.rows * s.gates * s.units * (s.inputs + s.units)), s.rows, MAX_SHARES)
+    w.threads = threads_for(2.0 * s.steps * s.rows * s.gates * s.units * (s.inputs + s.units))
+    w.shares = <int>min(w.threads, s.rows)
     for k in range(w.shares + 1):
         w.start[k] = k * (s.rows // w.shares) + min(<Py_ssize_t>k, s.rows % w.shares)
     if s.lengths == NULL:
@@ -117,8 +123,10 @@ cdef void arrange(const Sequence *s, Work *w) noexcept nogil:
         w.order[place] = row
 
 
-cdef void forward_share(const Sequence *s, const Work *w, int k) noexcept nogil:
+cdef void forward_share(void *job, int k) noexcept nogil:
     """The whole sequence for the rows of one share."""
+    cdef const Work *w = <const Work *>job
+    cdef const Sequence *s = w.sequence
     cdef const Py_ssize_t *rows = w.order + w.start[k]
     cdef Py_ssize_t count = w.start[k + 1] - w.start[k], active, n, t, first, last, i, total
     cdef Py_ssize_t *places = w.places + w.chunk * w.start[k]
@@ -186,30 +194,27 @@ cdef void clear_padding(const Sequence *s, const Py_ssize_t *rows, Py_ssize_t co
 
 cdef void run_forward(Sequence *s) noexcept nogil:
     cdef Work w
-    cdef int k
     cdef Py_ssize_t square = s.units * s.units
     lay_out(s, &w, False)
     arrange(s, &w)
     s.kernels.pack(s.weight_hh, s.units, s.units, s.gates, square, s.units, 1, w.packed_hh)
     s.kernels.pack(s.weight_ih, s.inputs, s.units, s.gates, s.units * s.inputs, s.inputs, 1, w.packed_ih)
     s.kernels.pack(s.bias, 1, s.units, s.gates, s.units, 1, 0, w.packed_bias)
-    if w.shares == 1:
-        forward_share(s, &w, 0)
-    else:
-        for k in prange(w.shares, num_threads=w.shares, schedule="static", chunksize=1):
-            forward_share(s, &w, k)
+    run_shares(w.shares, forward_share, &w)
 
 
-cdef Py_ssize_t backward_share(const Sequence *s, const Work *w, int k, Py_ssize_t first, Py_ssize_t last) noexcept nogil:
-    """BPTT over the steps of one chunk for the rows of one share, and their dx; returns how often clip_step acted."""
+cdef void backward_share(void *job, int k) noexcept nogil:
+    """BPTT over the steps of the chunk at hand for the rows of one share, and their dx."""
+    cdef Work *w = <Work *>job
+    cdef const Sequence *s = w.sequence
     cdef const Py_ssize_t *rows = w.order + w.start[k]
-    cdef Py_ssize_t count = w.start[k + 1] - w.start[k], n = 0, at = w.base[k + 1], t, i, clipped = 0
+    cdef Py_ssize_t count = w.start[k + 1] - w.start[k], n = 0, at = w.base[k + 1], t, i
     cdef Py_ssize_t states = s.rows * s.units * s.item, gate_rows = s.gates * s.units
     cdef Step step
     memset(&step, 0, sizeof(Step))
     step.rows, step.units, step.activation = rows, s.units, s.activation
     step.dh, step.dc = s.dh, s.dc
-    for t in range(last - 1, first - 1, -1):
+    for t in range(w.last - 1, w.first - 1, -1):
         while n < count and length_of(s, rows[n]) > t:
             n += 1
         if n == 0:
@@ -236,13 +241,12 @@ cdef Py_ssize_t backward_share(const Sequence *s, const Work *w, int k, Py_ssize
             n, step.drecurrent, NULL, gate_rows, gate_rows, w.packed_hh, s.units, 1, NULL, 1, s.dh, rows, s.units, s.units
         )
         if not isinf(s.clip_step):
-            clipped += s.kernels.clip_rows(&step, s.clip_step)
+            w.clipped[k] += s.kernels.clip_rows(&step, s.clip_step)
     # dx = dgates @ W_ih   (rows, G*H)(G*H, I)
     s.kernels.multiply(
         w.base[k + 1] - w.base[k], w.dgates + w.base[k] * gate_rows * s.item, NULL, gate_rows, gate_rows, w.packed_ih,
         s.inputs, 1, NULL, 0, s.dx, w.places + w.base[k], s.inputs, s.inputs,
     )
-    return clipped
 
 
 cdef inline Py_ssize_t part(Py_ssize_t total, int k, int shares, Py_ssize_t grain) noexcept nogil:
@@ -250,25 +254,29 @@ cdef inline Py_ssize_t part(Py_ssize_t total, int k, int shares, Py_ssize_t grai
     return min(total, (total + grain - 1) // grain * k // shares * grain)
 
 
-cdef void pack_share(const Sequence *s, const Work *w, Py_ssize_t total, int k, int shares) noexcept nogil:
+cdef void pack_share(void *job, int k) noexcept nogil:
     """Pack one share of the panels of x and of h[t-1], the right-hand sides of the weight gradients."""
-    cdef Py_ssize_t panels = s.kernels.packed_size(1, s.inputs, 1) // (4 * s.kernels.lanes)
+    cdef const Work *w = <const Work *>job
+    cdef const Sequence *s = w.sequence
+    cdef Py_ssize_t total = w.base[w.shares], panels = s.kernels.packed_size(1, s.inputs, 1) // (4 * s.kernels.lanes)
     s.kernels.pack_rows(
-        s.x, w.places, total, s.inputs, part(panels, k, shares, 1), part(panels, k + 1, shares, 1), w.rows_x
+        s.x, w.places, total, s.inputs, part(panels, k, w.threads, 1), part(panels, k + 1, w.threads, 1), w.rows_x
     )
     panels = s.kernels.packed_size(1, s.units, 1) // (4 * s.kernels.lanes)
     s.kernels.pack_rows(
-        s.hidden, w.places, total, s.units, part(panels, k, shares, 1), part(panels, k + 1, shares, 1), w.rows_h
+        s.hidden, w.places, total, s.units, part(panels, k, w.threads, 1), part(panels, k + 1, w.threads, 1), w.rows_h
     )
 
 
-cdef void weights_share(const Sequence *s, const Work *w, Py_ssize_t total, int k, int shares) noexcept nogil:
+cdef void weights_share(void *job, int k) noexcept nogil:
     """Add a chunk's gradients into one share of the weights' rows.
 
     dweight_ih += dgates' x; dweight_hh += drecurrent' h[t-1]   (G*H, rows)(rows, I or H); dbias += sums of dgates
     """
-    cdef Py_ssize_t gate_rows = s.gates * s.units, grain = 8 * s.kernels.block_rows
-    cdef Py_ssize_t first = part(gate_rows, k, shares, grain), last = part(gate_rows, k + 1, shares, grain)
+    cdef const Work *w = <const Work *>job
+    cdef const Sequence *s = w.sequence
+    cdef Py_ssize_t gate_rows = s.gates * s.units, grain = 8 * s.kernels.block_rows, total = w.base[w.shares]
+    cdef Py_ssize_t first = part(gate_rows, k, w.threads, grain), last = part(gate_rows, k + 1, w.threads, grain)
     cdef Py_ssize_t candidate = gate_rows - s.units
     s.kernels.accumulate_outer(total, w.dgates, gate_rows, first, last, w.rows_x, s.inputs, s.dweight_ih)
     s.kernels.accumulate_outer(total, w.drecurrent, gate_rows, first, last, w.rows_h, s.units, s.dweight_hh)
@@ -280,52 +288,39 @@ cdef void weights_share(const Sequence *s, const Work *w, Py_ssize_t total, int 
         )
 
 
-cdef void backward_weights(const Sequence *s, const Work *w, Py_ssize_t total, int shares) noexcept nogil:
-    cdef int k
-    if shares == 1:
-        pack_share(s, w, total, 0, 1)
-        weights_share(s, w, total, 0, 1)
-        return
-    for k in prange(shares, num_threads=shares, schedule="static", chunksize=1):
-        pack_share(s, w, total, k, shares)
-    for k in prange(shares, num_threads=shares, schedule="static", chunksize=1):
-        weights_share(s, w, total, k, shares)
-
-
-cdef void count_rows(const Sequence *s, Work *w, Py_ssize_t first, Py_ssize_t last) noexcept nogil:
-    """Where each share's compact rows of the chunk begin."""
+cdef Py_ssize_t count_rows(const Sequence *s, Work *w) noexcept nogil:
+    """Where each share's compact rows of the chunk begin; returns how many there are."""
     cdef Py_ssize_t i, total = 0
     cdef int k
     for k in range(w.shares):
         w.base[k] = total
         for i in range(w.start[k], w.start[k + 1]):
-            total += max(0, min(length_of(s, w.order[i]), last) - first)
+            total += max(0, min(length_of(s, w.order[i]), w.last) - w.first)
     w.base[w.shares] = total
+    return total
 
 
 cdef Py_ssize_t run_backward(Sequence *s) noexcept nogil:
     """BPTT over the whole sequence; returns how often clip_step acted."""
     cdef Work w
-    cdef int k, threads
-    cdef Py_ssize_t first, last, row, clipped = 0, gate_rows = s.gates * s.units
+    cdef int k
+    cdef Py_ssize_t row, clipped = 0, gate_rows = s.gates * s.units
     lay_out(s, &w, True)
     arrange(s, &w)
-    threads = <int>min(threads_for(2.0 * s.steps * s.rows * gate_rows * (s.inputs + s.units)), MAX_SHARES)
+    memset(w.clipped, 0, sizeof(w.clipped))
     s.kernels.pack(s.weight_hh, gate_rows, s.units, 1, 0, 1, s.units, w.packed_hh)
     s.kernels.pack(s.weight_ih, gate_rows, s.inputs, 1, 0, 1, s.inputs, w.packed_ih)
     if s.lengths != NULL:
         for row in range(s.rows):
             clear_row(s, s.dx, row, s.inputs)
-    last = s.steps
-    while last > 0:
-        first = (last - 1) // w.chunk * w.chunk
-        count_rows(s, &w, first, last)
-        if w.base[w.shares] > 0:
-            if w.shares == 1:
-                clipped += backward_share(s, &w, 0, first, last)
-            else:
-                for k in prange(w.shares, num_threads=w.shares, schedule="static", chunksize=1):
-                    clipped += backward_share(s, &w, k, first, last)
-            backward_weights(s, &w, w.base[w.shares], threads)
-        last = first
+    w.last = s.steps
+    while w.last > 0:
+        w.first = (w.last - 1) // w.chunk * w.chunk
+        if count_rows(s, &w) > 0:
+            run_shares(w.shares, backward_share, &w)
+            run_shares(w.threads, pack_share, &w)
+            run_shares(w.threads, weights_share, &w)
+        w.last = w.first
+    for k in range(w.shares):
+        clipped += w.clipped[k]
     return clipped

@@ -1,2 +1,6 @@
+cdef extern from "threads.h":
+    # task(job, k) for every share k, each in a thread of its own.
+    void run_shares(int shares, void (*task)(void *job, int share) noexcept nogil, void *job) noexcept nogil
+
 # How many threads a call with so many flops uses.
 cdef int threads_for(double flops) noexcept nogil

@@ -5,6 +5,7 @@ import os
 cdef int chosen = 1
 
 cdef enum:
+    MAX_THREADS = 64
     # A parallel region costs some microseconds; below twice this many flops a thread, one thread is as fast.
     FLOPS_A_THREAD = 2000000
 
@@ -19,7 +20,7 @@ def get_num_threads():
 
 
 def set_num_threads(int n):
-    """Use at most ``n`` threads, at least 1; the default is OMP_NUM_THREADS or else the cores at hand.
+    """Use at most ``n`` threads, from 1 to 64; the default is OMP_NUM_THREADS or else the cores at hand.
 
     Raises
     ------
@@ -29,7 +30,7 @@ def set_num_threads(int n):
     global chosen
     if n < 1:
         raise ValueError(f"n is {n}, but at least one thread is wanted")
-    chosen = n
+    chosen = min(n, MAX_THREADS)
 
 
 def default_num_threads():
