@@ -1,5 +1,6 @@
 """A compiled cell computes what the NumPy reference computes: every array, at every level, on any shape."""
 
+import concurrent.futures
 import math
 
 import numpy as np
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 from laws import assert_all_close, assert_close
 
 from rnncore import kernels, reference
+from rnncore.kernels import threads
 
 pytestmark = pytest.mark.usefixtures("level")
 DTYPES = ("float64", "float32")
@@ -17,6 +19,11 @@ SINGLE = Shape(1, 1, 1, 1)
 RAGGED = Shape(4, 5, 3, 6, (1, 4, 2, 4, 3))
 # Wider than any tile, in every direction, and no multiple of one.
 WIDE = Shape(3, 37, 70, 131, tuple(1 + row % 3 for row in range(37)))
+# More rows than the kernels take at a time, so that steps come in several chunks; no row has the last.
+MANY_ROWS = Shape(11, 130, 5, 6, tuple(1 + 7 * row % 9 for row in range(130)))
+MORE_ROWS_THAN_A_CHUNK = Shape(3, 600, 2, 3)
+# Worth more than one thread: above four million operations a pass.
+HEAVY = Shape(13, 41, 50, 67, tuple(1 + 5 * row % 13 for row in range(41)))
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -25,7 +32,9 @@ WIDE = Shape(3, 37, 70, 131, tuple(1 + row % 3 for row in range(37)))
 @example(SINGLE, 0)
 @example(RAGGED, 1)
 @example(WIDE, 2)
-@settings(max_examples=25)
+@example(MANY_ROWS, 3)
+@example(MORE_ROWS_THAN_A_CHUNK, 4)
+@settings(max_examples=15)
 def test_forward_kernel_equals_reference(cell, dtype, shape, seed):
     call = Call(cell, shape, dtype, seed)
     assert_all_close(call.forward(kernels), call.forward(reference), TOLERANCE[dtype])
@@ -40,7 +49,9 @@ def test_forward_kernel_equals_reference(cell, dtype, shape, seed):
 @example(RAGGED, 1, 0.5)
 @example(WIDE, 2, math.inf)
 @example(WIDE, 2, 3.0)
-@settings(max_examples=25)
+@example(MANY_ROWS, 3, 1.0)
+@example(MORE_ROWS_THAN_A_CHUNK, 4, math.inf)
+@settings(max_examples=15)
 def test_backward_kernel_equals_reference(cell, dtype, shape, seed, clip_step):
     call = Call(cell, shape, dtype, seed, clip_step)
     tape = call.forward(reference)  # one tape for both: at a ReLU's kink a last bit decides over the slope
@@ -53,7 +64,7 @@ def test_backward_kernel_equals_reference(cell, dtype, shape, seed, clip_step):
 
 @pytest.mark.parametrize("cell", CELLS)
 @given(shape=shapes(), seed=seeds)
-@settings(max_examples=10)
+@settings(max_examples=6)
 def test_states_are_the_same_without_a_tape(cell, shape, seed):
     call = Call(cell, shape, "float64", seed)
     with_tape, without = call.forward(kernels), call.forward(kernels, record=False)
@@ -63,7 +74,7 @@ def test_states_are_the_same_without_a_tape(cell, shape, seed):
 
 @pytest.mark.parametrize("cell", CELLS)
 @given(shape=shapes(), seed=seeds)
-@settings(max_examples=10)
+@settings(max_examples=6)
 def test_full_lengths_are_no_lengths(cell, shape, seed):
     without = Call(cell, Shape(shape.T, shape.B, shape.I, shape.H), "float64", seed)
     full = Call(cell, Shape(shape.T, shape.B, shape.I, shape.H, (shape.T,) * shape.B), "float64", seed)
@@ -74,7 +85,7 @@ def test_full_lengths_are_no_lengths(cell, shape, seed):
 
 @pytest.mark.parametrize("cell", CELLS)
 @given(shape=shapes(), seed=seeds)
-@settings(max_examples=10)
+@settings(max_examples=6)
 def test_padding_of_every_output_is_zero(cell, shape, seed):
     call = Call(cell, shape, "float32", seed)
     tape = call.forward(kernels)
@@ -85,7 +96,7 @@ def test_padding_of_every_output_is_zero(cell, shape, seed):
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("cell", CELLS)
 @given(shape=shapes(), seed=seeds)
-@settings(max_examples=10)
+@settings(max_examples=6)
 def test_the_same_call_gives_the_same_bits(cell, dtype, shape, seed):
     call = Call(cell, shape, dtype, seed)
     first, second = call.forward(kernels), call.forward(kernels)
@@ -106,3 +117,79 @@ def test_a_nan_in_a_row_stays_in_its_row(cell):
     assert np.array_equal(hidden[:, others], clean[:, others])
     assert np.array_equal(hidden[:3, 1], clean[:3, 1])
     assert np.isnan(hidden[3:, 1]).all()
+
+
+@pytest.fixture
+def _threads_restored():
+    before = threads.get_num_threads()
+    yield
+    threads.set_num_threads(before)
+
+
+@pytest.mark.usefixtures("_threads_restored")
+@pytest.mark.parametrize("lengths", ["full", "ragged"])
+@pytest.mark.parametrize("cell", ["elman-tanh", "lstm", "gru"])
+def test_any_number_of_threads_computes_the_same(cell, lengths):
+    """Forward and dx to the bit, for a row is one thread's; gradients of weights, sums over rows, to rounding."""
+    shape = HEAVY if lengths == "ragged" else Shape(HEAVY.T, HEAVY.B, HEAVY.I, HEAVY.H)
+    call = Call(cell, shape, "float64", 4, clip_step=1.0)
+    threads.set_num_threads(1)
+    tape = call.forward(kernels)
+    want, clipped = call.backward(kernels, tape)
+    assert clipped
+    for number in (2, 3, 7):
+        threads.set_num_threads(number)
+        got = call.forward(kernels)
+        assert all(np.array_equal(got[name], tape[name]) for name in tape)
+        got, clipped_too = call.backward(kernels, tape)
+        assert clipped_too == clipped
+        assert all(np.array_equal(got[name], want[name]) for name in ("dx", *call.dfinal))
+        assert_all_close(got, want, 1e-13)
+        again = call.backward(kernels, tape)[0]
+        assert all(np.array_equal(got[name], again[name]) for name in got)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("cell", CELLS)
+@given(shape=shapes(), seed=seeds, data=st.data())
+@settings(max_examples=6)
+def test_a_row_does_not_depend_on_its_company(cell, dtype, shape, seed, data):
+    """Bit for bit the same alone as in the batch: outputs, tapes, dx, the initial state's gradient."""
+    row = data.draw(st.integers(0, shape.B - 1))
+    call, alone = Call(cell, shape, dtype, seed, 0.7), Call(cell, shape, dtype, seed, 0.7)
+    own = slice(row, row + 1)
+    alone.shape = Shape(shape.T, 1, shape.I, shape.H, shape.lengths and shape.lengths[own])
+    alone.x, alone.dy = alone.x[:, own].copy(), alone.dy[:, own].copy()
+    for arrays in (alone.initial, alone.dfinal):
+        arrays.update({name: array[own].copy() for name, array in arrays.items()})
+    batch_tape, row_tape = call.forward(kernels), alone.forward(kernels)
+    for name, array in row_tape.items():
+        np.testing.assert_array_equal(batch_tape[name][:, own], array, name)
+    batch, single = call.backward(kernels, batch_tape)[0], alone.backward(kernels, row_tape)[0]
+    np.testing.assert_array_equal(batch["dx"][:, own], single["dx"])
+    for name in call.dfinal:
+        np.testing.assert_array_equal(batch[name][own], single[name], name)
+
+
+@pytest.mark.parametrize("cell", ["elman-tanh", "lstm", "gru"])
+def test_calls_from_several_python_threads_do_not_meet(cell):
+    calls = [Call(cell, HEAVY, "float32", seed) for seed in range(4)]
+
+    def both(call):
+        tape = call.forward(kernels)
+        return {**tape, **call.backward(kernels, tape)[0]}
+
+    alone = [both(call) for call in calls]
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(both, calls * 3))
+    for got, want in zip(together, alone * 3, strict=True):
+        for name in want:
+            np.testing.assert_array_equal(got[name], want[name], name)
+
+
+@pytest.mark.parametrize("cell", ["elman", "lstm", "gru"])
+@pytest.mark.parametrize("way", ["forward", "backward"])
+def test_kernel_and_reference_are_two(cell, way):
+    """Or the comparison would compare nothing."""
+    kernel, plain = (getattr(module, f"{cell}_{way}") for module in (kernels, reference))
+    assert type(kernel) is not type(plain)
