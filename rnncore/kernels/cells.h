@@ -74,7 +74,7 @@ INLINE vec slope(int activation, vec h)
     switch (activation) {
     case ACTIVATION_TANH: return (real)1 - h * h;
     case ACTIVATION_SIGMOID: return h * ((real)1 - h);
-    case ACTIVATION_RELU: return select(h > 0, splat(1), (vec){0});
+    case ACTIVATION_RELU: return choose(h > 0, splat(1), (vec){0});
     default: return splat(1);
     }
 }

@@ -68,9 +68,9 @@ static double clip_value_array(void *x_, double threshold, ptrdiff_t n)
     ivec is_nan = {0};
     for (ptrdiff_t i = 0; i < n; i += LANES) {
         vec v = load_first(x + i, n - i);
-        vec magnitude = select(v < 0, -v, v);
+        vec magnitude = choose(v < 0, -v, v);
         is_nan |= v != v;
-        top = select(magnitude > top, magnitude, top);
+        top = choose(magnitude > top, magnitude, top);
         store_first(x + i, clamp(v, (real)-threshold, (real)threshold), n - i);
     }
     for (ptrdiff_t j = 0; j < LANES; j++)

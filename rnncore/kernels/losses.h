@@ -25,14 +25,14 @@ static double softmax_row(const void *y_, ptrdiff_t classes, ptrdiff_t target, d
     vec top = splat(y[0]);
     for (ptrdiff_t i = 0; i < classes; i += LANES) {
         vec x = load_first_or(y + i, classes - i, y[0]);
-        top = select(x > top, x, top);
+        top = choose(x > top, x, top);
     }
     real highest = max_lanes(top);
 
     vec sums = {0};
     for (ptrdiff_t i = 0; i < classes; i += LANES) {
         vec x = load_first_or(y + i, classes - i, -(real)INFINITY) - highest;
-        vec e = select(x < EXP_LOW, splat(0), vexp(x)); /* vexp alone stays above 0 */
+        vec e = choose(x < EXP_LOW, splat(0), vexp(x)); /* vexp alone stays above 0 */
         store_first(dy + i, e, classes - i);
         sums += e;
     }
@@ -51,7 +51,7 @@ static double softmax_row(const void *y_, ptrdiff_t classes, ptrdiff_t target, d
 INLINE vec log_one_plus(vec e)
 {
     ivec upper = e > (real)0.41421356237309504880;
-    vec s = select(upper, (e - (real)1) / (e + (real)3), e / (e + (real)2));
+    vec s = choose(upper, (e - (real)1) / (e + (real)3), e / (e + (real)2));
     vec s2 = s * s;
 #if REAL_IS_DOUBLE
     vec p = splat(1.0 / 21.0);
@@ -68,17 +68,17 @@ INLINE vec log_one_plus(vec e)
     p = p * s2 + (real)(1.0 / 5.0);
     p = p * s2 + (real)(1.0 / 3.0);
     vec twice = s + s;
-    return select(upper, splat((real)0.69314718055994530942), splat(0)) + (twice + twice * (s2 * p));
+    return choose(upper, splat((real)0.69314718055994530942), splat(0)) + (twice + twice * (s2 * p));
 }
 
 /* loss = log(1 + e^y) - target y, from the side where the exponential is at most 1;  dy = sigmoid(y) - target.
  * A target outside 0..1 gives NaN: that costs less than a look at every target beforehand. */
 INLINE vec sigmoid_loss(vec y, vec target, vec *dy)
 {
-    vec e = vexp(select(y < 0, y, -y));
-    *dy = select(y < 0, e, splat(1)) / ((real)1 + e) - target;
-    vec loss = select(y < 0, -y * target, y * ((real)1 - target)) + log_one_plus(e);
-    return select((target < 0) | (target > 1), splat((real)NAN), loss);
+    vec e = vexp(choose(y < 0, y, -y));
+    *dy = choose(y < 0, e, splat(1)) / ((real)1 + e) - target;
+    vec loss = choose(y < 0, -y * target, y * ((real)1 - target)) + log_one_plus(e);
+    return choose((target < 0) | (target > 1), splat((real)NAN), loss);
 }
 
 /* loss = (y - target)^2 / 2;  dy = y - target. */

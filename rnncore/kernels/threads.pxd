@@ -1,4 +1,4 @@
-cdef extern from "threads.h":
+cdef extern from "shares.h":
     # task(job, k) for every share k, each in a thread of its own.
     void run_shares(int shares, void (*task)(void *job, int share) noexcept nogil, void *job) noexcept nogil
 
