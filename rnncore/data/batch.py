@@ -1,0 +1,42 @@
+"""What a data source hands to training."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Sequences side by side, time-major.
+
+    Attributes
+    ----------
+    x
+        Input: ids ``(T, B)`` or numbers ``(T, B, F)``.
+    target
+        What the network should say, in the shape that the loss wants.
+    lengths
+        Steps of each row, ``(B,)``; None where all have T. What lies beyond is padding.
+    starts
+        ``bool (T, B)``: here a new document begins, and the state is reset before the step; None for nowhere.
+    """
+
+    x: NDArray[Any]
+    target: NDArray[Any]
+    lengths: NDArray[np.intp] | None = None
+    starts: NDArray[np.bool_] | None = None
+
+
+class Source(Protocol):
+    """What training reads from: the same batches, in the same order, whenever the same epoch is asked for."""
+
+    def __len__(self) -> int:
+        """Batches of one epoch."""
+
+    def batches(self, epoch: int, start: int = 0) -> Iterator[Batch]:
+        """The batches of an epoch from number ``start`` on."""
