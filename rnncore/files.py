@@ -19,16 +19,14 @@ import reprlib
 import secrets
 import stat
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from . import layers
+from .data import Vocabulary
 from .network import Network
-
-if TYPE_CHECKING:
-    from .data import Vocabulary
 
 Array = NDArray[Any]
 Path = str | os.PathLike[str]
@@ -167,9 +165,10 @@ def _build_vocabulary(entries: Any) -> Vocabulary | None:
         return None
     if not isinstance(entries, list) or not all(isinstance(entry, str) for entry in entries):
         raise ValueError("its vocabulary is no list of texts")
-    from .data import Vocabulary  # here, because a network without text needs no data module
-
-    return Vocabulary(entries)
+    try:
+        return Vocabulary(entries)
+    except ValueError as error:
+        raise ValueError(f"its vocabulary is impossible: {str(error)[:200]}") from error
 
 
 def write_atomically(path: Path, data: bytes) -> None:

@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from rnncore import files
+from rnncore.data import Vocabulary
 from rnncore.files import load, read_tensors, save, write_atomically, write_tensors
 from rnncore.layers import GRU, LSTM, Dense, Dropout, Elman, Embedding, LastStep, Layer, MeanPool
 from rnncore.network import Network
@@ -71,8 +72,6 @@ def test_every_public_layer_can_be_saved(tmp_path):
 
 
 def test_the_vocabulary_travels_with_the_network(tmp_path):
-    from rnncore.data import Vocabulary
-
     path = tmp_path / "model.safetensors"
     vocabulary = Vocabulary.from_text('nañ "\\\n🙂\x00')
     save(network(), path, vocabulary=vocabulary)
@@ -286,6 +285,9 @@ def tensor(name, value):
         (lambda t, c: c.update(kind="something else"), "it is of kind 'something else'"),
         (lambda t, c: c.update(version=2), "it has version 2; 1 is known"),
         (lambda t, c: c.update(vocabulary=[1, 2]), "its vocabulary is no list of texts"),
+        (lambda t, c: c.update(vocabulary="ab"), "its vocabulary is no list of texts"),
+        (lambda t, c: c.update(vocabulary=["a", "a"]), "its vocabulary is impossible: .*'a'"),
+        (lambda t, c: c.update(vocabulary=["a", "b" * 10**6]), "its vocabulary is impossible: char"),
         (lambda t, c: t.pop("1.bias"), "it lacks tensor '1.bias'"),
         (tensor("3.bias", np.zeros(2, np.float32)), "its tensor '3.bias' belongs to no layer"),
         (tensor("2.bias", np.zeros(3, np.float64)), "its tensor '2.bias' is float64"),
