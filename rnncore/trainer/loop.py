@@ -207,7 +207,7 @@ class Trainer:
         self._validation, self._validate_every, self._patience = validation, validate_every, patience
         self._ctrl_c, self._between = CtrlC(), True
         self._began = time.perf_counter() - position.seconds
-        self._display = make_progress(self.progress, self._total(train, epochs, steps), position.step)
+        self._display = make_progress(self.progress, position.step)
         training = self.net.training
         try:
             with self._step_clipping(), self._ctrl_c:
@@ -219,7 +219,7 @@ class Trainer:
             if self._between:
                 self._save("interrupted")
             else:
-                self._display.say("interrupted within a minibatch: the last checkpoint stays")
+                self._display.say("interrupted at once: the last checkpoint stays")
         finally:
             self._ctrl_c = CtrlC()
             self.net.train(training)
@@ -256,12 +256,11 @@ class Trainer:
             raise ValueError("source yields no batch: there is nothing to evaluate")
         return total / weight
 
-    def _total(self, train: Any, epochs: int | None, steps: int | None) -> int | None:
-        """Updates to come, where they can be known before the batches are seen: for the display."""
-        known = [] if steps is None else [steps]
-        if epochs is not None and self.bptt is None:
-            known.append(epochs * math.ceil(len(train) / self.accumulate))
-        return min(known, default=None)
+    def _total(self, epochs: int | None, steps: int | None, batches: int, walk: Walk) -> int | None:
+        """Updates of the whole run, if all batches are as long as this one: for the display."""
+        minibatches = batches * math.ceil(walk.steps / walk.bptt)
+        passes = None if epochs is None else epochs * math.ceil(minibatches / self.accumulate)
+        return min((n for n in (passes, steps) if n is not None), default=None)
 
     def _loop(self, train: Any, epochs: int | None, steps: int | None) -> str:
         """Train on; returns why training ended."""
@@ -276,6 +275,8 @@ class Trainer:
                 empty = False
                 walk = Walk(batch, self.bptt, f"batch {position.batch} of epoch {position.epoch}")
                 walk.state, run.carry = run.carry, None
+                if self._display.total is None:
+                    self._display.total = self._total(epochs, steps, len(train), walk)
                 for first, last in walk.segments(position.time):
                     self._minibatch(walk, first, last)
                     if position.window == self.accumulate:
@@ -317,7 +318,7 @@ class Trainer:
             y, state, tape = net.forward(piece.x, walk.enter(piece), piece.lengths)
             value, dy = loss(y, piece.target, piece.lengths)
             if not math.isfinite(value):
-                raise FloatingPointError(self._diagnosis(f"the loss is {value}"))
+                raise FloatingPointError(self._diagnosis(self.step + 1, f"the loss is {value}"))
             count = loss.count(piece.target, piece.lengths)
             if position.unit == 0:
                 position.unit = count
@@ -327,6 +328,8 @@ class Trainer:
             walk.leave(piece, state)
             position.weight += count
             position.loss += value * count
+        if self._step_clips:
+            self._count_clipped_steps()
         position.window += 1
         position.time, self._run.carry = last, walk.state
         self._between = True
@@ -338,7 +341,7 @@ class Trainer:
         grads = net.grads.flat
         if position.weight != position.unit:
             np.multiply(grads, position.unit / position.weight, out=grads)
-        self.penalty = sum(penalty(net.params, net.grads) for penalty in self.regularizers)
+        self.penalty = sum((penalty(net.params, net.grads) for penalty in self.regularizers), 0.0)
         norm = self._clip(grads)
         if self.schedule is not None:
             self.optimizer.lr = self.schedule(position.step)
@@ -352,19 +355,25 @@ class Trainer:
         position.unvalidated = due
         self._between = True
         self._display.step(position.step, mean, norm, self.optimizer.lr)
-        if due:
-            self._validate()
         if self.monitor is not None:
             self.monitor.on_step(self)
+        if due:
+            self._validate()
         self._save_if_due(due)
+
+    def _count_clipped_steps(self) -> None:
+        """Add what the layers did in the latest minibatch to the counts of every ClipStep."""
+        clipped = 0
+        for layer in self._recurrent:
+            clipped += layer.clipped_steps
+            layer.clipped_steps = 0
+        for clipper in self._step_clips:
+            clipper.clipped += clipped
 
     def _clip(self, grads: Array) -> float:
         """Clip the averaged gradient; returns its norm before. FloatingPointError if that is not finite."""
-        for step_clip in self._step_clips:
-            step_clip.calls += 1
-            step_clip.clipped += sum(layer.clipped_steps for layer in self._recurrent)
-        for layer in self._recurrent:
-            layer.clipped_steps = 0
+        for clipper in self._step_clips:
+            clipper.calls += 1
         clips = self._flat_clips
         if clips and isinstance(clips[0], ClipNorm):
             norm = clips[0](grads)
@@ -410,6 +419,7 @@ class Trainer:
         validations = run.history.validations
         measured = int(validations[-1]["step"]) if len(validations) else -1
         if self._validation is not None and measured < position.step:
+            self._between = False  # no part of the run: a Ctrl-C from here on leaves the file as it is
             self._validate()
         if self._patience is not None and run.best_params is not None:
             self.net.params.flat[...] = run.best_params
@@ -420,24 +430,24 @@ class Trainer:
             self._save()
 
     def _save(self, reason: str = "") -> None:
-        """Write the checkpoint, if there is a path for it and all parameters are finite."""
+        """Write the checkpoint if there is a path for it; FloatingPointError if a parameter is not finite."""
         note = f"{reason} after step {self.step}" if reason else ""
         if self.checkpoint is not None:
             if not np.isfinite(self.net.params.flat).all():
-                raise FloatingPointError(self._diagnosis("the checkpoint is not written"))
+                raise FloatingPointError(self._diagnosis(self.step, "the checkpoint is not written"))
             save_checkpoint(self.checkpoint, self._run)
             note += f": checkpoint {os.fspath(self.checkpoint)}" if reason else ""
         if note:
             self._display.say(note)
 
-    def _diagnosis(self, what: str) -> str:
+    def _diagnosis(self, step: int, what: str) -> str:
         """One line: the step, what went wrong, and the first parameter that is not finite."""
         finite = np.isfinite(self.net.params.flat)
         where = "all parameters are finite"
         if not finite.all():
             name = self.net.params.at(int(np.argmin(finite)))
             where = f"the first parameter with values that are not finite is {name!r}"
-        return f"step {self.step + 1}: {what}; {where}"
+        return f"step {step}: {what}; {where}"
 
     @contextmanager
     def _step_clipping(self) -> Iterator[None]:

@@ -17,26 +17,36 @@ class Progress:
 
     Parameters
     ----------
-    total
-        Updates to come, as far as known; None where it is not.
     done
         Updates made before, by a run that is resumed.
+
+    Attributes
+    ----------
+    total : int or None
+        Updates of the whole run; None until it is known.
     """
 
     #: seconds between two displays; infinite for none
     pause = float("inf")
 
-    def __init__(self, total: int | None = None, done: int = 0) -> None:
-        self.total = total
-        self.done = self.shown = done
-        self.last = self.began = time.monotonic()
+    def __init__(self, done: int = 0) -> None:
+        self.total: int | None = None
+        self.shown = done
+        self.last = time.monotonic()
+        self.latest: tuple[int, float, float, float] | None = None
 
     def step(self, step: int, loss: float, norm: float, lr: float) -> None:
         """An update has been made."""
-        now = time.monotonic()
-        if now - self.last >= self.pause:
+        self.latest = step, loss, norm, lr
+        if time.monotonic() - self.last >= self.pause:
+            self.show_latest()
+
+    def show_latest(self) -> None:
+        """Display the latest update, unless that has been done."""
+        if self.latest is not None:
+            step, loss, norm, lr = self.latest
             self.show(step, f"loss {loss:.4f}  gradient {norm:.3g}  lr {lr:.3g}")
-            self.last = now
+            self.latest, self.last = None, time.monotonic()
 
     def show(self, step: int, numbers: str) -> None:
         """Display the numbers of an update."""
@@ -68,11 +78,11 @@ class Bar(Progress):
 
     pause = BAR_SECONDS
 
-    def __init__(self, total: int | None = None, done: int = 0) -> None:
-        super().__init__(total, done)
+    def __init__(self, done: int = 0) -> None:
+        super().__init__(done)
         from tqdm import tqdm  # only here: importing rnncore brings no display library
 
-        self.bar: Any = tqdm(total=total, initial=done, unit="step", dynamic_ncols=True, file=sys.stderr)
+        self.bar: Any = tqdm(initial=done, unit="step", dynamic_ncols=True, file=sys.stderr)
 
     def show(self, step: int, numbers: str) -> None:
         self.bar.total = self.total
@@ -84,15 +94,15 @@ class Bar(Progress):
         self.bar.write(text, file=sys.stderr)
 
     def close(self) -> None:
-        self.bar.refresh()
+        self.show_latest()
         self.bar.close()
 
 
-def make_progress(mode: str, total: int | None, done: int) -> Progress:
+def make_progress(mode: str, done: int) -> Progress:
     """The display for a mode: ``"auto"``, ``"bar"``, ``"lines"`` or ``"off"``.
 
     ``"auto"`` is a bar if standard error is a terminal and tqdm is installed, otherwise lines.
     """
     if mode == "auto":
         mode = "bar" if sys.stderr.isatty() and importlib.util.find_spec("tqdm") else "lines"
-    return {"bar": Bar, "lines": Lines, "off": Progress}[mode](total, done)
+    return {"bar": Bar, "lines": Lines, "off": Progress}[mode](done)
