@@ -434,3 +434,8 @@ def test_step_clipping_needs_a_recurrent_layer():
 def test_bad_calls_of_fit_are_named(more, error, message):
     with pytest.raises(error, match=message):
         make_trainer().fit(**{"train": Source(), **more})
+
+
+def test_penalty_on_no_parameter_is_refused_at_once():
+    with pytest.raises(ValueError, match=r"'\*\.weigth', which matches none"):
+        make_trainer(regularizer=L2(0.1, "*.weigth"))

@@ -70,6 +70,8 @@ class Trainer:
         What was measured so far.
     piece : Piece
         Input, target and lengths of the latest forward pass.
+    entered : State
+        The state with which that pass began; None where it was zero.
     """
 
     def __init__(
@@ -105,10 +107,13 @@ class Trainer:
         self.checkpoint = checkpoint
         self.checkpoint_every = optional_count("checkpoint_every", checkpoint_every)
         self.clips = as_list("clip", clip, "state", "load_state")
-        self.regularizers = as_list("regularizer", regularizer, "__call__")
+        self.regularizers = as_list("regularizer", regularizer, "__call__", "names")
+        for penalty in self.regularizers:
+            penalty.names(net.params)  # a pattern that matches nothing is an error now, not later
         self.monitor, self.progress = monitor, progress
         self.rng = np.random.default_rng(seed)
         self.piece: Piece | None = None
+        self.entered: Any = None
         self.penalty = 0.0
         self._recurrent: list[Any] = [layer for layer in net.layers if hasattr(layer, "clip_step")]
         self._step_clips = [clipper for clipper in self.clips if isinstance(clipper, ClipStep)]
@@ -314,8 +319,8 @@ class Trainer:
             position.weight = position.unit = 0
             position.loss = 0.0
         for piece in walk.pieces(first, last):
-            self.piece = piece
-            y, state, tape = net.forward(piece.x, walk.enter(piece), piece.lengths)
+            self.piece, self.entered = piece, walk.enter(piece)
+            y, state, tape = net.forward(piece.x, self.entered, piece.lengths)
             value, dy = loss(y, piece.target, piece.lengths)
             if not math.isfinite(value):
                 raise FloatingPointError(self._diagnosis(self.step + 1, f"the loss is {value}"))

@@ -111,18 +111,26 @@ class Walk:
         ends = np.full(self.rows, last) if self.lengths is None else np.minimum(self.lengths, last)
         begins = np.full(self.rows, first)
         fresh = np.zeros(self.rows, np.bool_) if self.starts is None else self.starts[first].copy()
+        borders = self._borders(first, last)
         pieces = []
-        while (begins < ends).any():
-            stops = ends.copy()
-            if self.starts is not None:
-                for row in np.flatnonzero(begins < ends):
-                    border = self.starts[begins[row] + 1 : ends[row], row]
-                    if border.any():
-                        stops[row] = begins[row] + 1 + int(border.argmax())
-            rows = np.flatnonzero(begins < ends)
-            pieces.append(self._gather(rows, begins[rows], stops[rows], _places(fresh[rows])))
+        for border in borders:
+            stops = np.minimum(border, ends)
+            rows = np.flatnonzero(begins < stops)
+            if len(rows):
+                pieces.append(self._gather(rows, begins[rows], stops[rows], _places(fresh[rows])))
             begins, fresh = stops, np.ones(self.rows, np.bool_)
         return pieces
+
+    def _borders(self, first: int, last: int) -> Index:
+        """Where documents begin within a segment, (N, B): column b has the steps of row b, then ``last``."""
+        if self.starts is None:
+            return np.full((1, self.rows), last)
+        rows, steps = np.nonzero(self.starts[first + 1 : last].T)  # row by row, in the order of time
+        counts = np.bincount(rows, minlength=self.rows)
+        places = np.arange(len(rows)) - np.repeat(np.cumsum(counts) - counts, counts)
+        borders = np.full((int(counts.max(initial=0)) + 1, self.rows), last)
+        borders[places, rows] = first + 1 + steps
+        return borders
 
     def _gather(self, rows: Index, begins: Index, stops: Index, fresh: Index | None) -> Piece:
         lengths = stops - begins
