@@ -1,21 +1,62 @@
-"""Which rnncore is tested: the installed package, or the source tree where it has been built in place."""
+"""What all tests share: which rnncore is tested, backends and levels as parameters, how hypothesis runs."""
 
 import os
 import sys
 from pathlib import Path
 
+import numpy as np
+import pytest
+from hypothesis import settings
+
 ROOT = Path(__file__).resolve().parents[1]
 BUILT = [*ROOT.glob("rnncore/kernels/dispatch.*.so"), *ROOT.glob("rnncore/kernels/dispatch.*.pyd")]
 
-# `python -m pytest` and `python -c` put the working directory on the path, where the source tree would hide
-# the installed package.
+# The installed package is tested, or the source tree where it has been built in place. `python -m pytest` and
+# `python -c` put the working directory on the path, where the source tree would hide the installed package.
 if not BUILT or "RNNCORE_TESTED" in os.environ:
     os.environ["PYTHONSAFEPATH"] = "1"
     sys.path[:] = [entry for entry in sys.path if Path(entry or os.curdir).resolve() != ROOT]
 
+import rnncore  # noqa: E402
+from rnncore import kernels, reference  # noqa: E402
+from rnncore.kernels import dispatch  # noqa: E402
+from rnncore.layers import Embedding  # noqa: E402
+from rnncore.layers.recurrent import Recurrent  # noqa: E402
+
+# A loaded machine must not fail a test: no deadline. In CI the examples are the same every time.
+settings.register_profile("local", deadline=None)
+settings.register_profile("ci", deadline=None, derandomize=True, database=None)
+settings.load_profile("ci" if os.environ.get("CI") else "local")
+
 
 def pytest_report_header():
-    import rnncore
-    from rnncore.kernels import dispatch
-
     return f"rnncore: {Path(rnncore.__file__).parent}, {dispatch.level()}"
+
+
+@pytest.fixture(params=dispatch.levels(), scope="module")
+def level(request):
+    """Each instruction-set level that this processor has, in force while the test runs."""
+    before = dispatch.level()
+    dispatch.set_level(request.param)
+    yield request.param
+    dispatch.set_level(before)
+
+
+@pytest.fixture(params=["reference", *(f"kernels-{name}" for name in dispatch.levels())], scope="module")
+def backend(request):
+    """What the layers compute with: NumPy, and the kernels at each level. Returns the module."""
+    kind, _, name = request.param.partition("-")
+    module = {"reference": reference, "kernels": kernels}[kind]
+    before = dispatch.level()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Recurrent, "backend", module)
+        patch.setattr(Embedding, "backend", module)
+        if name:
+            dispatch.set_level(name)
+        yield module
+    dispatch.set_level(before)
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(20240229)
