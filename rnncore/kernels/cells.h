@@ -28,13 +28,14 @@ INLINE void walk_forward(const Step *step, const int gates, cell_function cell)
     const ptrdiff_t height = TILE_ROWS(vectors);
     const real *b = step->packed;
     Tile sums;
-    for (ptrdiff_t p = 0; p < panels; p++, b += width * units)
+    for (ptrdiff_t p = 0; p < panels; p++, b += width * units) {
+        const ptrdiff_t used = gates == 1 ? vectors_used(vectors, units - p * width) : vectors;
         for (ptrdiff_t i = 0; i < step->n; i += height) {
             const ptrdiff_t rows = step->n - i < height ? step->n - i : height;
             const real *row[MAX_TILE_ROWS];
             for (ptrdiff_t r = 0; r < rows; r++)
                 row[r] = (const real *)step->h_prev + step->rows[i + r] * units;
-            multiply_tile(vectors, rows, units, row, b, sums);
+            multiply_tile(vectors, used, rows, units, row, b, sums);
             for (ptrdiff_t r = 0; r < rows; r++)
                 for (ptrdiff_t j = 0; j < vectors; j += gates) {
                     Spot spot = {.index = i + r, .place = step->rows[i + r]};
@@ -46,6 +47,7 @@ INLINE void walk_forward(const Step *step, const int gates, cell_function cell)
                         cell(step, &spot);
                 }
         }
+    }
 }
 
 INLINE void walk_backward(const Step *step, cell_function cell)

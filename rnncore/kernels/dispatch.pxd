@@ -75,7 +75,7 @@ cdef extern from "table.h":
         ) noexcept nogil
         void (*accumulate_outer)(
             Py_ssize_t K, const void *a, Py_ssize_t lda, Py_ssize_t first, Py_ssize_t last, const void *packed,
-            Py_ssize_t units, void *out
+            Py_ssize_t units, void *out, const void *packed2, Py_ssize_t units2, void *out2
         ) noexcept nogil
         void (*add_rows)(
             Py_ssize_t K, const void *a, Py_ssize_t lda, Py_ssize_t columns, void *sums

@@ -33,15 +33,15 @@
 typedef real Tile[MAX_TILE_ROWS * MAX_PANEL_VECTORS * LANES] __attribute__((aligned(64)));
 typedef void (*tile_function)(ptrdiff_t, const real *const *, const real *, real *);
 
-/* out[r][j] = sum over k of a[r][k * stride] * b[k][j], for constant R rows and C vectors of columns j. */
-INLINE void tile(const int R, const int C, ptrdiff_t K, const real *const *a, const ptrdiff_t stride, const real *b,
-                 real *out)
+/* out[r][j] = sum over k of a[r][k * stride] * b[k][j], for constant R rows and the first `used` of C vectors of columns j. */
+INLINE void tile(const int R, const int C, const int used, ptrdiff_t K, const real *const *a, const ptrdiff_t stride,
+                 const real *b, real *out)
 {
-    const int V = TILE_VECTORS(C);
+    const int V = used < TILE_VECTORS(C) ? used : TILE_VECTORS(C);
     const real *row[MAX_TILE_ROWS];
     for (int r = 0; r < R; r++)
         row[r] = a[r];
-    for (int first = 0; first < C; first += V) {
+    for (int first = 0; first < used; first += V) {
         vec sum[MAX_TILE_ROWS][MAX_PANEL_VECTORS];
         for (int r = 0; r < R; r++)
             for (int j = 0; j < V; j++)
@@ -61,24 +61,35 @@ INLINE void tile(const int R, const int C, ptrdiff_t K, const real *const *a, co
     }
 }
 
-#define TILE(R, C)                                                                               \
-    static __attribute__((noinline)) void tile_##R##x##C(ptrdiff_t K, const real *const *a,      \
-                                                         const real *b, real *out)               \
-    {                                                                                            \
-        tile(R, C, K, a, 1, b, out);                                                             \
+#define TILE(R, C, used)                                                                                        \
+    static __attribute__((noinline)) void tile_##R##x##used##of##C(ptrdiff_t K, const real *const *a,           \
+                                                                   const real *b, real *out)                    \
+    {                                                                                                           \
+        tile(R, C, used, K, a, 1, b, out);                                                                      \
     }
-TILE(1, 3) TILE(2, 3) TILE(3, 3) TILE(4, 3) TILE(5, 3) TILE(6, 3) TILE(7, 3) TILE(8, 3)
-TILE(1, 4) TILE(2, 4) TILE(3, 4) TILE(4, 4) TILE(5, 4) TILE(6, 4)
+TILE(1, 3, 3) TILE(2, 3, 3) TILE(3, 3, 3) TILE(4, 3, 3) TILE(5, 3, 3) TILE(6, 3, 3) TILE(7, 3, 3) TILE(8, 3, 3)
+TILE(1, 4, 4) TILE(2, 4, 4) TILE(3, 4, 4) TILE(4, 4, 4) TILE(5, 4, 4) TILE(6, 4, 4)
+TILE(1, 4, 2) TILE(2, 4, 2) TILE(3, 4, 2) TILE(4, 4, 2) TILE(5, 4, 2) TILE(6, 4, 2)
 #undef TILE
 
 /* By number of rows, 1 and up. */
-static const tile_function tiles_of_3[] = {NULL,     tile_1x3, tile_2x3, tile_3x3, tile_4x3,
-                                           tile_5x3, tile_6x3, tile_7x3, tile_8x3};
-static const tile_function tiles_of_4[] = {NULL, tile_1x4, tile_2x4, tile_3x4, tile_4x4, tile_5x4, tile_6x4};
+static const tile_function tiles_of_3[] = {NULL,       tile_1x3of3, tile_2x3of3, tile_3x3of3, tile_4x3of3,
+                                           tile_5x3of3, tile_6x3of3, tile_7x3of3, tile_8x3of3};
+static const tile_function tiles_of_4[] = {NULL,       tile_1x4of4, tile_2x4of4, tile_3x4of4,
+                                           tile_4x4of4, tile_5x4of4, tile_6x4of4};
+static const tile_function halves_of_4[] = {NULL,       tile_1x2of4, tile_2x2of4, tile_3x2of4,
+                                            tile_4x2of4, tile_5x2of4, tile_6x2of4};
 
-INLINE void multiply_tile(const int vectors, ptrdiff_t rows, ptrdiff_t K, const real *const *a, const real *b, real *out)
+/* Vectors of a panel of plain columns that a tile computes where `columns` are left: a half if that is enough. */
+INLINE ptrdiff_t vectors_used(int vectors, ptrdiff_t columns)
 {
-    (vectors == 3 ? tiles_of_3 : tiles_of_4)[rows](K, a, b, out);
+    return vectors == 4 && columns <= 2 * LANES ? 2 : vectors;
+}
+
+INLINE void multiply_tile(const int vectors, ptrdiff_t used, ptrdiff_t rows, ptrdiff_t K, const real *const *a,
+                          const real *b, real *out)
+{
+    (vectors == 3 ? tiles_of_3 : used == 2 ? halves_of_4 : tiles_of_4)[rows](K, a, b, out);
 }
 
 static ptrdiff_t packed_size(ptrdiff_t K, ptrdiff_t units, int gates)
@@ -142,15 +153,16 @@ static void multiply(ptrdiff_t n, const void *a_, const ptrdiff_t *places_a, ptr
     Tile sums;
     for (ptrdiff_t p = 0; p < panels; p++, b += width * K) {
         const ptrdiff_t limit = columns - p * width;
+        const ptrdiff_t used = gates == 1 ? vectors_used(vectors, units - p * width) : vectors;
         for (ptrdiff_t i = 0; i < n; i += height) {
             const ptrdiff_t rows = n - i < height ? n - i : height;
             const real *row[MAX_TILE_ROWS];
             for (ptrdiff_t r = 0; r < rows; r++)
                 row[r] = a + (places_a ? places_a[i + r] : i + r) * lda;
-            multiply_tile(vectors, rows, K, row, b, sums);
+            multiply_tile(vectors, used, rows, K, row, b, sums);
             for (ptrdiff_t r = 0; r < rows; r++) {
                 real *out = (real *)out_ + (places_out ? places_out[i + r] : i + r) * ldo + p * width;
-                for (ptrdiff_t j = 0; j < width && j < limit; j += LANES) {
+                for (ptrdiff_t j = 0; j < used * LANES && j < limit; j += LANES) {
                     vec value = load(sums + r * width + j);
                     if (start)
                         value += load(start + p * width + j);
@@ -166,38 +178,56 @@ static void multiply(ptrdiff_t n, const void *a_, const ptrdiff_t *places_a, ptr
 /* Copy columns first..first+BLOCK_ROWS-1 of a (K, lda) into block[k][r], zero beyond `last`. */
 INLINE void pack_block(const real *a, ptrdiff_t lda, ptrdiff_t K, ptrdiff_t first, ptrdiff_t last, real *block)
 {
-    const ptrdiff_t n = last - first < BLOCK_ROWS ? last - first : BLOCK_ROWS;
-    for (ptrdiff_t k = 0; k < K; k++)
-        for (ptrdiff_t r = 0; r < BLOCK_ROWS; r++)
-            block[k * BLOCK_ROWS + r] = r < n ? a[k * lda + first + r] : 0;
+    a += first;
+    if (last - first >= BLOCK_ROWS)
+        for (ptrdiff_t k = 0; k < K; k++)
+            memcpy(block + k * BLOCK_ROWS, a + k * lda, BLOCK_ROWS * sizeof(real));
+    else
+        for (ptrdiff_t k = 0; k < K; k++)
+            for (ptrdiff_t r = 0; r < BLOCK_ROWS; r++)
+                block[k * BLOCK_ROWS + r] = r < last - first ? a[k * lda + r] : 0;
 }
 
-/* out[m] += sum over k of a[k][m] * B[k], for the columns m in first..last-1 of a (K, lda) and packed B (K, units);
- * out (M, units). */
-static void accumulate_outer(ptrdiff_t K, const void *a_, ptrdiff_t lda, ptrdiff_t first, ptrdiff_t last,
-                             const void *packed, ptrdiff_t units, void *out_)
+/* out[r] += sum over k of block[k][r] * B[k], for the first `rows` columns r of a packed block; B's panels are K_packed deep,
+ * and `packed` points to the first row wanted. */
+INLINE void accumulate_block(ptrdiff_t K, const real *block, ptrdiff_t rows, const real *packed, ptrdiff_t K_packed,
+                             ptrdiff_t units, real *out)
 {
-    const real *a = a_;
-    const ptrdiff_t width = PANEL_WIDTH(1), panels = PANEL_COUNT(units, 1);
-    real block[BLOCK_DEPTH * BLOCK_ROWS];
     const real *row[MAX_TILE_ROWS];
     Tile sums;
     for (int r = 0; r < BLOCK_ROWS; r++)
         row[r] = block + r;
+    for (ptrdiff_t unit = 0; unit < units; unit += PANEL_WIDTH(1), packed += PANEL_WIDTH(1) * K_packed) {
+        if (vectors_used(4, units - unit) == 2)
+            tile(BLOCK_ROWS, 4, 2, K, row, BLOCK_ROWS, packed, sums);
+        else
+            tile(BLOCK_ROWS, 4, 4, K, row, BLOCK_ROWS, packed, sums);
+        for (ptrdiff_t r = 0; r < rows; r++)
+            for (ptrdiff_t j = 0; j < PANEL_WIDTH(1) && unit + j < units; j += LANES) {
+                real *entry = out + r * units + unit + j;
+                const ptrdiff_t n = units - unit - j;
+                store_first(entry, load_first(entry, n) + load(sums + r * PANEL_WIDTH(1) + j), n);
+            }
+    }
+}
+
+/* out[m] += sum over k of a[k][m] * B[k], for the columns m in first..last-1 of a (K, lda) and packed B (K, units);
+ * out (M, units). A second pair of B and out shares the packed blocks of A; its units are 0 where there is none. */
+static void accumulate_outer(ptrdiff_t K, const void *a_, ptrdiff_t lda, ptrdiff_t first, ptrdiff_t last,
+                             const void *packed, ptrdiff_t units, void *out, const void *packed2, ptrdiff_t units2,
+                             void *out2)
+{
+    const real *a = a_;
+    real block[BLOCK_DEPTH * BLOCK_ROWS];
     for (ptrdiff_t k = 0; k < K; k += BLOCK_DEPTH) {
         const ptrdiff_t depth = K - k < BLOCK_DEPTH ? K - k : BLOCK_DEPTH;
         for (ptrdiff_t m = first; m < last; m += BLOCK_ROWS) {
+            const ptrdiff_t rows = last - m < BLOCK_ROWS ? last - m : BLOCK_ROWS;
             pack_block(a + k * lda, lda, depth, m, last, block);
-            for (ptrdiff_t p = 0; p < panels; p++) {
-                tile(BLOCK_ROWS, 4, depth, row, BLOCK_ROWS, (const real *)packed + (p * K + k) * width, sums);
-                for (ptrdiff_t r = 0; r < BLOCK_ROWS && m + r < last; r++) {
-                    real *out = (real *)out_ + (m + r) * units + p * width;
-                    for (ptrdiff_t j = 0; j < width && p * width + j < units; j += LANES) {
-                        const ptrdiff_t n = units - p * width - j;
-                        store_first(out + j, load(sums + r * width + j) + load_first(out + j, n), n);
-                    }
-                }
-            }
+            accumulate_block(depth, block, rows, (const real *)packed + k * PANEL_WIDTH(1), K, units,
+                             (real *)out + m * units);
+            accumulate_block(depth, block, rows, (const real *)packed2 + k * PANEL_WIDTH(1), K, units2,
+                             (real *)out2 + m * units2);
         }
     }
 }

@@ -278,8 +278,18 @@ cdef void weights_share(void *job, int k) noexcept nogil:
     cdef Py_ssize_t gate_rows = s.gates * s.units, grain = 8 * s.kernels.block_rows, total = w.base[w.shares]
     cdef Py_ssize_t first = part(gate_rows, k, w.threads, grain), last = part(gate_rows, k + 1, w.threads, grain)
     cdef Py_ssize_t candidate = gate_rows - s.units
-    s.kernels.accumulate_outer(total, w.dgates, gate_rows, first, last, w.rows_x, s.inputs, s.dweight_ih)
-    s.kernels.accumulate_outer(total, w.drecurrent, gate_rows, first, last, w.rows_h, s.units, s.dweight_hh)
+    if s.two_products:
+        s.kernels.accumulate_outer(
+            total, w.dgates, gate_rows, first, last, w.rows_x, s.inputs, s.dweight_ih, NULL, 0, NULL
+        )
+        s.kernels.accumulate_outer(
+            total, w.drecurrent, gate_rows, first, last, w.rows_h, s.units, s.dweight_hh, NULL, 0, NULL
+        )
+    else:
+        s.kernels.accumulate_outer(
+            total, w.dgates, gate_rows, first, last,
+            w.rows_x, s.inputs, s.dweight_ih, w.rows_h, s.units, s.dweight_hh,
+        )
     s.kernels.add_rows(total, w.dgates + first * s.item, gate_rows, last - first, s.dbias + first * s.item)
     if s.dbias_hn != NULL and last > candidate:
         first = max(first, candidate)

@@ -38,7 +38,7 @@ typedef struct {
                      ptrdiff_t units, int gates, const void *start, int add, void *out, const ptrdiff_t *places_out,
                      ptrdiff_t ldo, ptrdiff_t columns);
     void (*accumulate_outer)(ptrdiff_t K, const void *a, ptrdiff_t lda, ptrdiff_t first, ptrdiff_t last, const void *packed,
-                             ptrdiff_t units, void *out);
+                             ptrdiff_t units, void *out, const void *packed2, ptrdiff_t units2, void *out2);
     void (*add_rows)(ptrdiff_t K, const void *a, ptrdiff_t lda, ptrdiff_t columns, void *sums);
     /* One step of each cell, forward and backward: cells.h. */
     void (*elman_forward)(const Step *step);
