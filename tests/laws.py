@@ -3,29 +3,33 @@
 import numpy as np
 
 
-def relative_error(got, want):
-    """Largest deviation beside the largest magnitude of ``want``; infinite if NaN came or shapes differ."""
+def relative_error(got, want, scale=0.0):
+    """Largest deviation beside the largest magnitude of ``want``; infinite if NaN came or shapes differ.
+
+    ``scale`` is the least magnitude to compare with: that of the terms, where ``want`` may be what they leave of
+    one another.
+    """
     got, want = np.asarray(got), np.asarray(want)
     if got.shape != want.shape:
         return np.inf
     deviation = np.abs(got - want).max(initial=0)
-    scale = np.abs(want).max(initial=0)
+    scale = np.abs(want).max(initial=scale)
     if deviation == 0:
         return 0.0
     return float(deviation / scale) if scale and np.isfinite(deviation) else np.inf
 
 
-def assert_close(got, want, tolerance, name=""):
+def assert_close(got, want, tolerance, name="", scale=0.0):
     """Fail unless the relative error (``relative_error``) is within the tolerance."""
-    error = relative_error(got, want)
+    error = relative_error(got, want, scale)
     assert error <= tolerance, f"{name}: relative error {error:.2g}, allowed {tolerance:.2g}\n{got}\n{want}"
 
 
-def assert_all_close(got, want, tolerance):
-    """``assert_close`` on each array of two dicts with the same keys."""
+def assert_all_close(got, want, tolerance, scale=lambda name: 0.0):
+    """``assert_close`` on each array of two dicts with the same keys; ``scale`` of each name."""
     assert got.keys() == want.keys()
     for name in want:
-        assert_close(got[name], want[name], tolerance, name)
+        assert_close(got[name], want[name], tolerance, name, scale(name))
 
 
 def derivative(function, step=3e-4):

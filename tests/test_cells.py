@@ -37,7 +37,7 @@ HEAVY = Shape(13, 41, 50, 67, tuple(1 + 5 * row % 13 for row in range(41)))
 @settings(max_examples=15)
 def test_forward_kernel_equals_reference(cell, dtype, shape, seed):
     call = Call(cell, shape, dtype, seed)
-    assert_all_close(call.forward(kernels), call.forward(reference), TOLERANCE[dtype])
+    assert_all_close(call.forward(kernels), call.forward(reference), TOLERANCE[dtype], call.scale)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -57,7 +57,7 @@ def test_backward_kernel_equals_reference(cell, dtype, shape, seed, clip_step):
     tape = call.forward(reference)  # one tape for both: at a ReLU's kink a last bit decides over the slope
     got, clipped = call.backward(kernels, tape)
     want, clipped_reference = call.backward(reference, tape)
-    assert_all_close(got, want, TOLERANCE[dtype])
+    assert_all_close(got, want, TOLERANCE[dtype], call.scale)
     # In float32 a norm may lie on the threshold to the last bit.
     assert abs(clipped - clipped_reference) <= (dtype == "float32")
 
@@ -69,7 +69,7 @@ def test_states_are_the_same_without_a_tape(cell, shape, seed):
     call = Call(cell, shape, "float64", seed)
     with_tape, without = call.forward(kernels), call.forward(kernels, record=False)
     for name in call.states:
-        assert_close(without[name], with_tape[name], 1e-14, name)
+        assert_close(without[name], with_tape[name], 1e-14, name, call.scale(name))
 
 
 @pytest.mark.parametrize("cell", CELLS)
@@ -79,8 +79,8 @@ def test_full_lengths_are_no_lengths(cell, shape, seed):
     without = Call(cell, Shape(shape.T, shape.B, shape.I, shape.H), "float64", seed)
     full = Call(cell, Shape(shape.T, shape.B, shape.I, shape.H, (shape.T,) * shape.B), "float64", seed)
     tape = without.forward(kernels)
-    assert_all_close(full.forward(kernels), tape, 1e-14)
-    assert_all_close(full.backward(kernels, tape)[0], without.backward(kernels, tape)[0], 1e-13)
+    assert_all_close(full.forward(kernels), tape, 1e-14, full.scale)
+    assert_all_close(full.backward(kernels, tape)[0], without.backward(kernels, tape)[0], 1e-13, full.scale)
 
 
 @pytest.mark.parametrize("cell", CELLS)
@@ -130,7 +130,7 @@ def _threads_restored():
 @pytest.mark.parametrize("lengths", ["full", "ragged"])
 @pytest.mark.parametrize("cell", ["elman-tanh", "lstm", "gru"])
 def test_any_number_of_threads_computes_the_same(cell, lengths):
-    """Forward and dx to the bit, for a row is one thread's; gradients of weights, sums over rows, to rounding."""
+    """Forward and dx to the bit, for a row is one thread's; the weights', sums over rows, to rounding."""
     shape = HEAVY if lengths == "ragged" else Shape(HEAVY.T, HEAVY.B, HEAVY.I, HEAVY.H)
     call = Call(cell, shape, "float64", 4, clip_step=1.0)
     threads.set_num_threads(1)
@@ -144,7 +144,7 @@ def test_any_number_of_threads_computes_the_same(cell, lengths):
         got, clipped_too = call.backward(kernels, tape)
         assert clipped_too == clipped
         assert all(np.array_equal(got[name], want[name]) for name in ("dx", *call.dfinal))
-        assert_all_close(got, want, 1e-13)
+        assert_all_close(got, want, 1e-13, call.scale)
         again = call.backward(kernels, tape)[0]
         assert all(np.array_equal(got[name], again[name]) for name in got)
 

@@ -1,0 +1,556 @@
+"""Bad input gets one error that names the argument, what came, what is wanted; nothing is changed before."""
+
+import numpy as np
+import pytest
+from laws import snapshot
+
+from rnncore.layers import GRU, LSTM, Dense, Dropout, Elman, Embedding, LastStep, MeanPool
+from rnncore.network import Network
+
+T, B, I, H = 4, 3, 2, 5
+F32 = np.float32
+
+
+def array(*shape, dtype=F32):
+    return np.ones(shape, dtype)
+
+
+def spoiled(value, *place):
+    x = array(T, B, I)
+    x[place] = value
+    return x
+
+
+def cell_network():
+    return Network(LSTM(I, H), Dropout(0.5), GRU(H, H), Dense(H, 2))
+
+
+def id_network():
+    return Network(Embedding(7, I), Dropout(0.5), Elman(I, H))
+
+
+def ids(*shape, value=0, place=None, dtype=np.int64):
+    x = np.zeros(shape, dtype)
+    if place is not None:
+        x[place] = value
+    return x
+
+
+STATE = ((array(B, H), array(B, H)), None, array(B, H), None)
+
+
+def state(position, part):
+    """A good state of ``cell_network`` with a bad entry."""
+    return (*STATE[:position], part, *STATE[position + 1 :])
+
+
+# name: network, arguments of forward, type of the error, and pieces that its message must have, in order
+FORWARD = {
+    "a list": (cell_network, ([[1.0]],), TypeError, ("x is a list", "NumPy array")),
+    "float64": (
+        cell_network,
+        (array(T, B, I, dtype=np.float64),),
+        TypeError,
+        ("x is float64", "float32", "astype"),
+    ),
+    "integers": (cell_network, (array(T, B, I, dtype=int),), TypeError, ("x is int64", "float32")),
+    "another byte order": (cell_network, (array(T, B, I).astype(">f4"),), TypeError, ("x is >f4", "float32")),
+    "complex": (
+        cell_network,
+        (array(T, B, I, dtype=np.complex64),),
+        TypeError,
+        ("x is complex64", "float32"),
+    ),
+    "features": (cell_network, (array(T, B, 3),), ValueError, (r"x has shape (4, 3, 3)", "=2")),
+    "two axes": (cell_network, (array(B, I),), ValueError, (r"x has shape (3, 2)", "(T, B, F=2)")),
+    "four axes": (
+        cell_network,
+        (array(1, T, B, I),),
+        ValueError,
+        (r"x has shape (1, 4, 3, 2)", "(T, B, F=2)"),
+    ),
+    "no steps": (cell_network, (array(0, B, I),), ValueError, (r"x has shape (0, 3, 2)", "at least one")),
+    "no rows": (cell_network, (array(T, 0, I),), ValueError, (r"x has shape (4, 0, 2)", "at least one")),
+    "Fortran order": (
+        cell_network,
+        (np.asfortranarray(array(T, B, I)),),
+        ValueError,
+        ("x is not C-contiguous",),
+    ),
+    "a strided view": (cell_network, (array(2 * T, B, I)[::2],), ValueError, ("x is not C-contiguous",)),
+    "NaN": (cell_network, (spoiled(np.nan, 2, 1, 0),), ValueError, ("x[2, 1, 0] is nan", "finite")),
+    "infinity": (cell_network, (spoiled(-np.inf, 3, 2, 1),), ValueError, ("x[3, 2, 1] is -inf", "finite")),
+    "NaN within the length": (
+        cell_network,
+        (spoiled(np.nan, 1, 1, 1), None, [1, 2, 4]),
+        ValueError,
+        ("x[1, 1, 1] is nan", "finite"),
+    ),
+    "fractional lengths": (
+        cell_network,
+        (array(T, B, I), None, [1.0, 2.0, 3.0]),
+        TypeError,
+        ("lengths are float64", "integers"),
+    ),
+    "Boolean lengths": (
+        cell_network,
+        (array(T, B, I), None, [True] * B),
+        TypeError,
+        ("lengths are bool", "integers"),
+    ),
+    "too few lengths": (
+        cell_network,
+        (array(T, B, I), None, [4, 4]),
+        ValueError,
+        ("lengths have shape (2,)", "one per row", "(3,)"),
+    ),
+    "lengths in two axes": (
+        cell_network,
+        (array(T, B, I), None, [[4, 4, 4]]),
+        ValueError,
+        ("lengths have shape (1, 3)", "(3,)"),
+    ),
+    "a length beyond T": (
+        cell_network,
+        (array(T, B, I), None, [4, 5, 1]),
+        ValueError,
+        ("lengths[1] is 5", "4 steps", "from 1 to 4"),
+    ),
+    "a length of zero": (
+        cell_network,
+        (array(T, B, I), None, [4, 4, 0]),
+        ValueError,
+        ("lengths[2] is 0", "from 1"),
+    ),
+    "a negative length": (
+        cell_network,
+        (array(T, B, I), None, [-1, 4, 4]),
+        ValueError,
+        ("lengths[0] is -1",),
+    ),
+    "a state that is no tuple": (
+        cell_network,
+        (array(T, B, I), array(B, H)),
+        ValueError,
+        ("state", "tuple of 4"),
+    ),
+    "states of too few layers": (
+        cell_network,
+        (array(T, B, I), STATE[:3]),
+        ValueError,
+        ("state", "tuple of 4"),
+    ),
+    "an LSTM's state of one": (
+        cell_network,
+        (array(T, B, I), state(0, array(B, H))),
+        TypeError,
+        ("state", "(h, c)"),
+    ),
+    "a state's rows": (
+        cell_network,
+        (array(T, B, I), state(0, (array(B, H), array(2, H)))),
+        ValueError,
+        ("state", "c", "(2, 5)", "B=3, H=5"),
+    ),
+    "a state's type": (
+        cell_network,
+        (array(T, B, I), state(2, array(B, H, dtype=np.float64))),
+        TypeError,
+        ("state", "float64", "float32"),
+    ),
+    "a state that is a list": (
+        cell_network,
+        (array(T, B, I), state(2, [1.0])),
+        TypeError,
+        ("state", "list", "NumPy array"),
+    ),
+    "a state's order": (
+        cell_network,
+        (array(T, B, I), state(2, np.asfortranarray(array(B, H)))),
+        ValueError,
+        ("state", "not C-contiguous"),
+    ),
+    "a state for a layer without": (
+        cell_network,
+        (array(T, B, I), state(1, array(B, H))),
+        TypeError,
+        ("state", "Dropout", "None"),
+    ),
+    "an id beyond the table": (
+        id_network,
+        (ids(T, B, value=7, place=(2, 1)),),
+        ValueError,
+        ("x[2, 1] is 7", "from 0 to 6"),
+    ),
+    "a negative id": (
+        id_network,
+        (ids(T, B, value=-1, place=(0, 2)),),
+        ValueError,
+        ("x[0, 2] is -1", "from 0 to 6"),
+    ),
+    "an id beyond any integer": (
+        id_network,
+        (ids(T, B, value=2**64 - 1, place=(1, 1), dtype=np.uint64),),
+        ValueError,
+        ("x[1, 1] is 18446744073709551615", "from 0 to 6"),
+    ),
+    "fractional ids": (id_network, (array(T, B),), TypeError, ("x is float32", "integer ids")),
+    "ids in a list": (id_network, ([[1, 2]],), TypeError, ("x is list", "integer ids")),
+    "ids in one axis": (id_network, (ids(T),), ValueError, ("x has shape (4,)", "(T, B)")),
+    "no ids": (id_network, (ids(0, B),), ValueError, ("x has shape (0, 3)", "at least one")),
+    "a length beyond the ids": (
+        id_network,
+        (ids(T, B), None, [5, 1, 1]),
+        ValueError,
+        ("lengths[0] is 5", "4 steps"),
+    ),
+    "NaN before dense": (
+        lambda: Network(Dense(I, 2)),
+        (spoiled(np.nan, 0, 0, 1)[0],),
+        ValueError,
+        ("x[0, 1] is nan", "finite"),
+    ),
+    "features of dense": (
+        lambda: Network(Dense(I, 2)),
+        (array(T, B, 3),),
+        ValueError,
+        ("x has shape", "=2"),
+    ),
+    "one axis for dense": (
+        lambda: Network(Dense(I, 2)),
+        (array(I),),
+        ValueError,
+        ("x has shape (2,)", "=2"),
+    ),
+    "a list for dropout": (
+        lambda: Network(Dropout(0.5)),
+        ([1.0],),
+        TypeError,
+        ("x is a list", "NumPy array"),
+    ),
+    "another type for dropout": (
+        lambda: Network(Dropout(0.5)),
+        (array(T, B, I, dtype=np.float64),),
+        TypeError,
+        ("x is float64", "float32"),
+    ),
+    "dropout before bad features": (
+        lambda: Network(Dropout(0.5), GRU(I, H)),
+        (array(T, B, 3),),
+        ValueError,
+        ("x has shape (4, 3, 3)", "=2"),
+    ),
+    "dropout before bad lengths": (
+        lambda: Network(Dropout(0.5), GRU(I, H)),
+        (array(T, B, I), None, [9, 1, 1]),
+        ValueError,
+        ("lengths[0] is 9",),
+    ),
+    "two axes for a pool": (
+        lambda: Network(MeanPool()),
+        (array(B, I),),
+        ValueError,
+        ("x has shape (3, 2)", "(T, B, F)"),
+    ),
+    "no steps for a pool": (
+        lambda: Network(LastStep()),
+        (array(0, B, I),),
+        ValueError,
+        ("x has shape (0, 3, 2)", "one"),
+    ),
+    "no steps for a mean": (
+        lambda: Network(MeanPool()),
+        (array(0, B, I),),
+        ValueError,
+        ("x has shape (0, 3, 2)", "one"),
+    ),
+}
+
+
+def assert_message(error, pieces):
+    """The pieces, in their order, in one sentence on one line."""
+    message, at = str(error.value), 0
+    assert "\n" not in message
+    for piece in pieces:
+        assert piece in message[at:], f"{piece!r} is missing in: {message}"
+        at = message.index(piece, at) + len(piece)
+
+
+@pytest.mark.parametrize("case", FORWARD)
+def test_forward_refuses(case):
+    make, arguments, kind, pieces = FORWARD[case]
+    net = make()
+    net.grads.flat.fill(3)
+    before = snapshot(net)
+    with pytest.raises(kind) as error:
+        net.forward(*arguments)
+    assert_message(error, pieces)
+    assert snapshot(net) == before
+
+
+def test_nan_and_infinity_beyond_the_lengths_are_no_input():
+    x = spoiled(np.nan, 3, 1, 0)
+    x[2, 2] = np.inf
+    assert np.isfinite(cell_network().forward(x, None, [4, 3, 2])[0]).all()
+
+
+def test_large_finite_numbers_are_accepted():
+    """Their sum of squares overflows, but they are finite."""
+    net = Network(Dense(I, 2))
+    net.params.flat.fill(1e-6)
+    assert np.isfinite(net.forward(spoiled(1e30, 0, 0, 0))[0]).all()
+
+
+DSTATE = STATE
+GOOD_DY = array(T, B, 2)
+
+# name: network, dy, what to do to the tape, dstate, type of the error, pieces of its message
+BACKWARD = {
+    "no tape": (cell_network, GOOD_DY, lambda tape: None, None, ValueError, ("tape is None", "record=True")),
+    "the tape of another network": (
+        cell_network,
+        GOOD_DY,
+        lambda tape: tape[:2],
+        None,
+        ValueError,
+        ("tape", "4"),
+    ),
+    "dy in a list": (cell_network, [1.0], None, None, TypeError, ("dy is a list", "NumPy array")),
+    "dy in float64": (
+        cell_network,
+        array(T, B, 2, dtype=float),
+        None,
+        None,
+        TypeError,
+        ("dy is float64", "float32"),
+    ),
+    "dy of another shape": (
+        cell_network,
+        array(T, B, 3),
+        None,
+        None,
+        ValueError,
+        ("dy has shape (4, 3, 3)", "O=2"),
+    ),
+    "dy of fewer axes": (cell_network, array(B, 2), None, None, ValueError, ("dy has shape (3, 2)", "T=4")),
+    "dy of more axes": (
+        cell_network,
+        array(1, T, B, 2),
+        None,
+        None,
+        ValueError,
+        ("dy has shape (1, 4, 3, 2)", "T=4"),
+    ),
+    "dy of one number": (cell_network, np.float32(1), None, None, TypeError, ("dy is a float32", "array")),
+    "dy of one axis": (cell_network, array(2), None, None, ValueError, ("dy has shape (2,)", "O=2")),
+    "dy in Fortran order": (
+        cell_network,
+        np.asfortranarray(GOOD_DY),
+        None,
+        None,
+        ValueError,
+        ("dy is not C-contiguous",),
+    ),
+    "dy for the embedding": (
+        lambda: Network(Embedding(7, I)),
+        array(T, B, 3),
+        None,
+        None,
+        ValueError,
+        ("dy has shape (4, 3, 3)", "E=2"),
+    ),
+    "dy of too few steps for the embedding": (
+        lambda: Network(Embedding(7, I)),
+        array(1, B, I),
+        None,
+        None,
+        ValueError,
+        ("dy has shape (1, 3, 2)", "T=4"),
+    ),
+    "dy in float64 for the embedding": (
+        lambda: Network(Embedding(7, I)),
+        array(T, B, I, dtype=float),
+        None,
+        None,
+        TypeError,
+        ("dy is float64", "float32"),
+    ),
+    "dy for an Elman layer": (
+        lambda: Network(Elman(I, H)),
+        array(T, 1, H),
+        None,
+        None,
+        ValueError,
+        ("dy has shape (4, 1, 5)", "B=3"),
+    ),
+    "one row of dy for the last step": (
+        lambda: Network(LastStep()),
+        array(1, I),
+        None,
+        None,
+        ValueError,
+        ("dy has shape (1, 2)", "B=3"),
+    ),
+    "too many features of dy for the last step": (
+        lambda: Network(LastStep()),
+        array(B, 3),
+        None,
+        None,
+        ValueError,
+        ("dy has shape (3, 3)", "F=2"),
+    ),
+    "one row of dy for the mean": (
+        lambda: Network(MeanPool()),
+        array(1, I),
+        None,
+        None,
+        ValueError,
+        ("dy has shape (1, 2)", "B=3"),
+    ),
+    "dy for dropout": (
+        lambda: Network(Dropout(0.5)),
+        array(T, 1, I),
+        None,
+        None,
+        ValueError,
+        ("dy has shape (4, 1, 2)", "B=3"),
+    ),
+    "dstate that is no tuple": (
+        cell_network,
+        GOOD_DY,
+        None,
+        array(B, H),
+        ValueError,
+        ("dstate", "tuple of 4"),
+    ),
+    "dstate of too few layers": (
+        cell_network,
+        GOOD_DY,
+        None,
+        DSTATE[:1],
+        ValueError,
+        ("dstate", "tuple of 4"),
+    ),
+    "dstate of the first layer": (
+        cell_network,
+        GOOD_DY,
+        None,
+        state(0, (array(B, H), array(B, 1))),
+        ValueError,
+        ("dstate", "c", "(3, 1)", "H=5"),
+    ),
+    "dstate of the third layer": (
+        cell_network,
+        GOOD_DY,
+        None,
+        state(2, array(B, H, dtype=float)),
+        TypeError,
+        ("dstate", "float64", "float32"),
+    ),
+    "dstate for a layer without": (
+        cell_network,
+        GOOD_DY,
+        None,
+        state(3, array(B, H)),
+        TypeError,
+        ("dstate", "Dense", "None"),
+    ),
+}
+
+
+@pytest.mark.parametrize("case", BACKWARD)
+def test_backward_refuses(case):
+    make, dy, change, dstate, kind, pieces = BACKWARD[case]
+    net = make()
+    _, _, tape = net.forward(ids(T, B) if net.layers[0].takes_ids else array(T, B, I))
+    net.grads.flat.fill(3)
+    before = snapshot(net)
+    with pytest.raises(kind) as error:
+        net.backward(dy, change(tape) if change else tape, dstate)
+    assert_message(error, pieces)
+    assert snapshot(net) == before
+
+
+CONSTRUCTORS = {
+    "no units": (lambda: LSTM(3, 0), ValueError, ("hidden_size is 0", "at least 1")),
+    "negative inputs": (lambda: GRU(-3, 2), ValueError, ("input_size is -3", "at least 1")),
+    "fractional units": (lambda: Elman(3, 2.5), TypeError, ("hidden_size is 2.5", "whole number")),
+    "units in words": (lambda: Elman("3", 2), TypeError, ("input_size is '3'", "whole number")),
+    "Boolean units": (lambda: GRU(3, True), TypeError, ("hidden_size is True", "whole number")),
+    "an unknown activation": (
+        lambda: Elman(3, 2, "tahn"),
+        ValueError,
+        ("activation is 'tahn'", "tanh, sigmoid, relu, identity"),
+    ),
+    "a forget bias of NaN": (
+        lambda: LSTM(3, 2, forget_bias=np.nan),
+        ValueError,
+        ("forget_bias is nan", "finite"),
+    ),
+    "a forget bias in words": (
+        lambda: LSTM(3, 2, forget_bias="1"),
+        TypeError,
+        ("forget_bias is '1'", "number"),
+    ),
+    "an empty table": (lambda: Embedding(0, 2), ValueError, ("num_embeddings is 0", "at least 1")),
+    "no features": (lambda: Embedding(2, 0), ValueError, ("embedding_dim is 0", "at least 1")),
+    "no outputs": (lambda: Dense(2, 0), ValueError, ("out_features is 0", "at least 1")),
+    "fractional inputs": (lambda: Dense(2.0, 1), TypeError, ("in_features is 2.0", "whole number")),
+    "dropping everything": (lambda: Dropout(1.0), ValueError, ("p is 1.0", "[0, 1)")),
+    "a negative probability": (lambda: Dropout(-0.1), ValueError, ("p is -0.1", "[0, 1)")),
+    "a probability of NaN": (lambda: Dropout(np.nan), ValueError, ("p is nan", "finite number")),
+    "a probability in words": (lambda: Dropout("half"), TypeError, ("p is 'half'", "number")),
+    "no layers": (lambda: Network(), ValueError, ("at least one layer",)),
+    "layers in a list": (lambda: Network([Dense(2, 2)]), TypeError, ("layer 0 is a list", "layer is wanted")),
+    "a class for a layer": (
+        lambda: Network(Dense(2, 2), LastStep),
+        TypeError,
+        ("layer 1", "layer is wanted"),
+    ),
+    "half precision": (
+        lambda: Network(Dense(2, 2), dtype="float16"),
+        TypeError,
+        ("dtype is float16", "float32 or"),
+    ),
+    "integers": (
+        lambda: Network(Dense(2, 2), dtype=int),
+        TypeError,
+        ("dtype is int64", "float32 or float64"),
+    ),
+    "another byte order": (lambda: Network(Dense(2, 2), dtype=">f8"), TypeError, ("dtype is >f8", "float64")),
+    "an unknown type": (lambda: Network(Dense(2, 2), dtype="single-ish"), TypeError, ("dtype", "single-ish")),
+    "a negative seed": (lambda: Network(Dense(2, 2), seed=-1), ValueError, ("seed is -1", "0")),
+    "no seed": (lambda: Network(Dense(2, 2), seed=None), TypeError, ("seed is None", "whole number")),
+    "a fractional seed": (lambda: Network(Dense(2, 2), seed=0.5), TypeError, ("seed is 0.5", "whole number")),
+    "layers that do not fit": (
+        lambda: Network(LSTM(3, 4), Dropout(0.1), Dense(5, 2)),
+        ValueError,
+        ("layer 2", "Dense", "5", "4"),
+    ),
+    "an embedding behind a layer": (
+        lambda: Network(LSTM(3, 4), Embedding(5, 2)),
+        ValueError,
+        ("layer 1", "Embedding", "ids"),
+    ),
+    "steps behind a pool": (
+        lambda: Network(LastStep(), LSTM(3, 4)),
+        ValueError,
+        ("layer 1", "LSTM", "steps"),
+    ),
+}
+
+
+@pytest.mark.parametrize("case", CONSTRUCTORS)
+def test_constructors_refuse(case):
+    make, kind, pieces = CONSTRUCTORS[case]
+    with pytest.raises(kind) as error:
+        make()
+    assert_message(error, pieces)
+
+
+@pytest.mark.parametrize(
+    "layer", [LSTM(2, 3), GRU(2, 3), Elman(2, 3), Dense(2, 3), Dropout(0.5), LastStep()], ids=repr
+)
+def test_a_layer_without_a_network_says_so(layer):
+    with pytest.raises(RuntimeError, match=f"this {type(layer).__name__} belongs to no network"):
+        layer.forward(array(T, B, 2))
