@@ -1,11 +1,14 @@
 """The Python border: what comes from outside is checked here once, before anything is changed.
 
-Behind these checks kernels trust their arguments. Every error names the argument, what came and what is wanted.
+Behind these checks kernels trust their arguments. Every error names the argument, what came and what
+is wanted.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -36,9 +39,12 @@ def check_array(name: str, value: Any, dtype: np.dtype[Any], axes: str, sizes: S
     if not isinstance(value, np.ndarray):
         raise TypeError(f"{name} is a {type(value).__name__}, but a NumPy array is wanted")
     if value.dtype != dtype:
-        raise TypeError(f"{name} is {value.dtype}, but this network computes in {dtype}: pass {name}.astype(np.{dtype})")
-    if value.ndim != len(axes) or any(want not in (None, got) for want, got in zip(sizes, value.shape, strict=True)):
-        wanted = ", ".join(axis if size is None else f"{axis}={size}" for axis, size in zip(axes, sizes, strict=True))
+        cast = f"pass {name}.astype(np.{dtype})"
+        raise TypeError(f"{name} is {value.dtype}, but this network computes in {dtype}: {cast}")
+    shape = value.shape
+    if len(shape) != len(axes) or any(n not in (None, got) for n, got in zip(sizes, shape, strict=True)):
+        named = zip(axes, sizes, strict=True)
+        wanted = ", ".join(axis if size is None else f"{axis}={size}" for axis, size in named)
         raise ValueError(f"{name} has shape {value.shape}, but ({wanted}) is wanted")
     if not value.flags.c_contiguous:
         raise ValueError(f"{name} is not C-contiguous: pass np.ascontiguousarray({name})")
@@ -65,8 +71,8 @@ def check_lengths(lengths: Any, steps: int, rows: int) -> NDArray[np.intp] | Non
     if rows and not (given.min() >= 1 and given.max() <= steps):
         bad = int(np.flatnonzero((given < 1) | (given > steps))[0])
         raise ValueError(
-            f"lengths[{bad}] is {given[bad]}, but x has {steps} steps (T). Lengths count steps from the start of each "
-            f"row, from 1 to {steps}."
+            f"lengths[{bad}] is {given[bad]}, but x has {steps} steps (T). Lengths count steps from the "
+            f"start of each row, from 1 to {steps}."
         )
     return np.ascontiguousarray(given, dtype=np.intp)
 
@@ -74,18 +80,20 @@ def check_lengths(lengths: Any, steps: int, rows: int) -> NDArray[np.intp] | Non
 def check_finite(name: str, value: Array, lengths: NDArray[np.intp] | None = None) -> None:
     """Raise ValueError if ``value (T, B, ...)`` holds NaN or an infinity outside the padding.
 
-    The sum of squares is finite for nearly every sound array, and costs a single pass; only when it is not are the
-    entries looked at.
+    The sum of squares is finite for nearly every sound array, and costs a single pass; only when it is not
+    are the entries looked at.
     """
     flat = value.reshape(-1)
-    if np.isfinite(np.dot(flat, flat)):
-        return
+    with np.errstate(over="ignore", invalid="ignore"):
+        if np.isfinite(np.dot(flat, flat)):
+            return
     bad = ~np.isfinite(value)
     if lengths is not None:
         bad[padding_mask(lengths, value.shape[0])] = False
     if bad.any():
         place = tuple(int(i) for i in np.argwhere(bad)[0])
-        raise ValueError(f"{name}[{', '.join(map(str, place))}] is {value[place]}, but only finite numbers can be used")
+        index = ", ".join(map(str, place))
+        raise ValueError(f"{name}[{index}] is {value[place]}, but only finite numbers can be used")
 
 
 def check_positive_integer(name: str, value: Any) -> int:
@@ -95,6 +103,24 @@ def check_positive_integer(name: str, value: Any) -> int:
     if value < 1:
         raise ValueError(f"{name} is {value}, but at least 1 is wanted")
     return int(value)
+
+
+def check_seed(value: Any) -> int:
+    """A seed as an int of at least 0; TypeError or ValueError otherwise."""
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
+        raise TypeError(f"seed is {value!r}, but a whole number is wanted")
+    if value < 0:
+        raise ValueError(f"seed is {value}, but at least 0 is wanted")
+    return int(value)
+
+
+def check_number(name: str, value: Any) -> float:
+    """``value`` as a finite float; TypeError or ValueError otherwise."""
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise TypeError(f"{name} is {value!r}, but a number is wanted")
+    if not math.isfinite(value):
+        raise ValueError(f"{name} is {value}, but a finite number is wanted")
+    return float(value)
 
 
 def padding_mask(lengths: NDArray[np.intp], steps: int) -> NDArray[np.bool_]:

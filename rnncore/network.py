@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from .checks import check_finite, check_lengths
+from .checks import check_array, check_finite, check_lengths, check_seed
 from .layers import Layer
+from .layers.recurrent import RecurrentTape
 from .params import Params
 
 Array = NDArray[Any]
@@ -42,12 +43,11 @@ class Network:
                 raise TypeError(f"layer {position} is a {type(layer).__name__}, but a layer is wanted")
             if layer.rng is not None or any(layer is other for other in layers[:position]):
                 raise ValueError(f"layer {position}, {layer}, belongs to a network already: make a new one")
-        self.dtype = np.dtype(dtype)
-        if self.dtype not in (np.float32, np.float64):
-            raise TypeError(f"dtype is {self.dtype}, but float32 or float64 is wanted")
+        self._in_features = _check_chain(layers)
+        self.dtype = _check_dtype(dtype)
         self.layers = layers
-        self.seed = seed
-        self.rng = np.random.default_rng(seed)
+        self.seed = check_seed(seed)
+        self.rng = np.random.default_rng(self.seed)
         shapes = {
             f"{position}.{name}": shape
             for position, layer in enumerate(layers)
@@ -95,7 +95,8 @@ class Network:
         state
             What an earlier call returned, to go on from there; None for zero states.
         lengths
-            Steps of each row, ``(B,)``, in any order; None where all rows have T. What lies beyond never reaches a result.
+            Steps of each row, ``(B,)``, in any order; None where all rows have T. What lies beyond never
+            reaches a result.
         record
             False for inference: no tape is kept.
 
@@ -109,10 +110,7 @@ class Network:
         TypeError, ValueError
             If an argument has another type, shape or range than wanted, or x is not finite.
         """
-        if state is not None and (not isinstance(state, tuple) or len(state) != len(self.layers)):
-            raise ValueError(f"state is no tuple of {len(self.layers)} entries, one per layer, as forward returns it")
-        if isinstance(x, np.ndarray) and x.dtype.kind == "f" and x.ndim == 3 and not self.layers[0].takes_ids:
-            check_finite("x", x, check_lengths(lengths, *x.shape[:2]))
+        self._check_states("state", state, self._check_input(x, lengths))
         states, tapes = [], []
         for position, layer in enumerate(self.layers):
             x, final, tape = layer.forward(x, None if state is None else state[position], lengths, record)
@@ -129,16 +127,83 @@ class Network:
         -------
         dx, dstate
             The gradients of the input (None for ids) and of each layer's initial state.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument has another type or shape than wanted; ``grads`` are as before then.
         """
         if tape is None:
             raise ValueError("tape is None: backward needs the tape of a forward pass with record=True")
+        self._check_entries("tape", tape)
+        # A network without recurrent layers has no state, of whatever number of rows.
+        rows = next((entry.hidden.shape[1] for entry in tape if isinstance(entry, RecurrentTape)), 0)
+        self._check_states("dstate", dstate, rows)
         dstates = []
+        gradient: Array | None = dy
         for position in reversed(range(len(self.layers))):
             upstream = None if dstate is None else dstate[position]
-            dy, initial = self.layers[position].backward(dy, tape[position], upstream)
+            assert gradient is not None  # only ids have none, and they come first
+            gradient, initial = self.layers[position].backward(gradient, tape[position], upstream)
             dstates.append(initial)
-        return dy, tuple(reversed(dstates))
+        return gradient, tuple(reversed(dstates))
+
+    def _check_input(self, x: Any, lengths: Any) -> int | None:
+        """Check x and lengths before any layer acts (dropout would draw); returns the number of rows."""
+        if self.layers[0].takes_ids:  # which checks them before any other layer acts
+            return x.shape[1] if isinstance(x, np.ndarray) and x.ndim == 2 else None
+        rows_will_do = getattr(x, "ndim", 3) == 2 and all(layer.takes_rows for layer in self.layers)
+        axes = "BF" if rows_will_do else "TBF"
+        check_array("x", x, self.dtype, axes, (*(None,) * (len(axes) - 1), self._in_features))
+        if not x.size:
+            raise ValueError(f"x has shape {x.shape}, but at least one step and one row are wanted")
+        check_finite("x", x, None if rows_will_do else check_lengths(lengths, *x.shape[:2]))
+        return int(x.shape[-2])
+
+    def _check_entries(self, argument: str, entries: Any) -> None:
+        if not isinstance(entries, tuple) or len(entries) != len(self.layers):
+            raise ValueError(
+                f"{argument} is no tuple of {len(self.layers)} entries, one per layer, as forward returns it"
+            )
+
+    def _check_states(self, argument: str, state: Any, rows: int | None) -> None:
+        if state is None or rows is None:
+            return
+        self._check_entries(argument, state)
+        for position, (layer, part) in enumerate(zip(self.layers, state, strict=True)):
+            layer.check_state(f"{argument}[{position}]", part, rows)
 
     def __repr__(self) -> str:
         chain = ", ".join(map(repr, self.layers))
         return f"Network({chain}, seed={self.seed}, dtype={str(self.dtype)!r})"
+
+
+def _check_dtype(dtype: DTypeLike) -> np.dtype[Any]:
+    try:
+        checked = np.dtype(dtype)
+    except TypeError:
+        raise TypeError(f"dtype is {dtype!r}, but float32 or float64 is wanted") from None
+    if checked not in (np.float32, np.float64):
+        raise TypeError(f"dtype is {checked}, but float32 or float64 is wanted")
+    return checked
+
+
+def _check_chain(layers: tuple[Layer, ...]) -> int | None:
+    """Raise ValueError unless each layer can take what comes; returns the features that x must have."""
+    wanted: int | None = None
+    given: int | None = None
+    pooled = False
+    for position, layer in enumerate(layers):
+        takes, gives = layer.features()
+        if position and layer.takes_ids:
+            raise ValueError(f"layer {position}, {layer}, takes ids, so it can only be the first layer")
+        if pooled and not layer.takes_rows:
+            raise ValueError(f"layer {position}, {layer}, takes steps, but a layer before it leaves only one")
+        if takes is not None and given is not None and takes != given:
+            came = f"the one before gives {given}"
+            raise ValueError(f"layer {position}, {layer}, takes {takes} features, but {came}")
+        if given is None and wanted is None:
+            wanted = takes
+        given = gives if gives is not None else given
+        pooled = pooled or layer.pools
+    return wanted

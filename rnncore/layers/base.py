@@ -1,4 +1,4 @@
-"""What every layer is: parameters by name, a forward pass that leaves a tape, a backward pass that reads it."""
+"""What every layer is: parameters by name, a forward pass that leaves a tape, a backward pass along it."""
 
 from __future__ import annotations
 
@@ -15,14 +15,16 @@ State = Any  # None, an array (B, H), or a tuple of them
 class Layer:
     """One step of a network's chain.
 
-    A layer owns no memory for its parameters: ``bind`` gives it views into a network's flat buffers. Between forward and
-    backward it keeps nothing either; all that backward needs is in the tape.
+    A layer owns no memory for its parameters: ``bind`` gives it views into a network's flat buffers. Between
+    forward and backward it keeps nothing either; all that backward needs is in the tape.
     """
 
     #: whether y has one row per sequence, (B, F), where x had one per step, (T, B, F)
     pools: ClassVar[bool] = False
     #: whether x holds integer ids, (T, B), in place of numbers
     takes_ids: ClassVar[bool] = False
+    #: whether x may also have one row per sequence, (B, F), as behind a layer that pools
+    takes_rows: ClassVar[bool] = False
 
     def __init__(self) -> None:
         self.training = True
@@ -32,12 +34,16 @@ class Layer:
         self.rng: np.random.Generator | None = None
 
     def config(self) -> dict[str, Any]:
-        """Constructor arguments as JSON can hold them: ``type(layer)(**layer.config())`` is the same layer."""
+        """Constructor arguments as JSON holds them: ``type(layer)(**layer.config())`` is the same layer."""
         return {}
 
     def parameter_shapes(self) -> dict[str, tuple[int, ...]]:
         """Name and shape of each parameter, in order; nothing is allocated."""
         return {}
+
+    def features(self) -> tuple[int | None, int | None]:
+        """Features of x and of y: None where x may have any number, and where y has as many as x."""
+        return None, None
 
     def initialize(self, params: Mapping[str, Array], rng: np.random.Generator) -> None:
         """Fill the parameters with their initial values."""
@@ -49,7 +55,7 @@ class Layer:
         dtype: np.dtype[Any],
         rng: np.random.Generator,
     ) -> None:
-        """Take views for parameters and gradients, the type to compute in, and where randomness comes from."""
+        """Take views for parameters and gradients, the type to compute in, and the source of randomness."""
         self.params, self.grads, self.dtype, self.rng = params, grads, dtype, rng
 
     def forward(
@@ -62,10 +68,17 @@ class Layer:
         """dx and the gradient of the initial state; *adds* into ``grads``."""
         raise NotImplementedError
 
+    def check_state(self, argument: str, state: State, rows: int) -> None:
+        """Raise TypeError or ValueError unless ``state``, of that name, is None or one of this layer."""
+        if state is not None:
+            came, own = type(state).__name__, type(self).__name__
+            raise TypeError(f"{argument} is a {came}, but {own} has no state: None is wanted")
+
     def require_bound(self) -> None:
         """Raise RuntimeError if the layer has no parameters yet."""
         if self.rng is None:
-            raise RuntimeError(f"this {type(self).__name__} belongs to no network yet: put it into Network(...) first")
+            own = type(self).__name__
+            raise RuntimeError(f"this {own} belongs to no network yet: put it into Network(...) first")
 
     def require_tape(self, tape: Any) -> None:
         """Raise ValueError if there is no tape to go back along."""

@@ -17,7 +17,7 @@ from .base import Array, Layer, State
 
 @dataclass(slots=True)
 class DenseTape:
-    """The input, (T, B, I) or (B, I), zero in the padding, and the rows' lengths (B,), None where nothing is padded."""
+    """The input, (T, B, I) or (B, I), zero in the padding, and the rows' lengths (B,) or None."""
 
     x: Array
     lengths: NDArray[np.intp] | None
@@ -31,8 +31,11 @@ class Dense(Layer):
     in_features, out_features
         I and O, at least 1. ``weight (O, I)`` starts Glorot uniform, ``bias (O,)`` zero.
 
-    x is ``(T, B, I)`` or, behind a pooling layer, ``(B, I)``. In the padding y is the bias, and dy counts for nothing.
+    x is ``(T, B, I)`` or, behind a pooling layer, ``(B, I)``. In the padding y is the bias, and dy counts for
+    nothing.
     """
+
+    takes_rows = True
 
     def __init__(self, in_features: int, out_features: int) -> None:
         super().__init__()
@@ -41,6 +44,9 @@ class Dense(Layer):
 
     def config(self) -> dict[str, Any]:
         return {"in_features": self.in_features, "out_features": self.out_features}
+
+    def features(self) -> tuple[int | None, int | None]:
+        return self.in_features, self.out_features
 
     def parameter_shapes(self) -> dict[str, tuple[int, ...]]:
         return {"weight": (self.out_features, self.in_features), "bias": (self.out_features,)}
@@ -53,12 +59,14 @@ class Dense(Layer):
     ) -> tuple[Array, State, DenseTape | None]:
         self.require_bound()
         steps = getattr(x, "ndim", 3) != 2
-        check_array("x", x, self.dtype, "TBI" if steps else "BI", (*(None,) * (2 if steps else 1), self.in_features))
+        axes = "TBI" if steps else "BI"
+        check_array("x", x, self.dtype, axes, (*(None,) * (len(axes) - 1), self.in_features))
         checked = check_lengths(lengths, *x.shape[:2]) if steps else None
         x = zero_padding(x, checked)
         y = empty((*x.shape[:-1], self.out_features), self.dtype)
         # One product over all T*B rows: a product per step would start BLAS T times.
-        np.matmul(x.reshape(-1, self.in_features), self.params["weight"].T, out=y.reshape(-1, self.out_features))
+        rows = x.reshape(-1, self.in_features)
+        np.matmul(rows, self.params["weight"].T, out=y.reshape(-1, self.out_features))
         y += self.params["bias"]
         return y, None, DenseTape(x, checked) if record else None
 

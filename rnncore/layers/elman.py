@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 
 from .. import initializers
 from ..kernels.memory import empty
@@ -22,8 +23,8 @@ class Elman(Recurrent):
     input_size, hidden_size
         I and H, at least 1.
     activation
-        g: ``"tanh"``, ``"sigmoid"``, ``"relu"`` or ``"identity"``. With ``"relu"`` the recurrent weights start as the identity,
-        which makes it the IRNN of Le, Jaitly & Hinton (2015); otherwise orthogonal.
+        g: ``"tanh"``, ``"sigmoid"``, ``"relu"`` or ``"identity"``. With ``"relu"`` the recurrent weights
+        start as the identity, which makes it the IRNN of Le, Jaitly & Hinton (2015); otherwise orthogonal.
 
     The state is h, ``(B, H)``.
     """
@@ -52,19 +53,20 @@ class Elman(Recurrent):
         hidden = self._states(steps, rows, initial)
         p = self.params
         self.backend.elman_forward(
-            x, lengths, p["weight_ih"], p["weight_hh"], p["bias"], self.activation, hidden, self._scratch(steps, rows)
-        )
+            x, lengths, p["weight_ih"], p["weight_hh"], p["bias"], self.activation, hidden,
+            self._scratch(steps, rows),
+        )  # fmt: skip
         tape = RecurrentTape(x, lengths, hidden) if record else None
         return hidden[1:], self._final(hidden, lengths), tape
 
     def backward(self, dy: Array, tape: Any, dstate: State = None) -> tuple[Array, State]:
         self._check_upstream(dy, tape)
         steps, rows = tape.x.shape[:2]
-        (part,) = self._split_state("dstate", dstate, rows, ("dstate",))
+        (part,) = self._split_state("dstate", dstate, rows)
         dh, dx = self._state_gradient(part, rows), empty(tape.x.shape, self.dtype)
         p, g = self.params, self.grads
         self.clipped_steps += self.backend.elman_backward(
-            dy, tape.x, tape.lengths, p["weight_ih"], p["weight_hh"], self.activation, self.clip_step, tape.hidden,
-            dh, dx, g["weight_ih"], g["weight_hh"], g["bias"], self._scratch(steps, rows),
+            dy, tape.x, tape.lengths, p["weight_ih"], p["weight_hh"], self.activation, self.clip_step,
+            tape.hidden, dh, dx, g["weight_ih"], g["weight_hh"], g["bias"], self._scratch(steps, rows),
         )  # fmt: skip
         return dx, dh

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import initializers, kernels
-from ..checks import check_lengths, check_positive_integer, padding_mask
+from ..checks import check_array, check_lengths, check_positive_integer, padding_mask
 from ..kernels.memory import empty
 from .base import Array, Layer, State
 
@@ -31,8 +31,8 @@ class Embedding(Layer):
     num_embeddings, embedding_dim
         V rows of E features, at least 1 each; the table starts as a standard normal, as in PyTorch.
 
-    x is ``(T, B)`` of any integer type with ids in [0, V); y is ``(T, B, E)``, 0 in the padding. There is no gradient of
-    ids: backward returns None for dx.
+    x is ``(T, B)`` of any integer type with ids in [0, V); y is ``(T, B, E)``, 0 in the padding. There is no
+    gradient of ids: backward returns None for dx.
     """
 
     takes_ids = True
@@ -45,6 +45,9 @@ class Embedding(Layer):
 
     def config(self) -> dict[str, Any]:
         return {"num_embeddings": self.num_embeddings, "embedding_dim": self.embedding_dim}
+
+    def features(self) -> tuple[int | None, int | None]:
+        return None, self.embedding_dim
 
     def parameter_shapes(self) -> dict[str, tuple[int, ...]]:
         return {"weight": (self.num_embeddings, self.embedding_dim)}
@@ -63,6 +66,7 @@ class Embedding(Layer):
 
     def backward(self, dy: Array, tape: Any, dstate: State = None) -> tuple[None, State]:
         self.require_tape(tape)
+        check_array("dy", dy, self.dtype, "TBE", (*tape.ids.shape, self.embedding_dim))
         self.backend.embedding_backward(dy, tape.ids, self.grads["weight"])
         return None, None
 
@@ -71,14 +75,15 @@ class Embedding(Layer):
             came = x.dtype if isinstance(x, np.ndarray) else type(x).__name__
             raise TypeError(f"x is {came}, but an embedding wants an array of integer ids")
         if x.ndim != 2 or not x.size:
-            raise ValueError(f"x has shape {x.shape}, but ids of shape (T, B) with at least one entry are wanted")
+            raise ValueError(f"x has shape {x.shape}, but ids of shape (T, B), at least one, are wanted")
         lengths = check_lengths(lengths, *x.shape)
         ids = np.array(x, dtype=np.intp, order="C")
         if lengths is not None:
             ids[padding_mask(lengths, len(ids))] = 0
         if ids.min() < 0 or ids.max() >= self.num_embeddings:
             t, b = np.argwhere((ids < 0) | (ids >= self.num_embeddings))[0]
-            raise ValueError(f"x[{t}, {b}] is {ids[t, b]}, but ids from 0 to {self.num_embeddings - 1} are wanted")
+            last = self.num_embeddings - 1
+            raise ValueError(f"x[{t}, {b}] is {x[t, b]}, but ids from 0 to {last} are wanted")
         if lengths is not None:
             ids[padding_mask(lengths, len(ids))] = -1
         return ids

@@ -19,7 +19,7 @@ class GRUTape(RecurrentTape):
 
 
 class GRU(Recurrent):
-    """Gated recurrent unit (Cho et al., 2014), the reset gate after the product (cuDNN; ONNX linear_before_reset=1).
+    """Gated recurrent unit (Cho et al., 2014), reset gate after the product (cuDNN, linear_before_reset=1).
 
     r, z = sigmoid(W_ih x[t] + W_hh h[t-1] + b), each with its rows;
     n = tanh(W_in x[t] + b_n + r (W_hn h[t-1] + b_hn));
@@ -30,7 +30,8 @@ class GRU(Recurrent):
     input_size, hidden_size
         I and H, at least 1.
 
-    Beside the family's three parameters there is ``bias_hn (H,)``, inside the reset product. The state is h, ``(B, H)``.
+    Beside the family's three parameters there is ``bias_hn (H,)``, inside the reset product. The state is h,
+    ``(B, H)``.
     """
 
     gates = 3
@@ -57,7 +58,7 @@ class GRU(Recurrent):
     def backward(self, dy: Array, tape: Any, dstate: State = None) -> tuple[Array, State]:
         self._check_upstream(dy, tape)
         steps, rows = tape.x.shape[:2]
-        (part,) = self._split_state("dstate", dstate, rows, ("dstate",))
+        (part,) = self._split_state("dstate", dstate, rows)
         dh, dx = self._state_gradient(part, rows), empty(tape.x.shape, self.dtype)
         p, g = self.params, self.grads
         self.clipped_steps += self.backend.gru_backward(

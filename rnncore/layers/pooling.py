@@ -14,9 +14,10 @@ from .base import Array, Layer, State
 
 @dataclass(slots=True)
 class PoolingTape:
-    """Steps T and the rows' lengths (B,), filled in where none were given."""
+    """Steps T, features F, and the rows' lengths (B,), filled in where none were given."""
 
     steps: int
+    features: int
     lengths: NDArray[np.intp]
 
 
@@ -27,8 +28,14 @@ class _Pooling(Layer):
         self.require_bound()
         check_array("x", x, self.dtype, "TBF", (None, None, None))
         steps, rows = x.shape[:2]
+        if not steps or not rows:
+            raise ValueError(f"x has shape {x.shape}, but at least one step and one row are wanted")
         checked = check_lengths(lengths, steps, rows)
-        return PoolingTape(steps, np.full(rows, steps, np.intp) if checked is None else checked)
+        return PoolingTape(steps, x.shape[2], np.full(rows, steps, np.intp) if checked is None else checked)
+
+    def _check_upstream(self, dy: Array, tape: Any) -> None:
+        self.require_tape(tape)
+        check_array("dy", dy, self.dtype, "BF", (len(tape.lengths), tape.features))
 
 
 class LastStep(_Pooling):
@@ -42,7 +49,7 @@ class LastStep(_Pooling):
         return y, None, tape if record else None
 
     def backward(self, dy: Array, tape: Any, dstate: State = None) -> tuple[Array, State]:
-        self.require_tape(tape)
+        self._check_upstream(dy, tape)
         rows, features = dy.shape
         dx = np.zeros((tape.steps, rows, features), self.dtype)
         dx[tape.lengths - 1, np.arange(rows)] = dy
@@ -61,7 +68,7 @@ class MeanPool(_Pooling):
         return y, None, tape if record else None
 
     def backward(self, dy: Array, tape: Any, dstate: State = None) -> tuple[Array, State]:
-        self.require_tape(tape)
+        self._check_upstream(dy, tape)
         share = dy / tape.lengths[:, None].astype(self.dtype)
         within = np.arange(tape.steps)[:, None] < tape.lengths
         return np.where(within[:, :, None], share, self.dtype.type(0)), None
