@@ -6,8 +6,7 @@ import numpy as np
 def relative_error(got, want, scale=0.0):
     """Largest deviation beside the largest magnitude of ``want``; infinite if NaN came or shapes differ.
 
-    ``scale`` is the least magnitude to compare with: that of the terms, where ``want`` may be what they leave of
-    one another.
+    ``scale`` is the least magnitude to compare with: that of the terms, where they may nearly cancel.
     """
     got, want = np.asarray(got), np.asarray(want)
     if got.shape != want.shape:

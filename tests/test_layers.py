@@ -376,9 +376,11 @@ def test_dense_is_the_same_map_at_every_step(shape):
     net.params["0.bias"] = rng.standard_normal(shape.H)
     x = rng.standard_normal((shape.T, shape.B, shape.I))
     y = net.forward(x)[0]
-    assert_close(y, np.einsum("tbi,oi->tbo", x, net.params["0.weight"]) + net.params["0.bias"], 1e-13)
+    assert_close(
+        y, np.einsum("tbi,oi->tbo", x, net.params["0.weight"]) + net.params["0.bias"], 1e-13, scale=1.0
+    )
     for t in range(shape.T):
-        assert_close(net.forward(x[t])[0], y[t], 1e-13)
+        assert_close(net.forward(x[t])[0], y[t], 1e-13, scale=1.0)
 
 
 # --- Dropout
@@ -450,7 +452,7 @@ def test_pooling_is_last_and_mean_of_each_row(shape):
     mean = Network(MeanPool(), dtype="float64").forward(x, None, shape.lengths)[0]
     for row, length in enumerate(lengths):
         np.testing.assert_array_equal(last[row], x[length - 1, row])
-        assert_close(mean[row], x[:length, row].mean(axis=0), 1e-13)
+        assert_close(mean[row], x[:length, row].mean(axis=0), 1e-13, scale=1.0)
 
 
 def test_layers_behind_a_pool_need_no_lengths(rng):
