@@ -1,6 +1,7 @@
 """Compiled kernels: arrays in, arrays out; they know no model and check nothing."""
 
 from .clipping import clip_norm, clip_value, global_norm
+from .dense import dense_backward, dense_forward, dense_scratch_size
 from .elman import elman_backward, elman_forward
 from .embedding import embedding_backward, embedding_forward
 from .gru import gru_backward, gru_forward
@@ -13,6 +14,9 @@ __all__ = [
     "adam_update",
     "clip_norm",
     "clip_value",
+    "dense_backward",
+    "dense_forward",
+    "dense_scratch_size",
     "elman_backward",
     "elman_forward",
     "embedding_backward",

@@ -123,7 +123,7 @@ static void pack(const void *w_, ptrdiff_t K, ptrdiff_t units, int gates, ptrdif
     }
 }
 
-/* Pack the rows w[places[k]] (K, units), as panels first..last-1 of B. */
+/* Pack the rows w[places[k]] (K, units), as panels first..last-1 of B; without places, rows 0, 1, 2... */
 static void pack_rows(const void *w_, const ptrdiff_t *places, ptrdiff_t K, ptrdiff_t units, ptrdiff_t first_panel,
                       ptrdiff_t last_panel, void *packed_)
 {
@@ -134,7 +134,7 @@ static void pack_rows(const void *w_, const ptrdiff_t *places, ptrdiff_t K, ptrd
         for (ptrdiff_t k = 0; k < K; k++)
             for (ptrdiff_t j = 0; j < width; j += LANES) {
                 const ptrdiff_t unit = p * width + j;
-                store(panel + k * width + j, unit < units ? load_first(w + places[k] * units + unit, units - unit)
+                store(panel + k * width + j, unit < units ? load_first(w + (places ? places[k] : k) * units + unit, units - unit)
                                                           : (vec){0});
             }
     }

@@ -13,7 +13,7 @@ from libc.stdint cimport uintptr_t
 from libc.string cimport memset
 
 from .dispatch cimport Kernels, Step, kernels
-from .threads cimport run_shares, threads_for
+from .threads cimport part, run_shares, threads_for
 
 import numpy as np
 
@@ -247,11 +247,6 @@ cdef void backward_share(void *job, int k) noexcept nogil:
         w.base[k + 1] - w.base[k], w.dgates + w.base[k] * gate_rows * s.item, NULL, gate_rows, gate_rows, w.packed_ih,
         s.inputs, 1, NULL, 0, s.dx, w.places + w.base[k], s.inputs, s.inputs,
     )
-
-
-cdef inline Py_ssize_t part(Py_ssize_t total, int k, int shares, Py_ssize_t grain) noexcept nogil:
-    """Where share k of ``total`` begins, in whole grains."""
-    return min(total, (total + grain - 1) // grain * k // shares * grain)
 
 
 cdef void pack_share(void *job, int k) noexcept nogil:
