@@ -20,32 +20,49 @@ typedef void (*cell_function)(const Step *, const Spot *);
 #define PUT(array, gate, gates, value) store_first(AT(array, gate, gates), value, spot->n)
 #define COMPACT(array, gate, gates) ((real *)(array) + (spot->index * (gates) + (gate)) * step->units + spot->unit)
 
-/* The step's product, panel by panel, and the cell on each tile while it lies in the first-level cache. */
+/* The cell on a tile of products, rows i.. of the active ones and panel p, while it lies in the first-level cache. */
+INLINE void apply_cell(const Step *step, const int gates, cell_function cell, ptrdiff_t i, ptrdiff_t rows, ptrdiff_t p,
+                       const real *sums)
+{
+    const int vectors = PANEL_VECTORS(gates);
+    const ptrdiff_t width = vectors * LANES, panels = PANEL_COUNT(step->units, gates);
+    for (ptrdiff_t r = 0; r < rows; r++)
+        for (ptrdiff_t j = 0; j < vectors; j += gates) {
+            Spot spot = {.index = i + r, .place = step->rows[i + r]};
+            spot.unit = (p * vectors + j) / gates * LANES;
+            spot.n = step->units - spot.unit;
+            spot.x = (const real *)step->projected + ((i + r) * panels + p) * width + j * LANES;
+            spot.m = sums + r * width + j * LANES;
+            if (spot.n > 0)
+                cell(step, &spot);
+        }
+}
+
+/* The step's product, panel by panel, and the cell on each tile. */
 INLINE void walk_forward(const Step *step, const int gates, cell_function cell)
 {
     const int vectors = PANEL_VECTORS(gates);
     const ptrdiff_t width = vectors * LANES, units = step->units, panels = PANEL_COUNT(units, gates);
     const ptrdiff_t height = TILE_ROWS(vectors);
-    const real *b = step->packed;
+    const real *b = step->packed, *h = step->h_prev;
     Tile sums;
-    for (ptrdiff_t p = 0; p < panels; p++, b += width * units) {
+    ptrdiff_t p = 0;
+    /* Beyond 64 units a pair of panels leaves the first-level cache, and two streams come slower than one. */
+    if (step->n == 1 && gates > 1 && units <= 64)
+        for (; p + 2 <= panels; p += 2, b += 2 * width * units) {
+            tile_pair(vectors, units, h + step->rows[0] * units, b, sums);
+            apply_cell(step, gates, cell, 0, 1, p, sums);
+            apply_cell(step, gates, cell, 0, 1, p + 1, sums + width);
+        }
+    for (; p < panels; p++, b += width * units) {
         const ptrdiff_t used = gates == 1 ? vectors_used(vectors, units - p * width) : vectors;
         for (ptrdiff_t i = 0; i < step->n; i += height) {
             const ptrdiff_t rows = step->n - i < height ? step->n - i : height;
             const real *row[MAX_TILE_ROWS];
             for (ptrdiff_t r = 0; r < rows; r++)
-                row[r] = (const real *)step->h_prev + step->rows[i + r] * units;
+                row[r] = h + step->rows[i + r] * units;
             multiply_tile(vectors, used, rows, units, row, b, sums);
-            for (ptrdiff_t r = 0; r < rows; r++)
-                for (ptrdiff_t j = 0; j < vectors; j += gates) {
-                    Spot spot = {.index = i + r, .place = step->rows[i + r]};
-                    spot.unit = (p * vectors + j) / gates * LANES;
-                    spot.n = units - spot.unit;
-                    spot.x = (const real *)step->projected + ((i + r) * panels + p) * width + j * LANES;
-                    spot.m = sums + r * width + j * LANES;
-                    if (spot.n > 0)
-                        cell(step, &spot);
-                }
+            apply_cell(step, gates, cell, i, rows, p, sums);
         }
     }
 }

@@ -61,6 +61,21 @@ INLINE void tile(const int R, const int C, const int used, ptrdiff_t K, const re
     }
 }
 
+/* One row times two neighbouring panels: a single panel's C sums would wait for each other's latency. */
+INLINE void tile_pair(const int C, ptrdiff_t K, const real *a, const real *b, real *out)
+{
+    vec sum[2 * MAX_PANEL_VECTORS];
+    for (int j = 0; j < 2 * C; j++)
+        sum[j] = (vec){0};
+    for (ptrdiff_t k = 0; k < K; k++)
+        for (int j = 0; j < C; j++) {
+            sum[j] += a[k] * *(const vec *)(b + (k * C + j) * LANES);
+            sum[C + j] += a[k] * *(const vec *)(b + ((K + k) * C + j) * LANES);
+        }
+    for (int j = 0; j < 2 * C; j++)
+        *(vec *)(out + j * LANES) = sum[j];
+}
+
 #define TILE(R, C, used)                                                                                        \
     static __attribute__((noinline)) void tile_##R##x##used##of##C(ptrdiff_t K, const real *const *a,           \
                                                                    const real *b, real *out)                    \
