@@ -1,6 +1,6 @@
 """Initial weights: each function fills an array in place from a generator.
 
-``fan_in`` and ``fan_out`` are the columns and rows of the matrix: a weight is stored (out, in), as PyTorch does.
+``fan_in`` and ``fan_out`` are the columns and rows of the matrix: weights are stored (out, in).
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ def glorot_uniform(weight: Array, rng: np.random.Generator, gain: float = 1.0) -
 
 
 def orthogonal(weight: Array, rng: np.random.Generator, gain: float = 1.0) -> None:
-    """gain times a matrix with orthonormal rows or columns, uniform among them (Saxe, McClelland & Ganguli, 2014).
+    """gain times a matrix with orthonormal rows or columns, uniform among them (Saxe et al., 2014).
 
-    The QR factor of a Gaussian matrix, its columns' signs set by R's diagonal: without the signs the draw is not uniform
-    (Mezzadri, 2007).
+    The QR factor of a Gaussian matrix, its columns' signs set by R's diagonal: without the signs the draw is
+    not uniform (Mezzadri, 2007).
     """
     rows, columns = weight.shape
     q, r = np.linalg.qr(rng.standard_normal((max(rows, columns), min(rows, columns))))

@@ -15,8 +15,8 @@ Array = NDArray[Any]
 class Params(Mapping[str, Array]):
     """Named arrays that are views into one flat buffer.
 
-    Clipping, an optimizer's update, a checkpoint or ``scipy.optimize.minimize`` are one call on ``flat``; a layer reads
-    and writes its own views.
+    Clipping, an optimizer's update, a checkpoint or ``scipy.optimize.minimize`` are one call on ``flat``; a
+    layer reads and writes its own views.
 
     Parameters
     ----------

@@ -102,13 +102,13 @@ class Recurrent(Layer):
 
     def _states(self, steps: int, rows: int, initial: Array | None) -> Array:
         """Room for the states of all steps (1+T, B, H), the initial one in row 0."""
-        states = empty((steps + 1, rows, self.hidden_size), self.dtype)
+        states: Array = empty((steps + 1, rows, self.hidden_size), self.dtype)
         states[0] = 0 if initial is None else initial
         return states
 
     def _final(self, states: Array, lengths: NDArray[np.intp] | None) -> Array:
         """Each row's state after its own last step, (B, H), as a copy."""
-        final = states[-1].copy() if lengths is None else states[lengths, np.arange(len(lengths))]
+        final: Array = states[-1].copy() if lengths is None else states[lengths, np.arange(len(lengths))]
         return final
 
     def _state_gradient(self, part: Array | None, rows: int) -> Array:
@@ -119,7 +119,8 @@ class Recurrent(Layer):
         """Working memory for the kernels, (N,)."""
         inputs, units = self.input_size, self.hidden_size
         size = self.backend.scratch_size(steps, rows, inputs, units, self.gates, self.dtype)
-        return empty((size,), self.dtype)
+        scratch: Array = empty((size,), self.dtype)
+        return scratch
 
     def _check_upstream(self, dy: Array, tape: Any) -> None:
         self.require_tape(tape)

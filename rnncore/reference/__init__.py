@@ -1,7 +1,8 @@
 """Every kernel again in plain NumPy: same names, same arguments, written to be read beside the equations.
 
 It is the specification, what the tests compare with, and what the benchmarks race against. The last argument
-``scratch``, working memory for the compiled kernels, is taken so that both are called alike; NumPy finds its own.
+``scratch``, working memory for the compiled kernels, is taken so that both are called alike; NumPy finds its
+own.
 """
 
 from .clipping import clip_norm, clip_value, global_norm

@@ -24,7 +24,7 @@ def clip_norm(grads, threshold):
 
 
 def clip_value(grads, threshold):
-    """grads = min(max(grads, -threshold), threshold); returns the largest |entry| before, NaN if an entry is NaN."""
+    """grads = min(max(grads, -threshold), threshold); returns the largest |entry| before, or NaN."""
     largest = float(np.max(np.abs(grads), initial=0))
     np.clip(grads, -threshold, threshold, out=grads)
     return largest

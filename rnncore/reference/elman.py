@@ -1,10 +1,19 @@
 """Elman network: h[t] = g(W_ih x[t] + W_hh h[t-1] + b) (Elman, 1990)."""
 
+from typing import Any
+
 import numpy as np
 
-from .recurrence import active_rows, add_input_gradients, add_recurrent_gradient, clear_padding, clip_rows, sigmoid
+from .recurrence import (
+    active_rows,
+    add_input_gradients,
+    add_recurrent_gradient,
+    clear_padding,
+    clip_rows,
+    sigmoid,
+)
 
-ACTIVATIONS = {
+ACTIVATIONS: dict[str, Any] = {
     "tanh": np.tanh,
     "sigmoid": sigmoid,
     "relu": lambda a: np.maximum(a, 0),
@@ -12,7 +21,7 @@ ACTIVATIONS = {
 }
 
 # g'(a) written in terms of h = g(a), so that the tape need not keep a.
-SLOPES = {
+SLOPES: dict[str, Any] = {
     "tanh": lambda h: 1 - h * h,
     "sigmoid": lambda h: h * (1 - h),
     "relu": lambda h: (h > 0).astype(h.dtype),
@@ -30,11 +39,13 @@ def elman_forward(x, lengths, weight_ih, weight_hh, bias, activation, hidden, sc
 
 
 def elman_backward(
-    dy, x, lengths, weight_ih, weight_hh, activation, clip_step, hidden, dh, dx, dweight_ih, dweight_hh, dbias, scratch=None
+    dy, x, lengths, weight_ih, weight_hh, activation, clip_step, hidden,
+    dh, dx, dweight_ih, dweight_hh, dbias, scratch=None,
 ):  # fmt: skip
     """dy (T, B, H) -> dx, and sums into dweight_ih, dweight_hh, dbias.
 
-    dh (B, H): the gradient of the final state on entry, of the initial state on exit. Returns how often clip_step acted.
+    dh (B, H): the gradient of the final state on entry, of the initial state on exit. Returns how often
+    clip_step acted.
     """
     dgates = np.zeros_like(hidden[1:])
     clipped = 0

@@ -1,4 +1,4 @@
-"""Gated recurrent unit (Cho et al., 2014) with the reset gate after the product, as in cuDNN and ONNX's linear_before_reset=1.
+"""Gated recurrent unit (Cho et al., 2014), the reset gate after the product as in cuDNN.
 
     r    = sigmoid(W_ir x[t] + W_hr h[t-1] + b_r)
     z    = sigmoid(W_iz x[t] + W_hz h[t-1] + b_z)
@@ -8,12 +8,19 @@
 
 import numpy as np
 
-from .recurrence import active_rows, add_input_gradients, add_recurrent_gradient, clear_padding, clip_rows, sigmoid
+from .recurrence import (
+    active_rows,
+    add_input_gradients,
+    add_recurrent_gradient,
+    clear_padding,
+    clip_rows,
+    sigmoid,
+)
 
 
 def gru_forward(x, lengths, weight_ih, weight_hh, bias, bias_hn, hidden, gates, candidates, scratch=None):
-    """x (T, B, I) -> hidden (1+T, B, H), row 0 holding the initial state, gates (T, B, 3H): the activations r, z, n, and
-    candidates (T, B, H): W_hn h[t-1] + b_hn; both None where no tape is wanted. Padding becomes 0."""
+    """x (T, B, I) -> hidden (1+T, B, H), row 0 holding the initial state, gates (T, B, 3H): the activations
+    r, z, n, and candidates (T, B, H): W_hn h[t-1] + b_hn; both None where no tape is wanted. Padding is 0."""
     projected = x @ weight_ih.T + bias
     units = weight_hh.shape[1]
     for t in range(len(x)):
@@ -37,7 +44,8 @@ def gru_backward(
 ):  # fmt: skip
     """dy (T, B, H) -> dx, and sums into dweight_ih, dweight_hh, dbias, dbias_hn.
 
-    dh (B, H): the gradient of the final state on entry, of the initial state on exit. Returns how often clip_step acted.
+    dh (B, H): the gradient of the final state on entry, of the initial state on exit. Returns how often
+    clip_step acted.
     """
     dgates = np.zeros_like(gates)  # of the sums that the input enters
     drecurrent = np.zeros_like(gates)  # of the products with h[t-1]: the same but for n, which r scales

@@ -1,4 +1,4 @@
-"""Long short-term memory (Hochreiter & Schmidhuber, 1997) with a forget gate (Gers, Schmidhuber & Cummins, 2000).
+"""Long short-term memory (Hochreiter & Schmidhuber, 1997) with a forget gate (Gers et al., 2000).
 
     i, f, g, o = split(W_ih x[t] + W_hh h[t-1] + b)
     c[t] = sigmoid(f) c[t-1] + sigmoid(i) tanh(g)
@@ -7,12 +7,19 @@
 
 import numpy as np
 
-from .recurrence import active_rows, add_input_gradients, add_recurrent_gradient, clear_padding, clip_rows, sigmoid
+from .recurrence import (
+    active_rows,
+    add_input_gradients,
+    add_recurrent_gradient,
+    clear_padding,
+    clip_rows,
+    sigmoid,
+)
 
 
 def lstm_forward(x, lengths, weight_ih, weight_hh, bias, hidden, cells, gates, scratch=None):
-    """x (T, B, I) -> hidden, cells (1+T, B, H), rows 0 holding the initial state, and gates (T, B, 4H): the activations
-    i, f, g, o, or None where no tape is wanted. Padding becomes 0."""
+    """x (T, B, I) -> hidden, cells (1+T, B, H), rows 0 holding the initial state, and gates (T, B, 4H): the
+    activations i, f, g, o, or None where no tape is wanted. Padding becomes 0."""
     projected = x @ weight_ih.T + bias
     for t in range(len(x)):
         rows = active_rows(lengths, t, x.shape[1])
@@ -33,7 +40,8 @@ def lstm_backward(
 ):  # fmt: skip
     """dy (T, B, H) -> dx, and sums into dweight_ih, dweight_hh, dbias.
 
-    dh, dc (B, H): gradients of the final state on entry, of the initial state on exit. Returns how often clip_step acted.
+    dh, dc (B, H): gradients of the final state on entry, of the initial state on exit. Returns how often
+    clip_step acted.
     """
     dgates = np.zeros_like(gates)
     clipped = 0

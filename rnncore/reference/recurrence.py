@@ -1,4 +1,4 @@
-"""What every cell's time loop shares: which rows are active, how the gradient travels back, what the weights get.
+"""What every cell's time loop shares: which rows are active, how gradients travel back, what weights get.
 
 Shapes: T steps, B rows, I inputs, H units, G gates.
 """
@@ -25,7 +25,7 @@ def clear_padding(lengths, *arrays):
 
 
 def clip_rows(threshold, *carried):
-    """Rescale each row whose joint norm over the ``carried`` arrays (n, H) exceeds the threshold; returns how many did."""
+    """Rescale rows whose joint norm over all ``carried`` (n, H) exceeds the threshold; returns how many."""
     if np.isinf(threshold):
         return 0
     norm = np.sqrt(sum(np.square(array, dtype=np.float64).sum(axis=1) for array in carried))
