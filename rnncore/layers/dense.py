@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import initializers
+from .. import initializers, kernels
 from ..checks import check_array, check_lengths, check_positive_integer, zero_padding
 from ..kernels.memory import empty
 from .base import Array, Layer, State
@@ -36,6 +37,7 @@ class Dense(Layer):
     """
 
     takes_rows = True
+    backend: ModuleType = kernels
 
     def __init__(self, in_features: int, out_features: int) -> None:
         super().__init__()
@@ -64,10 +66,9 @@ class Dense(Layer):
         checked = check_lengths(lengths, *x.shape[:2]) if steps else None
         x = zero_padding(x, checked)
         y = empty((*x.shape[:-1], self.out_features), self.dtype)
-        # One product over all T*B rows: a product per step would start BLAS T times.
         rows = x.reshape(-1, self.in_features)
-        np.matmul(rows, self.params["weight"].T, out=y.reshape(-1, self.out_features))
-        y += self.params["bias"]
+        weight, bias = self.params["weight"], self.params["bias"]
+        self.backend.dense_forward(rows, weight, bias, y.reshape(-1, self.out_features), self._scratch())
         return y, None, DenseTape(x, checked) if record else None
 
     def backward(self, dy: Array, tape: Any, dstate: State = None) -> tuple[Array, State]:
@@ -76,7 +77,13 @@ class Dense(Layer):
         dy = zero_padding(dy, tape.lengths)
         rows, x = dy.reshape(-1, self.out_features), tape.x.reshape(-1, self.in_features)
         dx = empty(tape.x.shape, self.dtype)
-        np.matmul(rows, self.params["weight"], out=dx.reshape(-1, self.in_features))
-        self.grads["weight"][...] += rows.T @ x
-        self.grads["bias"][...] += rows.sum(axis=0)
+        self.backend.dense_backward(
+            rows, x, self.params["weight"], dx.reshape(-1, self.in_features),
+            self.grads["weight"], self.grads["bias"], self._scratch(),
+        )  # fmt: skip
         return dx, None
+
+    def _scratch(self) -> Array:
+        """Working memory for the kernels, (N,)."""
+        size = self.backend.dense_scratch_size(self.in_features, self.out_features, self.dtype)
+        return empty((size,), self.dtype)

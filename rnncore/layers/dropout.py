@@ -56,9 +56,12 @@ class Dropout(Layer):
         bits = np.frombuffer(self.rng.bytes(2 * x.size), np.uint16)
         mask = empty(x.shape, self.dtype)
         np.multiply(bits.reshape(x.shape) < kept, self.dtype.type(65536 / max(kept, 1)), out=mask)
-        return x * mask, None, DropoutTape(x.shape, mask) if record else None
+        y = np.multiply(x, mask, out=empty(x.shape, self.dtype))
+        return y, None, DropoutTape(x.shape, mask) if record else None
 
     def backward(self, dy: Array, tape: Any, dstate: State = None) -> tuple[Array, State]:
         self.require_tape(tape)
         check_array("dy", dy, self.dtype, "TBF"[-len(tape.shape) :], tape.shape)
-        return dy if tape.mask is None else dy * tape.mask, None
+        if tape.mask is None:
+            return dy, None
+        return np.multiply(dy, tape.mask, out=empty(tape.shape, self.dtype)), None
