@@ -18,9 +18,8 @@ if not BUILT or "RNNCORE_TESTED" in os.environ:
     sys.path[:] = [entry for entry in sys.path if Path(entry or os.curdir).resolve() != ROOT]
 
 import rnncore  # noqa: E402
-from rnncore import kernels, reference  # noqa: E402
+from rnncore import kernels, layers, reference  # noqa: E402
 from rnncore.kernels import dispatch  # noqa: E402
-from rnncore.layers import Embedding  # noqa: E402
 from rnncore.layers.recurrent import Recurrent  # noqa: E402
 
 # A loaded machine must not fail a test: no deadline. In CI the examples are the same every time.
@@ -49,8 +48,9 @@ def backend(request):
     module = {"reference": reference, "kernels": kernels}[kind]
     before = dispatch.level()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Recurrent, "backend", module)
-        patch.setattr(Embedding, "backend", module)
+        for layer in (Recurrent, *vars(layers).values()):
+            if "backend" in getattr(layer, "__dict__", {}):
+                patch.setattr(layer, "backend", module)
         if name:
             dispatch.set_level(name)
         yield module

@@ -34,7 +34,7 @@ HEAVY = Shape(13, 41, 50, 67, tuple(1 + 5 * row % 13 for row in range(41)))
 @example(WIDE, 2)
 @example(MANY_ROWS, 3)
 @example(MORE_ROWS_THAN_A_CHUNK, 4)
-@settings(max_examples=15)
+@settings(max_examples=10)
 def test_forward_kernel_equals_reference(cell, dtype, shape, seed):
     call = Call(cell, shape, dtype, seed)
     assert_all_close(call.forward(kernels), call.forward(reference), TOLERANCE[dtype], call.scale)
@@ -51,7 +51,7 @@ def test_forward_kernel_equals_reference(cell, dtype, shape, seed):
 @example(WIDE, 2, 3.0)
 @example(MANY_ROWS, 3, 1.0)
 @example(MORE_ROWS_THAN_A_CHUNK, 4, math.inf)
-@settings(max_examples=15)
+@settings(max_examples=10)
 def test_backward_kernel_equals_reference(cell, dtype, shape, seed, clip_step):
     call = Call(cell, shape, dtype, seed, clip_step)
     tape = call.forward(reference)  # one tape for both: at a ReLU's kink a last bit decides over the slope
@@ -64,7 +64,7 @@ def test_backward_kernel_equals_reference(cell, dtype, shape, seed, clip_step):
 
 @pytest.mark.parametrize("cell", CELLS)
 @given(shape=shapes(), seed=seeds)
-@settings(max_examples=6)
+@settings(max_examples=5)
 def test_states_are_the_same_without_a_tape(cell, shape, seed):
     call = Call(cell, shape, "float64", seed)
     with_tape, without = call.forward(kernels), call.forward(kernels, record=False)
@@ -74,7 +74,7 @@ def test_states_are_the_same_without_a_tape(cell, shape, seed):
 
 @pytest.mark.parametrize("cell", CELLS)
 @given(shape=shapes(), seed=seeds)
-@settings(max_examples=6)
+@settings(max_examples=5)
 def test_full_lengths_are_no_lengths(cell, shape, seed):
     without = Call(cell, Shape(shape.T, shape.B, shape.I, shape.H), "float64", seed)
     full = Call(cell, Shape(shape.T, shape.B, shape.I, shape.H, (shape.T,) * shape.B), "float64", seed)
@@ -85,7 +85,7 @@ def test_full_lengths_are_no_lengths(cell, shape, seed):
 
 @pytest.mark.parametrize("cell", CELLS)
 @given(shape=shapes(), seed=seeds)
-@settings(max_examples=6)
+@settings(max_examples=5)
 def test_padding_of_every_output_is_zero(cell, shape, seed):
     call = Call(cell, shape, "float32", seed)
     tape = call.forward(kernels)
@@ -96,7 +96,7 @@ def test_padding_of_every_output_is_zero(cell, shape, seed):
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("cell", CELLS)
 @given(shape=shapes(), seed=seeds)
-@settings(max_examples=6)
+@settings(max_examples=5)
 def test_the_same_call_gives_the_same_bits(cell, dtype, shape, seed):
     call = Call(cell, shape, dtype, seed)
     first, second = call.forward(kernels), call.forward(kernels)
@@ -152,7 +152,7 @@ def test_any_number_of_threads_computes_the_same(cell, lengths):
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("cell", CELLS)
 @given(shape=shapes(), seed=seeds, data=st.data())
-@settings(max_examples=6)
+@settings(max_examples=5)
 def test_a_row_does_not_depend_on_its_company(cell, dtype, shape, seed, data):
     """Bit for bit the same alone as in the batch: outputs, tapes, dx, the initial state's gradient."""
     row = data.draw(st.integers(0, shape.B - 1))

@@ -8,6 +8,7 @@ from rnncore.layers import GRU, LSTM, Elman
 from rnncore.network import Network
 
 torch = pytest.importorskip("torch")
+torch.set_num_threads(1)  # what is this small, threads only slow down
 
 pytestmark = pytest.mark.usefixtures("backend")
 
