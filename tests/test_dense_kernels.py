@@ -1,4 +1,4 @@
-"""The dense kernels compute what the reference computes, at every level, on any shape and with any threads."""
+"""The dense kernels compute what the reference computes, at every level, on any shape, with any threads."""
 
 import numpy as np
 import pytest
