@@ -3,7 +3,7 @@
 #   make demo          train a character LSTM on a text that comes with Python: sample, model and plot within two minutes
 #   make test          build, install, test the installed package, run the linters
 #   make lint          ruff, cython-lint, mypy
-#   make test-checked  the tests once more, on kernels compiled with bounds checks
+#   make test-checked  the tests once more, on kernels built with bounds checks and, where there are any, sanitizers
 #   make bench         kernels and training steps against the NumPy reference: the table of ratios
 #   make clean         remove what the others made
 
@@ -13,6 +13,14 @@ PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check --no-input
 CHECKED := $(CURDIR)/build/checked/site
 SOURCES := setup.py pyproject.toml $(shell find rnncore -name '*.py' -o -name '*.pyx' -o -name '*.p[xy][di]' \
 	-o -name '*.h' -o -path '*/levels/*.c')
+
+# AddressSanitizer and UndefinedBehaviorSanitizer watch the C code, which Cython's bounds checks do not reach. A compiler
+# without them prints the bare names of their libraries.
+SANITIZERS := $(shell $(CC) -print-file-name=libasan.so) $(shell $(CC) -print-file-name=libubsan.so)
+ifeq ($(words $(filter /%,$(SANITIZERS))),2)
+SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=all -g
+PRELOAD := LD_PRELOAD="$(SANITIZERS)" ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1
+endif
 
 # The tools call one another by name (cython-lint calls pycodestyle).
 export PATH := $(BIN):$(PATH)
@@ -37,7 +45,7 @@ lint: $(VENV)/test
 		echo "$$tool"; $$tool || status=1; done; exit $$status
 
 test-checked: $(CHECKED)
-	RNNCORE_TESTED=$(CHECKED) PYTHONPATH=$(CHECKED) pytest -q
+	RNNCORE_TESTED=$(CHECKED) PYTHONPATH=$(CHECKED) $(PRELOAD) pytest -q
 
 bench: $(VENV)/test
 	python bench/ratios.py
@@ -71,4 +79,4 @@ $(VENV)/test: $(VENV)/wheel
 
 $(CHECKED): $(SOURCES) | $(VENV)/test
 	rm -rf build/checked/lib* $@
-	RNNCORE_BOUNDSCHECK=1 $(PIP) install --no-deps --target $@ .
+	RNNCORE_BOUNDSCHECK=1 CFLAGS="$(SANITIZE)" LDFLAGS="$(SANITIZE)" $(PIP) install --no-deps --target $@ .

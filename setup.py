@@ -1,6 +1,7 @@
 """The extensions; everything else about the package stands in pyproject.toml.
 
-RNNCORE_BOUNDSCHECK=1 builds with Cython's bounds checks, apart from the other build, for `make test-checked`.
+RNNCORE_BOUNDSCHECK=1 builds with Cython's bounds checks, apart from the other build; `make test-checked` adds
+the compiler's sanitizers, which see the C code as well.
 """
 
 import os
@@ -13,8 +14,9 @@ from setuptools import Extension, setup
 
 KERNELS = "rnncore/kernels"
 
+CHECKED = os.environ.get("RNNCORE_BOUNDSCHECK") == "1"
 # Branch-free loops vectorise only without traps and errno; -ffast-math would drop the NaN tests as well.
-CFLAGS = ["-O3", "-fno-trapping-math", "-fno-math-errno"]
+CFLAGS = ["-O1" if CHECKED else "-O3", "-fno-trapping-math", "-fno-math-errno"]
 OPENMP = ["-fopenmp"] if sys.platform.startswith("linux") else []
 
 
@@ -33,12 +35,11 @@ def extension(path: str) -> Extension:
     )
 
 
-checked = os.environ.get("RNNCORE_BOUNDSCHECK") == "1"
 directives = {
     "language_level": 3,
-    "boundscheck": checked,
+    "boundscheck": CHECKED,
     "wraparound": False,
-    "initializedcheck": checked,
+    "initializedcheck": CHECKED,
     "cdivision": True,
     "freethreading_compatible": True,
 }
@@ -48,7 +49,7 @@ setup(
         [extension(path) for path in sorted(glob(f"{KERNELS}/*.pyx"))],
         compiler_directives=directives,
         nthreads=os.cpu_count() or 1,
-        build_dir="build/checked" if checked else None,
+        build_dir="build/checked" if CHECKED else None,
     ),
-    options={"build": {"build_base": "build/checked"}} if checked else {},
+    options={"build": {"build_base": "build/checked"}} if CHECKED else {},
 )

@@ -24,7 +24,7 @@ def directives() -> list[str]:
     """The compiler directives of setup.py, as arguments of ``cython``."""
     for node in ast.parse((ROOT / "setup.py").read_text()).body:
         if isinstance(node, ast.Assign) and node.targets[0].id == "directives":
-            found = eval(compile(ast.Expression(node.value), "setup.py", "eval"), {"checked": False})
+            found = eval(compile(ast.Expression(node.value), "setup.py", "eval"), {"CHECKED": False})
             return [argument for name, value in found.items() for argument in ("-X", f"{name}={value}")]
     raise AssertionError("setup.py has no directives")
 
