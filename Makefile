@@ -1,6 +1,6 @@
 # For a new machine with CPython >= 3.11 (with venv), a C compiler and make; everything is installed into .venv:
 #
-#   make demo          train a character LSTM on a text that comes with Python: sample, model and plot within two minutes
+#   make demo          train a character LSTM on a text that comes with Python; sample, model and plot go to demo/
 #   make test          build, install, test the installed package, run the linters
 #   make lint          ruff, cython-lint, mypy
 #   make test-checked  the tests once more, on kernels built with bounds checks and, where there are any, sanitizers
@@ -34,7 +34,8 @@ help:
 	@sed -n 's/^#   //p' Makefile
 
 demo: $(VENV)/demo
-	rnncore train --demo
+	@mkdir -p demo
+	rnncore train --demo --out demo/model.safetensors
 
 # Linters first, so that the last line is that of the tests; one that complains does not keep the tests from running.
 test: $(VENV)/test
@@ -44,14 +45,15 @@ lint: $(VENV)/test
 	@status=0; for tool in "ruff check ." "cython-lint rnncore" mypy; do \
 		echo "$$tool"; $$tool || status=1; done; exit $$status
 
+# A sanitizer reports on the file that pytest would otherwise keep to itself: --capture=sys.
 test-checked: $(CHECKED)
-	RNNCORE_TESTED=$(CHECKED) PYTHONPATH=$(CHECKED) $(PRELOAD) pytest -q
+	RNNCORE_TESTED=$(CHECKED) PYTHONPATH=$(CHECKED) $(PRELOAD) pytest -q --capture=sys
 
 bench: $(VENV)/test
 	python bench/ratios.py
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks
+	rm -rf $(VENV) build dist demo *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks
 	rm -f rnncore/kernels/*.c rnncore/kernels/*.html rnncore/kernels/*.so
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
