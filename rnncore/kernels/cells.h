@@ -1,13 +1,16 @@
-/* The cells: for each, one vector of units of one row, forward and backward. The walk over rows and units is shared.
+/* The cells: for each, one vector of units of one row, forward and backward. The walk over rows and units
+ * is shared.
  *
- * Cost of a forward step: 2 G n H^2 flops in the tiles, which read packed W_hh once per step, and G + (cells with a second
- * state) 1 gate functions an entry. Backward: some 10 G flops an entry here; the product with W_hh is product.h's.
+ * Cost of a forward step: 2 G n H^2 flops in the tiles, which read packed W_hh once per step, and G +
+ * (cells with a second state) 1 gate functions an entry. Backward: some 10 G flops an entry here; the
+ * product with W_hh is product.h's.
  */
 #include "product.h"
 #include "step.h"
 
-/* Where a cell works: the row's compact index and its place in the batch, its first unit, and how many of a vector's lanes
- * are units. x and m point to the first gate's vector of the projected input and of the recurrent product. */
+/* Where a cell works: the row's compact index and its place in the batch, its first unit, and how many of a
+ * vector's lanes are units. x and m point to the first gate's vector of the projected input and of the
+ * recurrent product. */
 typedef struct {
     ptrdiff_t index, place, unit, n;
     const real *x, *m;
@@ -20,7 +23,8 @@ typedef void (*cell_function)(const Step *, const Spot *);
 #define PUT(array, gate, gates, value) store_first(AT(array, gate, gates), value, spot->n)
 #define COMPACT(array, gate, gates) ((real *)(array) + (spot->index * (gates) + (gate)) * step->units + spot->unit)
 
-/* The cell on a tile of products, rows i.. of the active ones and panel p, while it lies in the first-level cache. */
+/* The cell on a tile of products, rows i.. of the active ones and panel p, while it lies in the first-level
+ * cache. */
 INLINE void apply_cell(const Step *step, const int gates, cell_function cell, ptrdiff_t i, ptrdiff_t rows, ptrdiff_t p,
                        const real *sums)
 {
@@ -188,8 +192,8 @@ CELL(lstm, 4)
 CELL(gru, 3)
 #undef CELL
 
-/* Rescale the carried gradient of each active row, (dh, dc) taken together, to the threshold where its norm exceeds it; returns
- * how many did. Squares are summed in double, where those of floats cannot overflow. */
+/* Rescale the carried gradient of each active row, (dh, dc) taken together, to the threshold where its norm
+ * exceeds it; returns how many did. Squares are summed in double, where those of floats cannot overflow. */
 static ptrdiff_t clip_rows(const Step *step, double threshold)
 {
     ptrdiff_t clipped = 0;

@@ -38,7 +38,7 @@ def clip_norm(floating[::1] grads, double threshold):
 
 
 def clip_value(floating[::1] grads, double threshold):
-    """grads = min(max(grads, -threshold), threshold); returns the largest |entry| before, NaN if an entry is NaN.
+    """grads = min(max(grads, -threshold), threshold); returns the largest |entry| before, or NaN.
 
     Cost: P numbers read and written once.
     """

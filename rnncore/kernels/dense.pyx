@@ -1,7 +1,8 @@
 """Dense layer: y = x W' + b.
 
-The same packed products as in the cells, so that a row of y does not depend on the rows beside it, as BLAS lets it.
-Cost: 2 N I O flops forward, twice that backward; the rows are split among the threads, and for dW its own rows.
+The same packed products as in the cells, so that a row of y does not depend on the rows beside it, as BLAS
+lets it. Cost: 2 N I O flops forward, twice that backward; the rows are split among the threads, and for dW
+its own rows.
 """
 
 from cython cimport floating
@@ -50,7 +51,8 @@ cdef void forward_share(void *job, int k) noexcept nogil:
     cdef const Work *w = <const Work *>job
     cdef Py_ssize_t first = part(w.rows, k, w.shares, 24), last = part(w.rows, k + 1, w.shares, 24)
     w.kernels.multiply(
-        last - first, w.x + first * w.inputs * w.item, NULL, w.inputs, w.inputs, w.packed, w.outputs, 1, w.packed_bias, 0,
+        last - first, w.x + first * w.inputs * w.item, NULL, w.inputs, w.inputs,
+        w.packed, w.outputs, 1, w.packed_bias, 0,
         w.y + first * w.outputs * w.item, NULL, w.outputs, w.outputs,
     )
 
@@ -81,7 +83,8 @@ cdef void input_share(void *job, int k) noexcept nogil:
     cdef const Work *w = <const Work *>job
     cdef Py_ssize_t first = part(w.rows, k, w.shares, 24), last = part(w.rows, k + 1, w.shares, 24)
     w.kernels.multiply(
-        last - first, w.dy + first * w.outputs * w.item, NULL, w.outputs, w.outputs, w.packed, w.inputs, 1, NULL, 0,
+        last - first, w.dy + first * w.outputs * w.item, NULL, w.outputs, w.outputs,
+        w.packed, w.inputs, 1, NULL, 0,
         w.dx + first * w.inputs * w.item, NULL, w.inputs, w.inputs,
     )
 
@@ -99,7 +102,8 @@ cdef void weight_share(void *job, int k) noexcept nogil:
     """dweight += dy' x   (O, rows)(rows, I); dbias += sums of dy"""
     cdef const Work *w = <const Work *>job
     cdef Py_ssize_t grain = w.kernels.block_rows
-    cdef Py_ssize_t first = part(w.outputs, k, w.shares, grain), last = part(w.outputs, k + 1, w.shares, grain)
+    cdef Py_ssize_t first = part(w.outputs, k, w.shares, grain)
+    cdef Py_ssize_t last = part(w.outputs, k + 1, w.shares, grain)
     cdef const char *dy = w.dy + w.first * w.outputs * w.item
     w.kernels.accumulate_outer(
         w.last - w.first, dy, w.outputs, first, last, w.packed_rows, w.inputs, w.dweight, NULL, 0, NULL

@@ -39,14 +39,17 @@ cdef extern from "table.h":
         double (*l1)(const void *params, void *dparams, double strength, Py_ssize_t n) noexcept nogil
         double (*l2)(const void *params, void *dparams, double strength, Py_ssize_t n) noexcept nogil
         void (*sgd)(
-            void *params, const void *grads, void *velocity, double lr, double momentum, int nesterov, Py_ssize_t n
+            void *params, const void *grads, void *velocity,
+            double lr, double momentum, int nesterov, Py_ssize_t n
         ) noexcept nogil
         void (*rmsprop)(
-            void *params, const void *grads, void *square, void *velocity, double lr, double alpha, double eps,
+            void *params, const void *grads, void *square, void *velocity,
+            double lr, double alpha, double eps,
             double momentum, Py_ssize_t n
         ) noexcept nogil
         void (*adam)(
-            void *params, const void *grads, void *mean, void *square, double step_size, double beta1, double beta2,
+            void *params, const void *grads, void *mean, void *square,
+            double step_size, double beta1, double beta2,
             double eps, double root_correction, double keep, Py_ssize_t n
         ) noexcept nogil
         double (*softmax_row)(
@@ -61,7 +64,8 @@ cdef extern from "table.h":
         Py_ssize_t block_rows
         Py_ssize_t (*packed_size)(Py_ssize_t K, Py_ssize_t units, int gates) noexcept nogil
         void (*pack)(
-            const void *w, Py_ssize_t K, Py_ssize_t units, int gates, Py_ssize_t gate_stride, Py_ssize_t unit_stride,
+            const void *w, Py_ssize_t K, Py_ssize_t units, int gates,
+            Py_ssize_t gate_stride, Py_ssize_t unit_stride,
             Py_ssize_t k_stride, void *packed
         ) noexcept nogil
         void (*pack_rows)(
@@ -69,13 +73,13 @@ cdef extern from "table.h":
             Py_ssize_t last_panel, void *packed
         ) noexcept nogil
         void (*multiply)(
-            Py_ssize_t n, const void *a, const Py_ssize_t *places_a, Py_ssize_t lda, Py_ssize_t K, const void *packed,
-            Py_ssize_t units, int gates, const void *start, int add, void *out, const Py_ssize_t *places_out,
+            Py_ssize_t n, const void *a, const Py_ssize_t *places_a, Py_ssize_t lda, Py_ssize_t K,
+            const void *packed, Py_ssize_t units, int gates, const void *start, int add, void *out, const Py_ssize_t *places_out,
             Py_ssize_t ldo, Py_ssize_t columns
         ) noexcept nogil
         void (*accumulate_outer)(
-            Py_ssize_t K, const void *a, Py_ssize_t lda, Py_ssize_t first, Py_ssize_t last, const void *packed,
-            Py_ssize_t units, void *out, const void *packed2, Py_ssize_t units2, void *out2
+            Py_ssize_t K, const void *a, Py_ssize_t lda, Py_ssize_t first, Py_ssize_t last,
+            const void *packed, Py_ssize_t units, void *out, const void *packed2, Py_ssize_t units2, void *out2
         ) noexcept nogil
         void (*add_rows)(
             Py_ssize_t K, const void *a, Py_ssize_t lda, Py_ssize_t columns, void *sums

@@ -1,4 +1,4 @@
-"""Which instruction set the kernels use: the best one this processor has, or the one that RNNCORE_LEVEL names."""
+"""Which instruction set the kernels use: the processor's best, or the one that RNNCORE_LEVEL names."""
 
 import os
 
@@ -11,7 +11,7 @@ cdef const Kernels *kernels(bint is_double) noexcept nogil:
 
 
 def levels():
-    """Names of the levels this processor has, best first: some of ``"avx512"``, ``"avx2"``, ``"baseline"``."""
+    """Names of the levels this processor has, best first, of "avx512", "avx2" and "baseline"."""
     names = []
     cdef int index = 0
     while rnncore_level(index, 0) != NULL:

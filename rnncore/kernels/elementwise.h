@@ -1,5 +1,5 @@
-/* The gate functions over whole arrays; the tail goes through the same vector code, so that a number's result does not
- * depend on its place. */
+/* The gate functions over whole arrays; the tail goes through the same vector code, so that a number's
+ * result does not depend on its place. */
 #include "simd.h"
 
 #define ELEMENTWISE(name, function)                                                      \

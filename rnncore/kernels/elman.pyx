@@ -53,14 +53,16 @@ def elman_backward(
 ):
     """dy (T, B, H) -> dx, and sums into dweight_ih, dweight_hh, dbias.
 
-    dh (B, H): the gradient of the final state on entry, of the initial state on exit. Returns how often clip_step acted.
+    dh (B, H): the gradient of the final state on entry, of the initial state on exit. Returns how often
+    clip_step acted.
     """
     cdef Sequence s = start(x, lengths, weight_ih, weight_hh, hidden, scratch)
     cdef Py_ssize_t clipped
     s.gates, s.activation, s.clip_step = 1, CODES[activation], clip_step
     s.backward = s.kernels.elman_backward
     s.dy, s.dh, s.dx = <const char *>&dy[0, 0, 0], <char *>&dh[0, 0], <char *>&dx[0, 0, 0]
-    s.dweight_ih, s.dweight_hh, s.dbias = <char *>&dweight_ih[0, 0], <char *>&dweight_hh[0, 0], <char *>&dbias[0]
+    s.dweight_ih, s.dweight_hh = <char *>&dweight_ih[0, 0], <char *>&dweight_hh[0, 0]
+    s.dbias = <char *>&dbias[0]
     with nogil:
         clipped = run_backward(&s)
     return clipped

@@ -1,4 +1,4 @@
-"""Gated recurrent unit (Cho et al., 2014) with the reset gate after the product, as in cuDNN and ONNX's linear_before_reset=1.
+"""Gated recurrent unit (Cho et al., 2014) with the reset gate after the product (cuDNN's).
 
     r    = sigmoid(W_ir x[t] + W_hr h[t-1] + b_r)
     z    = sigmoid(W_iz x[t] + W_hz h[t-1] + b_z)
@@ -25,8 +25,9 @@ def gru_forward(
     floating[:, :, ::1] candidates,
     floating[::1] scratch,
 ):
-    """x (T, B, I) -> hidden (1+T, B, H), row 0 holding the initial state, gates (T, B, 3H): the activations r, z, n, and
-    candidates (T, B, H): W_hn h[t-1] + b_hn; both None where no tape is wanted. Padding becomes 0."""
+    """x (T, B, I) -> hidden (1+T, B, H), row 0 holding the initial state, gates (T, B, 3H): the activations
+    r, z, n, and candidates (T, B, H): W_hn h[t-1] + b_hn; both None where no tape is wanted. Padding
+    becomes 0."""
     cdef Sequence s = start(x, lengths, weight_ih, weight_hh, hidden, scratch)
     s.gates = 3
     s.forward = s.kernels.gru_forward
@@ -57,7 +58,8 @@ def gru_backward(
 ):
     """dy (T, B, H) -> dx, and sums into dweight_ih, dweight_hh, dbias, dbias_hn.
 
-    dh (B, H): the gradient of the final state on entry, of the initial state on exit. Returns how often clip_step acted.
+    dh (B, H): the gradient of the final state on entry, of the initial state on exit. Returns how often
+    clip_step acted.
     """
     cdef Sequence s = start(x, lengths, weight_ih, weight_hh, hidden, scratch)
     cdef Py_ssize_t clipped

@@ -1,7 +1,7 @@
 """Losses and their gradients in one pass, a whole sequence at a time; the arithmetic stands in losses.h.
 
-All three take y (T, B, C), ``lengths (B,)`` or None, and a ``scale`` of value and gradient (1 / number of steps
-for a mean). Where step t lies beyond the length of row b, y and target are not read and dy is 0.
+All three take y (T, B, C), ``lengths (B,)`` or None, and a ``scale`` of value and gradient (1 / steps for a
+mean). Where step t lies beyond the length of row b, y and target are not read and dy is 0.
 """
 
 from libc.stdint cimport int32_t, int64_t
@@ -17,7 +17,9 @@ ctypedef fused class_id:
     int32_t
     int64_t
 
-ctypedef double (*Span)(const void *y, const void *target, Py_ssize_t n, double scale, void *dy) noexcept nogil
+ctypedef double (*Span)(
+    const void *y, const void *target, Py_ssize_t n, double scale, void *dy
+) noexcept nogil
 
 
 cdef const Py_ssize_t *first(const Py_ssize_t[::1] lengths) noexcept:

@@ -1,11 +1,11 @@
-"""Long short-term memory (Hochreiter & Schmidhuber, 1997) with a forget gate (Gers, Schmidhuber & Cummins, 2000).
+"""Long short-term memory (Hochreiter & Schmidhuber, 1997) with a forget gate (Gers et al., 2000).
 
     i, f, g, o = split(W_ih x[t] + W_hh h[t-1] + b)
     c[t] = sigmoid(f) c[t-1] + sigmoid(i) tanh(g)
     h[t] = sigmoid(o) tanh(c[t])
 
-Cost: 8 T B H (I + H) flops forward, twice that backward, 5 T B H gate functions; the tape is 6 T B H numbers, written once
-forward and read once backward.
+Cost: 8 T B H (I + H) flops forward, twice that backward, 5 T B H gate functions; the tape is 6 T B H
+numbers, written once forward and read once backward.
 """
 
 from cython cimport floating
@@ -24,8 +24,8 @@ def lstm_forward(
     floating[:, :, ::1] gates,
     floating[::1] scratch,
 ):
-    """x (T, B, I) -> hidden, cells (1+T, B, H), rows 0 holding the initial state, and gates (T, B, 4H): the activations
-    i, f, g, o, or None where no tape is wanted. Padding becomes 0."""
+    """x (T, B, I) -> hidden, cells (1+T, B, H), rows 0 holding the initial state, and gates (T, B, 4H): the
+    activations i, f, g, o, or None where no tape is wanted. Padding becomes 0."""
     cdef Sequence s = start(x, lengths, weight_ih, weight_hh, hidden, scratch)
     s.gates = 4
     s.forward = s.kernels.lstm_forward
@@ -55,15 +55,18 @@ def lstm_backward(
 ):
     """dy (T, B, H) -> dx, and sums into dweight_ih, dweight_hh, dbias.
 
-    dh, dc (B, H): gradients of the final state on entry, of the initial state on exit. Returns how often clip_step acted.
+    dh, dc (B, H): gradients of the final state on entry, of the initial state on exit. Returns how often
+    clip_step acted.
     """
     cdef Sequence s = start(x, lengths, weight_ih, weight_hh, hidden, scratch)
     cdef Py_ssize_t clipped
     s.gates, s.clip_step = 4, clip_step
     s.backward = s.kernels.lstm_backward
     s.cells, s.gate_tape = <char *>&cells[0, 0, 0], <char *>&gates[0, 0, 0]
-    s.dy, s.dh, s.dc, s.dx = <const char *>&dy[0, 0, 0], <char *>&dh[0, 0], <char *>&dc[0, 0], <char *>&dx[0, 0, 0]
-    s.dweight_ih, s.dweight_hh, s.dbias = <char *>&dweight_ih[0, 0], <char *>&dweight_hh[0, 0], <char *>&dbias[0]
+    s.dy, s.dx = <const char *>&dy[0, 0, 0], <char *>&dx[0, 0, 0]
+    s.dh, s.dc = <char *>&dh[0, 0], <char *>&dc[0, 0]
+    s.dweight_ih, s.dweight_hh = <char *>&dweight_ih[0, 0], <char *>&dweight_hh[0, 0]
+    s.dbias = <char *>&dbias[0]
     with nogil:
         clipped = run_backward(&s)
     return clipped

@@ -1,8 +1,9 @@
 """Arrays whose memory is kept and handed out again, so that a steady training step touches no fresh page.
 
-A fresh large array costs a page fault per 4 KiB, which is as dear as the arithmetic of a small network. Here a block goes back
-to a list when the last array that views it is gone, and the next request of about its size takes it from there: nothing
-is ever reused while anything can still see it. The list never holds more bytes than were in use at once at the peak.
+A fresh large array costs a page fault per 4 KiB, which is as dear as the arithmetic of a small network.
+Here a block goes back to a list when the last array that views it is gone, and the next request of about
+its size takes it from there: nothing is ever reused while anything can still see it. The list never holds
+more bytes than were in use at once at the peak.
 """
 
 cimport cython
@@ -22,8 +23,8 @@ cdef extern from *:
     #endif
     #define HUGE_PAGE ((size_t)2 << 20)
 
-    /* Whole cache lines for small blocks; large ones on huge pages, which a hundred-megabyte tape walks with a
-       five-hundredth of the address translations. */
+    /* Large blocks lie on huge pages: a tape of a hundred megabytes is walked with a five-hundredth of the
+     * address translations. */
     static void *allocate_pages(size_t size)
     {
         void *data = NULL;
@@ -67,7 +68,8 @@ cdef Span drop(int index) noexcept nogil:
 
 
 cdef Span take(size_t size) noexcept nogil:
-    """The smallest kept span that fits without wasting a quarter of itself, or a fresh one; data is NULL if there is none."""
+    """The smallest kept span that fits without wasting a quarter of itself, or a fresh one; data is NULL if
+    there is none."""
     global bytes_live, bytes_peak
     cdef Span span
     cdef int i, best = -1

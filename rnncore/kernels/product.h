@@ -1,14 +1,16 @@
 /* Matrix products on packed panels and register tiles.
  *
- * A matrix B (K, N) is packed once and used many times: N columns are cut into panels of C vectors, and a panel holds its K
- * rows one after the other, so that a tile walks it in order. A panel of gated columns holds the same units of every gate
- * side by side, [i f g o] of 16 units for AVX-512, so that a cell finds all it needs of a unit in one tile.
+ * A matrix B (K, N) is packed once and used many times: N columns are cut into panels of C vectors, and a
+ * panel holds its K rows one after the other, so that a tile walks it in order. A panel of gated columns
+ * holds the same units of every gate side by side, [i f g o] of 16 units for AVX-512, so that a cell finds
+ * all it needs of a unit in one tile.
  *
- * A tile multiplies up to R rows of A with one panel, R*C sums in registers: 24 of AVX-512's 32, 12 of the 16 that AVX2 and
- * SSE2 have. An entry is always summed over k = 0, 1, ... K-1 in this order by one fused chain, whatever the tile's
- * height: a row's result does not depend on the rows it is computed with.
+ * A tile multiplies up to R rows of A with one panel, R*C sums in registers: 24 of AVX-512's 32, 12 of the
+ * 16 that AVX2 and SSE2 have. An entry is always summed over k = 0, 1, ... K-1 in this order by one fused
+ * chain, whatever the tile's height: a row's result does not depend on the rows it is computed with.
  *
- * Cost: 2 K flops an entry; K*C vectors of B read per R rows. On one AVX-512 core 217 to 245 GFLOP/s for K = 32 to 512.
+ * Cost: 2 K flops an entry; K*C vectors of B read per R rows. On one AVX-512 core 217 to 245 GFLOP/s for K
+ * = 32 to 512.
  */
 #include "simd.h"
 
@@ -33,7 +35,8 @@
 typedef real Tile[MAX_TILE_ROWS * MAX_PANEL_VECTORS * LANES] __attribute__((aligned(64)));
 typedef void (*tile_function)(ptrdiff_t, const real *const *, const real *, real *);
 
-/* out[r][j] = sum over k of a[r][k * stride] * b[k][j], for constant R rows and the first `used` of C vectors of columns j. */
+/* out[r][j] = sum over k of a[r][k * stride] * b[k][j], for constant R rows and the first `used` of C
+ * vectors of columns j. */
 INLINE void tile(const int R, const int C, const int used, ptrdiff_t K, const real *const *a, const ptrdiff_t stride,
                  const real *b, real *out)
 {
@@ -95,7 +98,8 @@ static const tile_function tiles_of_4[] = {NULL,       tile_1x4of4, tile_2x4of4,
 static const tile_function halves_of_4[] = {NULL,       tile_1x2of4, tile_2x2of4, tile_3x2of4,
                                             tile_4x2of4, tile_5x2of4, tile_6x2of4};
 
-/* Vectors of a panel of plain columns that a tile computes where `columns` are left: a half if that is enough. */
+/* Vectors of a panel of plain columns that a tile computes where `columns` are left: a half if that is
+ * enough. */
 INLINE ptrdiff_t vectors_used(int vectors, ptrdiff_t columns)
 {
     return vectors == 4 && columns <= 2 * LANES ? 2 : vectors;
@@ -112,8 +116,8 @@ static ptrdiff_t packed_size(ptrdiff_t K, ptrdiff_t units, int gates)
     return PANEL_COUNT(units, gates) * PANEL_WIDTH(gates) * K;
 }
 
-/* Pack B (K, gates * units) with B[k][g, u] = w[g * gate_stride + u * unit_stride + k * k_stride]; units beyond the last
- * are zero. */
+/* Pack B (K, gates * units) with B[k][g, u] = w[g * gate_stride + u * unit_stride + k * k_stride]; units
+ * beyond the last are zero. */
 static void pack(const void *w_, ptrdiff_t K, ptrdiff_t units, int gates, ptrdiff_t gate_stride, ptrdiff_t unit_stride,
                  ptrdiff_t k_stride, void *packed_)
 {
@@ -155,9 +159,9 @@ static void pack_rows(const void *w_, const ptrdiff_t *places, ptrdiff_t K, ptrd
     }
 }
 
-/* out = A B (+ start): rows a[places_a[i]] (stride lda) times packed B into out[places_out[i]] (stride ldo), columns in the order
- * of the panels, those at or beyond `columns` left out; either list of places may be NULL for 0, 1, 2... start (one packed row)
- * may be NULL; with `add`, out is added to. */
+/* out = A B (+ start): rows a[places_a[i]] (stride lda) times packed B into out[places_out[i]] (stride
+ * ldo), columns in the order of the panels, those at or beyond `columns` left out; either list of places
+ * may be NULL for 0, 1, 2... start (one packed row) may be NULL; with `add`, out is added to. */
 static void multiply(ptrdiff_t n, const void *a_, const ptrdiff_t *places_a, ptrdiff_t lda, ptrdiff_t K,
                      const void *packed, ptrdiff_t units, int gates, const void *start_, int add, void *out_,
                      const ptrdiff_t *places_out, ptrdiff_t ldo, ptrdiff_t columns)
@@ -203,8 +207,8 @@ INLINE void pack_block(const real *a, ptrdiff_t lda, ptrdiff_t K, ptrdiff_t firs
                 block[k * BLOCK_ROWS + r] = r < last - first ? a[k * lda + r] : 0;
 }
 
-/* out[r] += sum over k of block[k][r] * B[k], for the first `rows` columns r of a packed block; B's panels are K_packed deep,
- * and `packed` points to the first row wanted. */
+/* out[r] += sum over k of block[k][r] * B[k], for the first `rows` columns r of a packed block; B's panels
+ * are K_packed deep, and `packed` points to the first row wanted. */
 INLINE void accumulate_block(ptrdiff_t K, const real *block, ptrdiff_t rows, const real *packed, ptrdiff_t K_packed,
                              ptrdiff_t units, real *out)
 {
@@ -226,8 +230,9 @@ INLINE void accumulate_block(ptrdiff_t K, const real *block, ptrdiff_t rows, con
     }
 }
 
-/* out[m] += sum over k of a[k][m] * B[k], for the columns m in first..last-1 of a (K, lda) and packed B (K, units);
- * out (M, units). A second pair of B and out shares the packed blocks of A; its units are 0 where there is none. */
+/* out[m] += sum over k of a[k][m] * B[k], for the columns m in first..last-1 of a (K, lda) and packed B (K,
+ * units); out (M, units). A second pair of B and out shares the packed blocks of A; its units are 0 where
+ * there is none. */
 static void accumulate_outer(ptrdiff_t K, const void *a_, ptrdiff_t lda, ptrdiff_t first, ptrdiff_t last,
                              const void *packed, ptrdiff_t units, void *out, const void *packed2, ptrdiff_t units2,
                              void *out2)

@@ -4,8 +4,8 @@ from libc.string cimport memset
 
 from .dispatch cimport Kernels, StepFunction, kernels
 
-# One layer over a whole sequence: sizes, the cell's two step functions, and every array as bytes. T steps, B rows, I inputs,
-# H units, G gates; NULL where a cell or a call has no such array.
+# One layer over a whole sequence: sizes, the cell's two step functions, and every array as bytes. T steps,
+# B rows, I inputs, H units, G gates; NULL where a cell or a call has no such array.
 cdef struct Sequence:
     Py_ssize_t steps
     Py_ssize_t rows
@@ -18,7 +18,7 @@ cdef struct Sequence:
     const Kernels *kernels
     StepFunction forward
     StepFunction backward
-    const Py_ssize_t *lengths # (B,) or NULL
+    const Py_ssize_t *lengths  # (B,) or NULL
     const char *x             # (T, B, I)
     const char *weight_ih     # (G*H, I)
     const char *weight_hh     # (G*H, H)

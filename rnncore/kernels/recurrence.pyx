@@ -1,11 +1,13 @@
 """What every cell's time loop shares: chunks of steps, active rows, packed weights, threads.
 
-Steps are taken in chunks of about CHUNK_ROWS rows of (step, sequence) pairs. For a chunk the input projection is one product, then
-come its time steps, which read it while it is in the cache; going back, a chunk's gradients of the gates serve dx and the
-weights at once and are overwritten by the next chunk's. So no array of the size of the tape is needed beside the tape.
+Steps are taken in chunks of about CHUNK_ROWS rows of (step, sequence) pairs. For a chunk the input
+projection is one product, then come its time steps, which read it while it is in the cache; going back, a
+chunk's gradients of the gates serve dx and the weights at once and are overwritten by the next chunk's. So
+no array of the size of the tape is needed beside the tape.
 
-The batch is split among the threads for a whole chunk, each with its own rows; rows are sorted by length, so that the active ones
-come first. Cost: 2 T B G H (I + H) flops forward, twice that backward, over the rows that have a step.
+The batch is split among the threads for a whole chunk, each with its own rows; rows are sorted by length,
+so that the active ones come first. Cost: 2 T B G H (I + H) flops forward, twice that backward, over the
+rows that have a step.
 """
 
 from libc.math cimport isinf
@@ -47,7 +49,8 @@ cdef struct Work:
 
 
 cdef char *carve(char **free_space, Py_ssize_t size) noexcept nogil:
-    """The next ``size`` bytes at a cache line's start; also counts them when there is no memory behind the pointer yet."""
+    """The next ``size`` bytes at a cache line's start; also counts them when there is no memory behind the
+    pointer yet."""
     cdef uintptr_t start = (<uintptr_t>free_space[0] + 63) // 64 * 64
     free_space[0] = <char *>(start + size)
     return <char *>start
@@ -81,7 +84,8 @@ cdef Py_ssize_t lay_out(const Sequence *s, Work *w, bint back) noexcept nogil:
 
 
 def scratch_size(Py_ssize_t steps, Py_ssize_t rows, Py_ssize_t inputs, Py_ssize_t units, int gates, dtype):
-    """Entries of working memory that a cell's kernels want for T steps, B rows, I inputs, H units and G gates."""
+    """Entries of working memory that a cell's kernels want for T steps, B rows, I inputs, H units and G
+    gates."""
     cdef Sequence s
     cdef Work w
     s.steps, s.rows, s.inputs, s.units, s.gates = steps, rows, inputs, units, gates
@@ -108,12 +112,16 @@ cdef void arrange(const Sequence *s, Work *w) noexcept nogil:
         for row in range(s.rows):
             w.order[row] = row
         return
-    # A counting sort, longest first: buckets[n] counts the rows longer than n, so it is where those of length n begin.
+    # A counting sort, longest first: buckets[n] becomes the number of rows longer than n, where those of
+    # length n begin. In a segment of a longer sequence a row may have ended: its length is 0.
     memset(w.buckets, 0, (s.steps + 2) * sizeof(Py_ssize_t))
     for row in range(s.rows):
-        w.buckets[s.lengths[row] - 1] += 1
-    for length in range(s.steps - 1, -1, -1):
-        w.buckets[length] += w.buckets[length + 1]
+        w.buckets[s.lengths[row]] += 1
+    i = 0
+    for length in range(s.steps, -1, -1):
+        place = w.buckets[length]
+        w.buckets[length] = i
+        i += place
     for row in range(s.rows):
         i = w.buckets[s.lengths[row]]
         w.buckets[s.lengths[row]] += 1
@@ -238,14 +246,15 @@ cdef void backward_share(void *job, int k) noexcept nogil:
         s.backward(&step)
         # dh[rows] += drecurrent @ W_hh   (n, G*H)(G*H, H)
         s.kernels.multiply(
-            n, step.drecurrent, NULL, gate_rows, gate_rows, w.packed_hh, s.units, 1, NULL, 1, s.dh, rows, s.units, s.units
+            n, step.drecurrent, NULL, gate_rows, gate_rows, w.packed_hh, s.units, 1, NULL, 1,
+            s.dh, rows, s.units, s.units,
         )
         if not isinf(s.clip_step):
             w.clipped[k] += s.kernels.clip_rows(&step, s.clip_step)
     # dx = dgates @ W_ih   (rows, G*H)(G*H, I)
     s.kernels.multiply(
-        w.base[k + 1] - w.base[k], w.dgates + w.base[k] * gate_rows * s.item, NULL, gate_rows, gate_rows, w.packed_ih,
-        s.inputs, 1, NULL, 0, s.dx, w.places + w.base[k], s.inputs, s.inputs,
+        w.base[k + 1] - w.base[k], w.dgates + w.base[k] * gate_rows * s.item, NULL, gate_rows, gate_rows,
+        w.packed_ih, s.inputs, 1, NULL, 0, s.dx, w.places + w.base[k], s.inputs, s.inputs,
     )
 
 
@@ -253,25 +262,26 @@ cdef void pack_share(void *job, int k) noexcept nogil:
     """Pack one share of the panels of x and of h[t-1], the right-hand sides of the weight gradients."""
     cdef const Work *w = <const Work *>job
     cdef const Sequence *s = w.sequence
-    cdef Py_ssize_t total = w.base[w.shares], panels = s.kernels.packed_size(1, s.inputs, 1) // (4 * s.kernels.lanes)
-    s.kernels.pack_rows(
-        s.x, w.places, total, s.inputs, part(panels, k, w.threads, 1), part(panels, k + 1, w.threads, 1), w.rows_x
-    )
-    panels = s.kernels.packed_size(1, s.units, 1) // (4 * s.kernels.lanes)
-    s.kernels.pack_rows(
-        s.hidden, w.places, total, s.units, part(panels, k, w.threads, 1), part(panels, k + 1, w.threads, 1), w.rows_h
-    )
+    cdef Py_ssize_t total = w.base[w.shares], width = 4 * s.kernels.lanes
+    cdef Py_ssize_t panels = s.kernels.packed_size(1, s.inputs, 1) // width
+    cdef Py_ssize_t first = part(panels, k, w.threads, 1), last = part(panels, k + 1, w.threads, 1)
+    s.kernels.pack_rows(s.x, w.places, total, s.inputs, first, last, w.rows_x)
+    panels = s.kernels.packed_size(1, s.units, 1) // width
+    first, last = part(panels, k, w.threads, 1), part(panels, k + 1, w.threads, 1)
+    s.kernels.pack_rows(s.hidden, w.places, total, s.units, first, last, w.rows_h)
 
 
 cdef void weights_share(void *job, int k) noexcept nogil:
     """Add a chunk's gradients into one share of the weights' rows.
 
-    dweight_ih += dgates' x; dweight_hh += drecurrent' h[t-1]   (G*H, rows)(rows, I or H); dbias += sums of dgates
+    dweight_ih += dgates' x; dweight_hh += drecurrent' h[t-1]   (G*H, rows)(rows, I or H);
+    dbias += sums of dgates
     """
     cdef const Work *w = <const Work *>job
     cdef const Sequence *s = w.sequence
     cdef Py_ssize_t gate_rows = s.gates * s.units, grain = 8 * s.kernels.block_rows, total = w.base[w.shares]
-    cdef Py_ssize_t first = part(gate_rows, k, w.threads, grain), last = part(gate_rows, k + 1, w.threads, grain)
+    cdef Py_ssize_t first = part(gate_rows, k, w.threads, grain)
+    cdef Py_ssize_t last = part(gate_rows, k + 1, w.threads, grain)
     cdef Py_ssize_t candidate = gate_rows - s.units
     if s.two_products:
         s.kernels.accumulate_outer(
@@ -289,7 +299,8 @@ cdef void weights_share(void *job, int k) noexcept nogil:
     if s.dbias_hn != NULL and last > candidate:
         first = max(first, candidate)
         s.kernels.add_rows(
-            total, w.drecurrent + first * s.item, gate_rows, last - first, s.dbias_hn + (first - candidate) * s.item
+            total, w.drecurrent + first * s.item, gate_rows, last - first,
+            s.dbias_hn + (first - candidate) * s.item,
         )
 
 

@@ -1,4 +1,5 @@
-/* The one place where threads are started: share k of a job for each k, under OpenMP where the compiler has it. */
+/* The one place where threads are started: share k of a job for each k, under OpenMP where the compiler has
+ * it. */
 #ifndef RNNCORE_SHARES_H
 #define RNNCORE_SHARES_H
 

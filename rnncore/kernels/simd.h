@@ -1,10 +1,10 @@
 /* Vectors of `real` for the instruction set this file is compiled for, and the gate functions on them.
  *
- * The including file (one of levels/) defines REAL (float or double) and VECTOR_BYTES (16, 32 or 64). GCC's and Clang's
- * vector types carry all arithmetic, so one text serves SSE2, AVX2, AVX-512 and NEON.
+ * The including file (one of levels/) defines REAL (float or double) and VECTOR_BYTES (16, 32 or 64). GCC's
+ * and Clang's vector types carry all arithmetic, so one text serves SSE2, AVX2, AVX-512 and NEON.
  *
- * exp and tanh share one reduction, y = n ln 2 + r with |r| <= ln 2 / 2, and one Taylor series for e^r - 1, whose
- * remainder lies below half a unit in the last place: r^8/8! = 5e-9 (float), r^14/14! = 4e-18 (double).
+ * exp and tanh share one reduction, y = n ln 2 + r with |r| <= ln 2 / 2, and one Taylor series for e^r - 1,
+ * whose remainder lies below half a unit in the last place: r^8/8! = 5e-9 (float), r^14/14! = 4e-18 (double).
  * Every function lets NaN through: clamps are written so that a failed comparison keeps the operand.
  */
 #ifndef RNNCORE_SIMD_H
@@ -22,7 +22,7 @@ typedef REAL real;
 typedef int64_t lane_int;
 #define EXPONENT_SHIFT 52
 #define EXPONENT_BIAS 1023
-#define ROUNDING_MAGIC 6755399441055744.0 /* 1.5 * 2^52: adding it rounds to an integer, held in the low bits */
+#define ROUNDING_MAGIC 6755399441055744.0 /* 1.5 * 2^52: adding it rounds; the integer is in the low bits */
 #define LN2_HIGH 6.93147180369123816490e-01
 #define LN2_LOW 1.90821492927058770002e-10
 #define EXP_LOW (-708.0)
@@ -92,8 +92,8 @@ INLINE vec clamp(vec x, real low, real high)
 #endif
 }
 
-/* a / b for b from 1 to 1e38. One Newton step on the 14-bit estimate leaves an error below one unit in the last place, in a
- * fifth of the time of a division. */
+/* a / b for b from 1 to 1e38. One Newton step on the 14-bit estimate leaves an error below one unit in the
+ * last place, in a fifth of the time of a division. */
 INLINE vec divide(vec a, vec b)
 {
 #if defined(__AVX512F__) && !REAL_IS_DOUBLE
@@ -146,8 +146,8 @@ INLINE vec vexp(vec x)
 
 INLINE vec vsigmoid(vec x) { return divide(splat(1), (real)1 + vexp(-x)); }
 
-/* tanh x = em / (em + 2) with em = e^(2x) - 1: exact in the relative sense down to the smallest x, because for n = 0
- * em is the series itself. */
+/* tanh x = em / (em + 2) with em = e^(2x) - 1: exact in the relative sense down to the smallest x, because
+ * for n = 0 em is the series itself. */
 INLINE vec vtanh(vec x)
 {
     vec power;

@@ -1,8 +1,8 @@
 /* One thread's share of one time step: what a cell's functions read and write.
  *
- * Rows of the batch are named by their places, so that rows of any length lie in any order and finished ones cost nothing.
- * Arrays are (B, H) or (B, G*H) of one time step, indexed by a row's place; the two *compact* ones have a row for each
- * active row, in the order of `rows`.
+ * Rows of the batch are named by their places, so that rows of any length lie in any order and finished
+ * ones cost nothing. Arrays are (B, H) or (B, G*H) of one time step, indexed by a row's place; the two
+ * *compact* ones have a row for each active row, in the order of `rows`.
  */
 #ifndef RNNCORE_STEP_H
 #define RNNCORE_STEP_H
@@ -26,10 +26,10 @@ typedef struct {
     void *gates;            /* (B, G*H) activations, or NULL where no tape is wanted */
     void *candidates;       /* (B, H), GRU, or NULL */
     const void *dy;         /* (B, H) upstream gradient */
-    void *dh;               /* (B, H) gradients carried back: of the state after the step on entry; on exit the part */
-    void *dc;               /*        of the state before it that does not go through the recurrent product */
+    void *dh;               /* (B, H) gradients carried back, of the state after the step; left behind: the */
+    void *dc;               /* part for the state before it that does not go through the product */
     void *dgates;           /* compact (n, G*H): of the sums that the input enters */
-    void *drecurrent;       /* compact (n, G*H): of the recurrent products; the same array unless the cell is a GRU */
+    void *drecurrent;       /* compact (n, G*H): of the recurrent products; a GRU's differ from dgates */
 } Step;
 
 #endif

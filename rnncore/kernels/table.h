@@ -1,5 +1,6 @@
-/* What one instruction set offers for one type: a table of functions, filled in by level.h, chosen once at import.
- * Pointers to numbers are void *, because one table type serves float and double; dispatch.pxd hands out the right one. */
+/* What one instruction set offers for one type: a table of functions, filled in by level.h, chosen once at
+ * import. Pointers to numbers are void *, because one table type serves float and double; dispatch.pxd
+ * hands out the right one. */
 #ifndef RNNCORE_TABLE_H
 #define RNNCORE_TABLE_H
 

@@ -42,3 +42,7 @@ def default_num_threads():
 
 
 set_num_threads(default_num_threads())
+
+if hasattr(os, "register_at_fork"):
+    # OpenMP's threads do not survive a fork: a child that asked for them would wait for ever.
+    os.register_at_fork(after_in_child=lambda: set_num_threads(1))

@@ -13,7 +13,8 @@ cdef inline void *start(floating[::1] array) noexcept nogil:
 
 
 def sgd_update(
-    floating[::1] params, floating[::1] grads, floating[::1] velocity, double lr, double momentum, bint nesterov
+    floating[::1] params, floating[::1] grads, floating[::1] velocity,
+    double lr, double momentum, bint nesterov,
 ):
     """Stochastic gradient descent with momentum (Polyak, 1964; Nesterov's form: Sutskever et al., 2013).
 
@@ -42,7 +43,8 @@ def rmsprop_update(
     cdef const Kernels *table = kernels(sizeof(floating) == 8)
     with nogil:
         table.rmsprop(
-            start(params), start(grads), start(square), start(velocity), lr, alpha, eps, momentum, params.shape[0]
+            start(params), start(grads), start(square), start(velocity),
+            lr, alpha, eps, momentum, params.shape[0],
         )
 
 
@@ -62,7 +64,8 @@ def adam_update(
     cdef const Kernels *table = kernels(sizeof(floating) == 8)
     with nogil:
         table.adam(
-            start(params), start(grads), start(mean), start(square), lr / (1 - pow(beta1, step)), beta1, beta2, eps,
+            start(params), start(grads), start(mean), start(square),
+            lr / (1 - pow(beta1, step)), beta1, beta2, eps,
             sqrt(1 - pow(beta2, step)), 1 - lr * decay, params.shape[0],
         )
 

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[Any]
+Lengths = NDArray[np.intp] | None  # (B,), None where all rows have T steps
 State = Any  # None, an array (B, H), or a tuple of them
 
 

@@ -86,4 +86,5 @@ class Dense(Layer):
     def _scratch(self) -> Array:
         """Working memory for the kernels, (N,)."""
         size = self.backend.dense_scratch_size(self.in_features, self.out_features, self.dtype)
-        return empty((size,), self.dtype)
+        scratch: Array = empty((size,), self.dtype)
+        return scratch

@@ -8,9 +8,8 @@ from typing import Any
 import numpy as np
 
 from .. import initializers
-from ..kernels.memory import empty
-from .base import Array, State
-from .recurrent import Recurrent, RecurrentTape
+from .base import Array, Lengths
+from .recurrent import Parts, Recurrent, RecurrentTape
 
 ACTIVATIONS = ("tanh", "sigmoid", "relu", "identity")
 
@@ -25,14 +24,18 @@ class Elman(Recurrent):
     activation
         g: ``"tanh"``, ``"sigmoid"``, ``"relu"`` or ``"identity"``. With ``"relu"`` the recurrent weights
         start as the identity, which makes it the IRNN of Le, Jaitly & Hinton (2015); otherwise orthogonal.
+    checkpoint_every
+        Keep the tape in segments of so many steps; see `Recurrent`.
 
     The state is h, ``(B, H)``.
     """
 
     gates = 1
 
-    def __init__(self, input_size: int, hidden_size: int, activation: str = "tanh") -> None:
-        super().__init__(input_size, hidden_size)
+    def __init__(
+        self, input_size: int, hidden_size: int, activation: str = "tanh", checkpoint_every: int | None = None
+    ) -> None:
+        super().__init__(input_size, hidden_size, checkpoint_every)
         if activation not in ACTIVATIONS:
             raise ValueError(f"activation is {activation!r}, but one of {', '.join(ACTIVATIONS)} is wanted")
         self.activation = activation
@@ -45,28 +48,24 @@ class Elman(Recurrent):
         if self.activation == "relu":
             initializers.identity(params["weight_hh"])
 
-    def forward(
-        self, x: Array, state: State = None, lengths: Any = None, record: bool = True
-    ) -> tuple[Array, State, RecurrentTape | None]:
-        lengths, (initial,) = self._start(x, state, lengths)
-        steps, rows = x.shape[:2]
-        hidden = self._states(steps, rows, initial)
+    def _new_tape(
+        self, x: Array, lengths: Lengths, hidden: Array, others: Parts, record: bool
+    ) -> RecurrentTape:
+        return RecurrentTape(x, lengths, hidden)
+
+    def _run_forward(self, tape: RecurrentTape, scratch: Array) -> None:
         p = self.params
         self.backend.elman_forward(
-            x, lengths, p["weight_ih"], p["weight_hh"], p["bias"], self.activation, hidden,
-            self._scratch(steps, rows),
+            tape.x, tape.lengths, p["weight_ih"], p["weight_hh"], p["bias"], self.activation,
+            tape.hidden, scratch,
         )  # fmt: skip
-        tape = RecurrentTape(x, lengths, hidden) if record else None
-        return hidden[1:], self._final(hidden, lengths), tape
 
-    def backward(self, dy: Array, tape: Any, dstate: State = None) -> tuple[Array, State]:
-        self._check_upstream(dy, tape)
-        steps, rows = tape.x.shape[:2]
-        (part,) = self._split_state("dstate", dstate, rows)
-        dh, dx = self._state_gradient(part, rows), empty(tape.x.shape, self.dtype)
+    def _run_backward(
+        self, dy: Array, tape: RecurrentTape, dstates: list[Array], dx: Array, scratch: Array
+    ) -> int:
         p, g = self.params, self.grads
-        self.clipped_steps += self.backend.elman_backward(
+        clipped: int = self.backend.elman_backward(
             dy, tape.x, tape.lengths, p["weight_ih"], p["weight_hh"], self.activation, self.clip_step,
-            tape.hidden, dh, dx, g["weight_ih"], g["weight_hh"], g["bias"], self._scratch(steps, rows),
+            tape.hidden, *dstates, dx, g["weight_ih"], g["weight_hh"], g["bias"], scratch,
         )  # fmt: skip
-        return dx, dh
+        return clipped

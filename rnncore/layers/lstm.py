@@ -10,8 +10,8 @@ import numpy as np
 
 from ..checks import check_number
 from ..kernels.memory import empty
-from .base import Array, State
-from .recurrent import Recurrent, RecurrentTape
+from .base import Array, Lengths
+from .recurrent import Parts, Recurrent, RecurrentTape
 
 
 @dataclass(slots=True)
@@ -19,7 +19,10 @@ class LSTMTape(RecurrentTape):
     """Also the cell states (1+T, B, H) and the gates' activations i, f, g, o (T, B, 4H)."""
 
     cells: Array
-    gates: Array
+    gates: Array | None  # None in a pass without a tape
+
+    def states(self) -> tuple[Array, ...]:
+        return (self.hidden, self.cells)
 
 
 class LSTM(Recurrent):
@@ -36,6 +39,8 @@ class LSTM(Recurrent):
     forget_bias
         Initial bias of the forget gate; 1 keeps the cell's memory open at first (Jozefowicz, Zaremba &
         Sutskever, 2015).
+    checkpoint_every
+        Keep the tape in segments of so many steps; see `Recurrent`.
 
     The state is the tuple (h, c), each ``(B, H)``.
     """
@@ -43,8 +48,10 @@ class LSTM(Recurrent):
     gates = 4
     state_names = ("h", "c")
 
-    def __init__(self, input_size: int, hidden_size: int, forget_bias: float = 1.0) -> None:
-        super().__init__(input_size, hidden_size)
+    def __init__(
+        self, input_size: int, hidden_size: int, forget_bias: float = 1.0, checkpoint_every: int | None = None
+    ) -> None:
+        super().__init__(input_size, hidden_size, checkpoint_every)
         self.forget_bias = check_number("forget_bias", forget_bias)
 
     def config(self) -> dict[str, Any]:
@@ -54,31 +61,28 @@ class LSTM(Recurrent):
         super().initialize(params, rng)
         params["bias"][self.hidden_size : 2 * self.hidden_size] = self.forget_bias
 
-    def forward(
-        self, x: Array, state: State = None, lengths: Any = None, record: bool = True
-    ) -> tuple[Array, State, LSTMTape | None]:
-        lengths, (h0, c0) = self._start(x, state, lengths)
+    def _new_tape(
+        self, x: Array, lengths: Lengths, hidden: Array, others: Parts, record: bool
+    ) -> LSTMTape:
         steps, rows = x.shape[:2]
-        hidden, cells = self._states(steps, rows, h0), self._states(steps, rows, c0)
+        cells = self._states(steps, rows, others[0])
         gates = empty((steps, rows, 4 * self.hidden_size), self.dtype) if record else None
+        return LSTMTape(x, lengths, hidden, cells, gates)
+
+    def _run_forward(self, tape: LSTMTape, scratch: Array) -> None:
         p = self.params
         self.backend.lstm_forward(
-            x, lengths, p["weight_ih"], p["weight_hh"], p["bias"], hidden, cells, gates,
-            self._scratch(steps, rows),
+            tape.x, tape.lengths, p["weight_ih"], p["weight_hh"], p["bias"],
+            tape.hidden, tape.cells, tape.gates, scratch,
         )  # fmt: skip
-        tape = None if gates is None else LSTMTape(x, lengths, hidden, cells, gates)
-        return hidden[1:], (self._final(hidden, lengths), self._final(cells, lengths)), tape
 
-    def backward(self, dy: Array, tape: Any, dstate: State = None) -> tuple[Array, State]:
-        self._check_upstream(dy, tape)
-        steps, rows = tape.x.shape[:2]
-        parts = self._split_state("dstate", dstate, rows)
-        dh, dc = (self._state_gradient(part, rows) for part in parts)
-        dx = empty(tape.x.shape, self.dtype)
+    def _run_backward(
+        self, dy: Array, tape: LSTMTape, dstates: list[Array], dx: Array, scratch: Array
+    ) -> int:
         p, g = self.params, self.grads
-        self.clipped_steps += self.backend.lstm_backward(
+        clipped: int = self.backend.lstm_backward(
             dy, tape.x, tape.lengths, p["weight_ih"], p["weight_hh"], self.clip_step,
             tape.hidden, tape.cells, tape.gates,
-            dh, dc, dx, g["weight_ih"], g["weight_hh"], g["bias"], self._scratch(steps, rows),
+            *dstates, dx, g["weight_ih"], g["weight_hh"], g["bias"], scratch,
         )  # fmt: skip
-        return dx, (dh, dc)
+        return clipped

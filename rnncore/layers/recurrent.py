@@ -1,4 +1,7 @@
-"""What Elman, LSTM and GRU layers share: shapes, states, lengths, tapes. A cell adds its two kernel calls."""
+"""What Elman, LSTM and GRU layers share: shapes, states, lengths, tapes, segments.
+
+A cell adds its tape and its two kernel calls.
+"""
 
 from __future__ import annotations
 
@@ -9,12 +12,13 @@ from types import ModuleType
 from typing import Any, ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from .. import initializers, kernels
 from ..checks import check_array, check_lengths, check_positive_integer
 from ..kernels.memory import empty
-from .base import Array, Layer, State
+from .base import Array, Layer, Lengths, State
+
+Parts = tuple[Array | None, ...]  # what a state consists of, None where it is zero
 
 
 @dataclass(slots=True)
@@ -22,8 +26,19 @@ class RecurrentTape:
     """What BPTT needs of one forward pass. States have their past in front: row t is "before step t"."""
 
     x: Array  # (T, B, I)
-    lengths: NDArray[np.intp] | None  # (B,), None where all rows have T steps
+    lengths: Lengths  # (B,), None where all rows have T steps
     hidden: Array  # (1+T, B, H)
+
+    def states(self) -> tuple[Array, ...]:
+        """The states of all steps, (1+T, B, H) each, in the order of the layer's state."""
+        return (self.hidden,)
+
+
+@dataclass(slots=True)
+class SegmentedTape(RecurrentTape):
+    """A pass of which only x, h and the other states before each segment are kept: ``checkpoint_every``."""
+
+    borders: list[tuple[Array, ...]]  # for each segment, the states beside h before it, (B, H) each
 
 
 class Recurrent(Layer):
@@ -31,6 +46,16 @@ class Recurrent(Layer):
 
     Parameters are ``weight_ih (G*H, I)``, ``weight_hh (G*H, H)`` and one ``bias (G*H,)``, gates in PyTorch's
     order; PyTorch's two biases add up to this one.
+
+    Parameters
+    ----------
+    input_size, hidden_size
+        I and H, at least 1.
+    checkpoint_every
+        k, at least 1: keep of the tape only what is needed to run each segment of k steps again, and do so on
+        the way back (Chen, Xu, Zhang & Guestrin, 2016). The tape beside x and y shrinks from T to k steps and
+        T/k states, the work grows by one forward pass; results are the same bits forward and equal up to
+        rounding backward. None keeps the whole tape.
 
     Attributes
     ----------
@@ -46,15 +71,20 @@ class Recurrent(Layer):
     state_names: ClassVar[tuple[str, ...]] = ("h",)
     backend: ModuleType = kernels
 
-    def __init__(self, input_size: int, hidden_size: int) -> None:
+    def __init__(self, input_size: int, hidden_size: int, checkpoint_every: int | None = None) -> None:
         super().__init__()
         self.input_size = check_positive_integer("input_size", input_size)
         self.hidden_size = check_positive_integer("hidden_size", hidden_size)
+        if checkpoint_every is not None:
+            checkpoint_every = check_positive_integer("checkpoint_every", checkpoint_every)
+        self.checkpoint_every = checkpoint_every
         self.clip_step = math.inf
         self.clipped_steps = 0
 
     def config(self) -> dict[str, Any]:
-        return {"input_size": self.input_size, "hidden_size": self.hidden_size}
+        sizes = {"input_size": self.input_size, "hidden_size": self.hidden_size}
+        every = self.checkpoint_every
+        return sizes if every is None else {**sizes, "checkpoint_every": every}
 
     def features(self) -> tuple[int | None, int | None]:
         return self.input_size, self.hidden_size
@@ -73,20 +103,106 @@ class Recurrent(Layer):
     def check_state(self, argument: str, state: State, rows: int) -> None:
         self._split_state(argument, state, rows)
 
-    def _start(
-        self, x: Array, state: State, lengths: Any
-    ) -> tuple[NDArray[np.intp] | None, tuple[Array | None, ...]]:
-        """Check all that came; returns lengths and the initial state's arrays, None where it is zero."""
+    def _new_tape(
+        self, x: Array, lengths: Lengths, hidden: Array, others: Parts, record: bool
+    ) -> Any:
+        """The cell's tape on ``hidden`` with fresh room for the rest; ``others``: initial states beside h."""
+        raise NotImplementedError
+
+    def _run_forward(self, tape: Any, scratch: Array) -> None:
+        """The cell's forward kernel: fills the tape."""
+        raise NotImplementedError
+
+    def _run_backward(self, dy: Array, tape: Any, dstates: list[Array], dx: Array, scratch: Array) -> int:
+        """The cell's backward kernel; returns how often clip_step acted."""
+        raise NotImplementedError
+
+    def forward(
+        self, x: Array, state: State = None, lengths: Any = None, record: bool = True
+    ) -> tuple[Array, State, Any]:
         self.require_bound()
         check_array("x", x, self.dtype, "TBI", (None, None, self.input_size))
         steps, rows = x.shape[:2]
         if not steps or not rows:
             raise ValueError(f"x has shape {x.shape}, but at least one step and one row are wanted")
         lengths = check_lengths(lengths, steps, rows)
-        parts = self._split_state("state", state, rows)
-        return lengths, parts
+        first, *others = self._split_state("state", state, rows)
+        hidden = self._states(steps, rows, first)
+        if record and self.checkpoint_every is not None and self.checkpoint_every < steps:
+            tape, finals = self._forward_segments(x, lengths, hidden, tuple(others), self.checkpoint_every)
+        else:
+            tape = self._new_tape(x, lengths, hidden, tuple(others), record)
+            self._run_forward(tape, self._scratch(steps, rows))
+            finals = tuple(self._final(states, lengths) for states in tape.states())
+        return hidden[1:], finals if len(finals) > 1 else finals[0], tape if record else None
 
-    def _split_state(self, argument: str, state: State, rows: int) -> tuple[Array | None, ...]:
+    def backward(self, dy: Array, tape: Any, dstate: State = None) -> tuple[Array, State]:
+        self.require_tape(tape)
+        check_array("dy", dy, self.dtype, "TBH", (*tape.x.shape[:2], self.hidden_size))
+        steps, rows = tape.x.shape[:2]
+        dstates = [self._state_gradient(part, rows) for part in self._split_state("dstate", dstate, rows)]
+        dx: Array = empty(tape.x.shape, self.dtype)
+        if isinstance(tape, SegmentedTape):
+            self._backward_segments(dy, tape, dstates, dx)
+        else:
+            self.clipped_steps += self._run_backward(dy, tape, dstates, dx, self._scratch(steps, rows))
+        return dx, tuple(dstates) if len(dstates) > 1 else dstates[0]
+
+    def _forward_segments(
+        self, x: Array, lengths: Lengths, hidden: Array, others: Parts, every: int
+    ) -> tuple[SegmentedTape, tuple[Array, ...]]:
+        """Forward in segments, keeping h and the other states before each; also returns the final states."""
+        rows = x.shape[1]
+        finals = [np.zeros((rows, self.hidden_size), self.dtype) for _ in others]
+        borders: list[tuple[Array, ...]] = []
+        scratch = self._scratch(every, rows)
+        current = tuple(
+            np.zeros_like(final) if other is None else other
+            for other, final in zip(others, finals, strict=True)
+        )
+        for start in range(0, len(x), every):
+            borders.append(tuple(other.copy() for other in current))
+            tape = self._segment(x, lengths, hidden, current, start, every, record=False)
+            self._run_forward(tape, scratch)
+            current = tuple(states[-1] for states in tape.states()[1:])
+            for final, states in zip(finals, tape.states()[1:], strict=True):
+                if lengths is None:
+                    final[...] = states[-1]
+                else:
+                    ending = np.flatnonzero((lengths > start) & (lengths <= start + every))
+                    final[ending] = states[lengths[ending] - start, ending]
+        return SegmentedTape(x, lengths, hidden, borders), (self._final(hidden, lengths), *finals)
+
+    def _backward_segments(self, dy: Array, tape: SegmentedTape, dstates: list[Array], dx: Array) -> None:
+        """Run each segment again, last first, and go back along it."""
+        every = self.checkpoint_every
+        assert every is not None
+        scratch = self._scratch(every, dy.shape[1])
+        for index in reversed(range(len(tape.borders))):
+            start = index * every
+            part = slice(start, start + every)
+            segment = self._segment(
+                tape.x, tape.lengths, tape.hidden, tape.borders[index], start, every, record=True
+            )
+            self._run_forward(segment, scratch)
+            self.clipped_steps += self._run_backward(dy[part], segment, dstates, dx[part], scratch)
+
+    def _segment(
+        self,
+        x: Array,
+        lengths: Lengths,
+        hidden: Array,
+        others: tuple[Array, ...],
+        start: int,
+        every: int,
+        record: bool,
+    ) -> Any:
+        """The tape of the steps from ``start`` on; its h lies in ``hidden``, and rows may have ended."""
+        part = x[start : start + every]
+        within = None if lengths is None else np.clip(lengths - start, 0, len(part))
+        return self._new_tape(part, within, hidden[start : start + every + 1], others, record)
+
+    def _split_state(self, argument: str, state: State, rows: int) -> Parts:
         """The arrays (B, H) of a state or its gradient, checked."""
         names = self.state_names
         if state is None:
@@ -106,7 +222,7 @@ class Recurrent(Layer):
         states[0] = 0 if initial is None else initial
         return states
 
-    def _final(self, states: Array, lengths: NDArray[np.intp] | None) -> Array:
+    def _final(self, states: Array, lengths: Lengths) -> Array:
         """Each row's state after its own last step, (B, H), as a copy."""
         final: Array = states[-1].copy() if lengths is None else states[lengths, np.arange(len(lengths))]
         return final
@@ -121,7 +237,3 @@ class Recurrent(Layer):
         size = self.backend.scratch_size(steps, rows, inputs, units, self.gates, self.dtype)
         scratch: Array = empty((size,), self.dtype)
         return scratch
-
-    def _check_upstream(self, dy: Array, tape: Any) -> None:
-        self.require_tape(tape)
-        check_array("dy", dy, self.dtype, "TBH", (*tape.x.shape[:2], self.hidden_size))
