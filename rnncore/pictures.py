@@ -44,6 +44,14 @@ def new_figure(width: float, height: float) -> Any:
     return figure
 
 
+def check_name(path: str | os.PathLike[str]) -> None:
+    """Raise ValueError if no kind of picture has this file name."""
+    suffix = os.path.splitext(path)[1][1:].lower()
+    known = new_figure(1, 1).canvas.get_supported_filetypes()
+    if suffix not in known:
+        raise ValueError(f"the picture is {os.fspath(path)}, but an ending of {', '.join(known)} is wanted")
+
+
 def save_picture(path: str | os.PathLike[str], axes: Any) -> None:
     """Write the figure that axes belong to; the kind of file follows the name, such as ``.png`` or ``.svg``.
 
@@ -53,7 +61,13 @@ def save_picture(path: str | os.PathLike[str], axes: Any) -> None:
         The file.
     axes
         Axes, or a sequence of them.
+
+    Raises
+    ------
+    ValueError
+        If the name ends in nothing known.
     """
+    check_name(path)
     first = axes if not isinstance(axes, (Sequence, np.ndarray)) else np.ravel(np.asarray(axes))[0]
     first.figure.savefig(path, dpi=150)
 

@@ -1,0 +1,66 @@
+"""The command ``rnncore`` and how it ends: 0 when all is well, 2 after one line about what is wrong."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from .. import __version__
+from .info import info
+from .sample import sample
+from .train import train
+
+INTERRUPTED = 130  # what shells report of a program that Ctrl-C ended
+
+
+class CommandLine(click.Group):
+    """A group of commands that never shows a traceback to whoever mistyped a name."""
+
+    def main(
+        self, args: Sequence[str] | None = None, prog_name: str | None = None, *_: Any, **extra: Any
+    ) -> Any:
+        """Run a command and exit."""
+        extra["standalone_mode"] = False
+        if hasattr(sys.stdout, "reconfigure"):
+            sys.stdout.reconfigure(errors="replace")  # a terminal that lacks a letter shall not end a sample
+        try:
+            status = super().main(args, prog_name or "rnncore", **extra)
+        except click.ClickException as error:
+            status = complain(error.format_message())
+        except click.Abort:
+            status = INTERRUPTED
+        except OSError as error:
+            named = error.strerror and error.filename is not None
+            status = complain(f"{os.fsdecode(error.filename)}: {error.strerror}" if named else str(error))
+        except MemoryError as error:
+            status = complain(f"out of memory: {error}")
+        except (ValueError, ModuleNotFoundError, FloatingPointError) as error:
+            status = complain(str(error))
+        sys.exit(status if isinstance(status, int) else 0)
+
+
+def complain(message: str) -> int:
+    """Print what is wrong as one line; returns the exit status."""
+    click.echo(f"rnncore: {' '.join(message.split())}", err=True)
+    return 2
+
+
+SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+
+
+@click.group(cls=CommandLine, context_settings=SETTINGS, invoke_without_command=True)
+@click.version_option(__version__, prog_name="rnncore")
+@click.pass_context
+def main(context: click.Context) -> None:
+    """Train recurrent networks on text, and let them write."""
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help())
+
+
+main.add_command(train)
+main.add_command(sample)
+main.add_command(info)
