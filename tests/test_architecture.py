@@ -14,7 +14,7 @@ PACKAGE = ROOT / "rnncore"
 # From the top down: a module imports from its own floor and from those below, never from one above. The two
 # halves of the lowest floor, kernels and reference, know nothing of each other.
 FLOORS = [
-    {"cli"},
+    {"cli", "__main__"},
     {"trainer", "pictures"},
     {"network", "data", "files"},
     {"layers", "losses", "optimizers", "schedules", "clipping", "regularizers"}
@@ -86,7 +86,7 @@ def test_imports_run_downward(path):
     of = subject(path)
     ours = {inner(name) for name in imports(path)} - {None}
     front_door = sorted(ours - set(FLOOR))
-    assert not front_door or of == "cli", f"imports {front_door} through the front door"
+    assert not front_door or of in FLOORS[0], f"imports {front_door} through the front door"
     wrong = sorted(name for name in ours & set(FLOOR) if violation(of, name))
     assert not wrong, f"imports {', '.join(wrong)}, which stands no lower than {of}"
 

@@ -103,10 +103,11 @@ def parse_command(words: list[str]) -> None:
     context = click.Context(command, info_name="rnncore")
     while isinstance(command, click.Group):
         _, command, words = command.resolve_command(context, words)
-        context = click.Context(command, parent=context, resilient_parsing=True)
-    # Files and folders that a document speaks of need not be here.
-    for parameter in command.params:
-        if isinstance(parameter.type, click.Path | click.File):
-            parameter.type = click.STRING
-    command.parser = command.make_parser(context)
-    command.parser.parse_args(list(words))
+        context = click.Context(command, parent=context)
+    command.make_parser(context).parse_args(list(words))
+
+
+@pytest.mark.parametrize("words", [["train", "--nonsense"], ["train", "--hidden"], ["tarin"]])
+def test_a_command_that_does_not_exist_is_seen(words):
+    with pytest.raises(pytest.importorskip("click").UsageError):
+        parse_command(words)
