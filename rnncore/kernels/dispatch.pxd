@@ -74,12 +74,13 @@ cdef extern from "table.h":
         ) noexcept nogil
         void (*multiply)(
             Py_ssize_t n, const void *a, const Py_ssize_t *places_a, Py_ssize_t lda, Py_ssize_t K,
-            const void *packed, Py_ssize_t units, int gates, const void *start, int add, void *out, const Py_ssize_t *places_out,
-            Py_ssize_t ldo, Py_ssize_t columns
+            const void *packed, Py_ssize_t units, int gates, const void *start, int add,
+            void *out, const Py_ssize_t *places_out, Py_ssize_t ldo, Py_ssize_t columns
         ) noexcept nogil
         void (*accumulate_outer)(
             Py_ssize_t K, const void *a, Py_ssize_t lda, Py_ssize_t first, Py_ssize_t last,
-            const void *packed, Py_ssize_t units, void *out, const void *packed2, Py_ssize_t units2, void *out2
+            const void *packed, Py_ssize_t units, void *out,
+            const void *packed2, Py_ssize_t units2, void *out2
         ) noexcept nogil
         void (*add_rows)(
             Py_ssize_t K, const void *a, Py_ssize_t lda, Py_ssize_t columns, void *sums
