@@ -2,6 +2,7 @@
 
 from .clipping import ClipNorm, ClipStep, ClipValue
 from .files import load, save
+from .kernels.threads import get_num_threads, set_num_threads
 from .layers import GRU, LSTM, Dense, Dropout, Elman, Embedding, LastStep, MeanPool
 from .losses import BinaryCrossEntropy, CrossEntropy, SquaredError
 from .network import Network
@@ -31,6 +32,8 @@ __all__ = [
     "RMSprop",
     "SquaredError",
     "Trainer",
+    "get_num_threads",
     "load",
     "save",
+    "set_num_threads",
 ]

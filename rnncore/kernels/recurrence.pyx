@@ -20,7 +20,7 @@ from .threads cimport part, run_shares, threads_for
 import numpy as np
 
 cdef enum:
-    CHUNK_ROWS = 512      # bench/README.md, "chunk": 256 to 1024 differ by less than the noise
+    CHUNK_ROWS = 256      # 512 and 1024 are no faster: bench/README.md, "Chunks"
     MAX_SHARES = 64       # threads.pyx gives no more
 
 # One call: its plan, its working memory, carved from scratch, and the chunk at hand.

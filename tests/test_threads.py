@@ -1,0 +1,93 @@
+"""Threads: how many there are, and that no number of them, nor a fork, changes what is computed."""
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import rnncore
+from rnncore import GRU, LSTM, Elman, Network
+
+CELLS = (Elman, LSTM, GRU)
+
+
+@pytest.fixture(autouse=True)
+def restored_threads():
+    before = rnncore.get_num_threads()
+    yield
+    rnncore.set_num_threads(before)
+
+
+def step(cell, x, lengths=None):
+    net = Network(cell(x.shape[2], 48), seed=1)
+    y, _, tape = net.forward(x, lengths=lengths)
+    dx, _ = net.backward(np.cos(y), tape)
+    return y, dx, net.grads.flat
+
+
+def draw(steps=40, rows=9, inputs=33):
+    return np.random.default_rng(5).standard_normal((steps, rows, inputs)).astype(np.float32)
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_outputs_have_the_same_bits_at_every_thread_count(cell, level):
+    results = []
+    for threads in (1, 2, 5):
+        rnncore.set_num_threads(threads)
+        results.append(step(cell, draw()))
+    for y, dx, _ in results[1:]:
+        assert np.array_equal(y, results[0][0])
+        assert np.array_equal(dx, results[0][1])
+
+
+@pytest.mark.parametrize("lengths", [None, [40, 3, 17, 17, 1, 39, 40, 25, 8]], ids=["full", "ragged"])
+@pytest.mark.parametrize("cell", CELLS)
+def test_gradients_repeat_to_the_bit_at_a_thread_count(cell, lengths):
+    for threads in (1, 2):
+        rnncore.set_num_threads(threads)
+        first, second = step(cell, draw(), lengths), step(cell, draw(), lengths)
+        assert all(np.array_equal(a, b) for a, b in zip(first, second, strict=True))
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_a_row_has_the_same_bits_alone_and_in_company(cell, level):
+    x = draw()
+    net = Network(cell(x.shape[2], 48), seed=1)
+    together = net.forward(x)[0]
+    for row in range(x.shape[1]):
+        alone = net.forward(np.ascontiguousarray(x[:, row : row + 1]))[0]
+        assert np.array_equal(alone[:, 0], together[:, row])
+
+
+def test_a_number_below_one_is_refused():
+    with pytest.raises(ValueError, match="n is 0"):
+        rnncore.set_num_threads(0)
+
+
+@pytest.mark.parametrize(("wanted", "expected"), [("3", "3"), ("3,2", "3"), ("no", None), ("0", None)])
+def test_the_default_follows_omp_num_threads(wanted, expected):
+    code = "import rnncore; print(rnncore.get_num_threads())"
+    environment = {**os.environ, "OMP_NUM_THREADS": wanted}
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    assert done.stdout.strip() == (expected or str(min(cores, 64)))
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+def test_a_forked_child_computes():
+    code = """if True:
+        import os, numpy as np, rnncore
+        rnncore.set_num_threads(2)
+        net = rnncore.Network(rnncore.LSTM(64, 128))
+        x = np.ones((50, 32, 64), np.float32)
+        net.forward(x)
+        child = os.fork()
+        if not child:
+            net.forward(x)
+            os._exit(0)
+        assert os.waitpid(child, 0)[1] == 0
+    """
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
