@@ -70,7 +70,9 @@ def test_a_segmented_tape_holds_a_tenth_beside_its_output():
     assert beside[1] < 0.1 * beside[0]
 
 
-@pytest.mark.parametrize(("every", "error"), [(0, ValueError), (-3, ValueError), (2.5, TypeError), ("5", TypeError)])
+@pytest.mark.parametrize(
+    ("every", "error"), [(0, ValueError), (-3, ValueError), (2.5, TypeError), ("5", TypeError)]
+)
 def test_a_wrong_number_of_steps_is_refused(every, error):
     with pytest.raises(error, match="checkpoint_every is"):
         LSTM(3, 4, checkpoint_every=every)
