@@ -9,6 +9,7 @@ from cython cimport floating
 
 from libc.stdint cimport uintptr_t
 
+from .blas cimport gemm
 from .dispatch cimport Kernels, kernels
 from .threads cimport part, run_shares, threads_for
 
@@ -134,7 +135,14 @@ def dense_backward(
         w.kernels.pack(&weight[0, 0], w.outputs, w.inputs, 1, 0, 1, w.inputs, w.packed)
         w.shares = threads_for(2.0 * w.rows * w.inputs * w.outputs)
         run_shares(w.shares, input_share, &w)
-        w.last = 0
+        if w.kernels.blas:
+            # dweight += dy' x   (O, N)(N, I)
+            gemm(
+                w.item, True, w.outputs, w.inputs, w.rows, w.dy, w.outputs, w.x, w.inputs,
+                w.dweight, w.inputs,
+            )
+            w.kernels.add_rows(w.rows, w.dy, w.outputs, w.outputs, w.dbias)
+        w.last = w.rows if w.kernels.blas else 0
         while w.last < w.rows:
             w.first = w.last
             w.last = min(w.first + CHUNK_ROWS, w.rows)

@@ -61,6 +61,7 @@ cdef extern from "table.h":
         double (*squared_span)(
             const void *y, const void *target, Py_ssize_t n, double scale, void *dy
         ) noexcept nogil
+        int blas
         Py_ssize_t block_rows
         Py_ssize_t (*packed_size)(Py_ssize_t K, Py_ssize_t units, int gates) noexcept nogil
         void (*pack)(

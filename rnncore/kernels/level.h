@@ -5,6 +5,13 @@
 #include "losses.h"
 #include "table.h"
 
+/* Where BLAS runs in place of the tiles: for the weight gradients, products over all rows, at the levels whose tiles are
+ * slower. The projections and dx stay on the tiles everywhere: each of their rows must have the same bits whatever rows
+ * are beside it, which BLAS does not grant. Figures: bench/README.md, "Crossover". */
+#ifndef BLAS_IS_FASTER
+#define BLAS_IS_FASTER 0
+#endif
+
 const Kernels TABLE = {
     .name = LEVEL,
     .lanes = LANES,
@@ -22,6 +29,7 @@ const Kernels TABLE = {
     .softmax_row = softmax_row,
     .sigmoid_span = sigmoid_span,
     .squared_span = squared_span,
+    .blas = BLAS_IS_FASTER,
     .block_rows = BLOCK_ROWS,
     .packed_size = packed_size,
     .pack = pack,

@@ -12,8 +12,9 @@ rows that have a step.
 
 from libc.math cimport isinf
 from libc.stdint cimport uintptr_t
-from libc.string cimport memset
+from libc.string cimport memcpy, memset
 
+from .blas cimport gemm
 from .dispatch cimport Kernels, Step, kernels
 from .threads cimport part, run_shares, threads_for
 
@@ -304,6 +305,27 @@ cdef void weights_share(void *job, int k) noexcept nogil:
         )
 
 
+cdef void blas_weights(const Sequence *s, const Work *w, Py_ssize_t total) noexcept nogil:
+    """A chunk's weight gradients by BLAS, on rows gathered in the order of the gate gradients."""
+    cdef Py_ssize_t gate_rows = s.gates * s.units, i, candidate = gate_rows - s.units
+    cdef Py_ssize_t x_bytes = s.inputs * s.item, h_bytes = s.units * s.item
+    for i in range(total):
+        memcpy(w.rows_x + i * x_bytes, s.x + w.places[i] * x_bytes, x_bytes)
+        memcpy(w.rows_h + i * h_bytes, s.hidden + w.places[i] * h_bytes, h_bytes)
+    # dweight_ih += dgates' x   (G*H, rows)(rows, I); dweight_hh += drecurrent' h[t-1]   (G*H, rows)(rows, H)
+    gemm(
+        s.item, True, gate_rows, s.inputs, total, w.dgates, gate_rows, w.rows_x, s.inputs,
+        s.dweight_ih, s.inputs,
+    )
+    gemm(
+        s.item, True, gate_rows, s.units, total, w.drecurrent, gate_rows, w.rows_h, s.units,
+        s.dweight_hh, s.units,
+    )
+    s.kernels.add_rows(total, w.dgates, gate_rows, gate_rows, s.dbias)
+    if s.dbias_hn != NULL:
+        s.kernels.add_rows(total, w.drecurrent + candidate * s.item, gate_rows, s.units, s.dbias_hn)
+
+
 cdef Py_ssize_t count_rows(const Sequence *s, Work *w) noexcept nogil:
     """Where each share's compact rows of the chunk begin; returns how many there are."""
     cdef Py_ssize_t i, total = 0
@@ -334,8 +356,11 @@ cdef Py_ssize_t run_backward(Sequence *s) noexcept nogil:
         w.first = (w.last - 1) // w.chunk * w.chunk
         if count_rows(s, &w) > 0:
             run_shares(w.shares, backward_share, &w)
-            run_shares(w.threads, pack_share, &w)
-            run_shares(w.threads, weights_share, &w)
+            if s.kernels.blas:
+                blas_weights(s, &w, w.base[w.shares])
+            else:
+                run_shares(w.threads, pack_share, &w)
+                run_shares(w.threads, weights_share, &w)
         w.last = w.first
     for k in range(w.shares):
         clipped += w.clipped[k]

@@ -28,6 +28,7 @@ typedef struct {
     double (*softmax_row)(const void *y, ptrdiff_t classes, ptrdiff_t target, double scale, void *dy);
     double (*sigmoid_span)(const void *y, const void *target, ptrdiff_t n, double scale, void *dy);
     double (*squared_span)(const void *y, const void *target, ptrdiff_t n, double scale, void *dy);
+    int blas;                 /* whether BLAS is faster for the weight gradients: level.h */
     ptrdiff_t block_rows; /* columns of A that accumulate_outer takes at once */
     /* Products on packed panels: product.h. */
     ptrdiff_t (*packed_size)(ptrdiff_t K, ptrdiff_t units, int gates);
