@@ -1,9 +1,10 @@
-"""Where BLAS is faster than the tiles: GFLOP/s of the weight gradient dW += dy' x at every level, on one thread.
+"""Where BLAS is faster than the tiles: GFLOP/s of a dense backward pass on one thread.
 
     OPENBLAS_NUM_THREADS=1 python -m bench.crossover
 
-OpenBLAS picks its kernels by the processor's name, not by what it can do; OPENBLAS_CORETYPE=SkylakeX asks for those
-with AVX-512. The choice made from these figures stands in rnncore/kernels/level.h.
+dx = dy W and dW += dy' x; a level whose weight gradients BLAS computes shows the mixture. OpenBLAS picks its
+kernels by the processor's name, not by what it can do; OPENBLAS_CORETYPE=SkylakeX asks for those with
+AVX-512. What follows from the figures stands in rnncore/kernels/level.h.
 """
 
 import statistics
@@ -28,10 +29,15 @@ def seconds(run):
     return time.perf_counter() - start
 
 
+def draw(rows, inputs, outputs, rng):
+    """x, weight and dy, float32."""
+    shapes = ((rows, inputs), (outputs, inputs), (rows, outputs))
+    return [rng.standard_normal(shape).astype(np.float32) for shape in shapes]
+
+
 def backward(rows, inputs, outputs, rng):
     """A Dense layer's backward pass on the kernels, which is dx and dW, as a function without arguments."""
-    x, weight = (rng.standard_normal(shape).astype(np.float32) for shape in ((rows, inputs), (outputs, inputs)))
-    dy = rng.standard_normal((rows, outputs)).astype(np.float32)
+    x, weight, dy = draw(rows, inputs, outputs, rng)
     dx, dweight, dbias = np.empty_like(x), np.zeros_like(weight), np.zeros(outputs, np.float32)
     scratch = empty((kernels.dense_scratch_size(inputs, outputs, "float32"),), np.float32)
     return lambda: kernels.dense_backward(dy, x, weight, dx, dweight, dbias, scratch)
@@ -39,8 +45,7 @@ def backward(rows, inputs, outputs, rng):
 
 def blas(rows, inputs, outputs, rng):
     """The same two products by BLAS, in the column order it likes."""
-    x, weight = (rng.standard_normal(shape).astype(np.float32) for shape in ((rows, inputs), (outputs, inputs)))
-    dy = rng.standard_normal((rows, outputs)).astype(np.float32)
+    x, weight, dy = draw(rows, inputs, outputs, rng)
     dx, dweight = np.empty_like(x), np.zeros_like(weight)
 
     def run():

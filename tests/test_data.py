@@ -152,7 +152,7 @@ def test_a_stream_wants_integers(ids):
 @given(st.text(max_size=50), st.floats(0, 1), st.floats(0, 1))
 def test_splitting_loses_nothing(text, validation, test):
     if validation + test >= 1:
-        with pytest.raises(ValueError, match="validation|test"):
+        with pytest.raises(ValueError, match=r"validation|test"):
             split(text, validation, test)
         return
     parts = split(text, validation, test)

@@ -36,8 +36,8 @@ EPOCHS = 10  # where no limit is given
 VALIDATIONS = 20  # in a run of known length
 VALIDATE_EVERY = 200  # updates, in a run of unknown length
 
-# What --demo stands for, where nothing else is said. The steps take a minute on two free cores (130,000 characters
-# per second); on a slower machine the clock ends the run in time.
+# What --demo stands for, where nothing else is said. The steps take a minute on two free cores (130,000
+# characters per second); on a slower machine the clock ends the run in time.
 DEMO: dict[str, Any] = {"lr": 4e-3, "dropout_output": 0.2, "steps": 2000, "minutes": 1.6}
 DEMO_PROMPT, DEMO_LENGTH, DEMO_TEMPERATURE = "The ", 400, 0.7
 
