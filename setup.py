@@ -19,7 +19,7 @@ CHECKED = os.environ.get("RNNCORE_BOUNDSCHECK") == "1"
 CFLAGS = ["-fno-trapping-math", "-fno-math-errno"]
 # Line numbers for the sanitizers' reports; else they would take a third of the build and most of the wheel.
 CFLAGS += ["-O1", "-g"] if CHECKED else ["-O3", "-g0"]
-OPENMP = ["-fopenmp"] if sys.platform.startswith("linux") else []
+THREADS = [] if sys.platform == "win32" else ["-pthread"]
 
 
 def extension(path: str) -> Extension:
@@ -32,8 +32,8 @@ def extension(path: str) -> Extension:
         depends=glob(f"{KERNELS}/*.h"),
         include_dirs=[KERNELS, numpy.get_include()],
         define_macros=[("NPY_NO_DEPRECATED_API", "NPY_1_7_API_VERSION")],
-        extra_compile_args=CFLAGS + OPENMP,
-        extra_link_args=OPENMP,
+        extra_compile_args=CFLAGS + THREADS,
+        extra_link_args=THREADS,
     )
 
 

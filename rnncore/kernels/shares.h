@@ -1,19 +1,145 @@
-/* The one place where threads are started: share k of a job for each k, under OpenMP where the compiler has
- * it. */
+/* A pool of threads that take the shares of a job.
+ *
+ * The caller works as well, and takes whatever share nobody has begun: a thread that the system does not let run is not
+ * waited for, so that a second thread never makes a call slower than one, however busy the machine. What a share computes
+ * does not depend on who takes it. Workers look for the next job for some 50 microseconds, the time between two parts
+ * of one call, and then sleep. One job runs at a time; a caller that finds the pool taken does its shares alone.
+ */
 #ifndef RNNCORE_SHARES_H
 #define RNNCORE_SHARES_H
 
-static inline void run_shares(int shares, void (*task)(void *job, int share), void *job)
+#if defined(__unix__) || defined(__APPLE__)
+#include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
+#include <stdint.h>
+
+#define MAX_WORKERS 63
+#define SPINS 2000
+
+typedef void (*share_task)(void *job, int share);
+
+static struct {
+    pthread_mutex_t caller;     /* held by the caller whose job runs */
+    pthread_mutex_t sleep;      /* guards `asleep` against a lost wake-up */
+    pthread_cond_t wake;
+    int asleep;
+    int workers;
+    share_task task;            /* the job at hand: written only while all its shares are taken */
+    void *job;
+    int shares;
+    _Atomic uint64_t ticket;    /* the job's number in the high half, its next free share in the low one */
+    atomic_int done;
+} pool = {.caller = PTHREAD_MUTEX_INITIALIZER, .sleep = PTHREAD_MUTEX_INITIALIZER, .wake = PTHREAD_COND_INITIALIZER};
+
+static inline void pause_briefly(void)
 {
-    if (shares == 1) {
-        task(job, 0);
-        return;
-    }
-#ifdef _OPENMP
-#pragma omp parallel for num_threads(shares) schedule(static, 1)
+#if defined(__x86_64__) || defined(__i386__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("yield");
 #endif
-    for (int k = 0; k < shares; k++)
-        task(job, k);
 }
 
+/* Take shares of the job with this number until none is free. A ticket that still bears the number when a share is taken
+ * vouches for task and job, which were read before: they change only once all shares of their job are taken. */
+static void take_shares(uint32_t number)
+{
+    uint64_t ticket = atomic_load(&pool.ticket);
+    while ((uint32_t)(ticket >> 32) == number) {
+        const share_task task = pool.task;
+        void *job = pool.job;
+        const int share = (int)(uint32_t)ticket;
+        if (share >= pool.shares)
+            return;
+        if (atomic_compare_exchange_weak(&pool.ticket, &ticket, ticket + 1)) {
+            task(job, share);
+            atomic_fetch_add(&pool.done, 1);
+            ticket = atomic_load(&pool.ticket);
+        }
+    }
+}
+
+static inline uint32_t job_number(void) { return (uint32_t)(atomic_load(&pool.ticket) >> 32); }
+
+static void *work(void *seen_)
+{
+    uint32_t seen = (uint32_t)(uintptr_t)seen_;
+    for (;;) {
+        for (int spin = 0; spin < SPINS && job_number() == seen; spin++)
+            pause_briefly();
+        if (job_number() == seen) {
+            pthread_mutex_lock(&pool.sleep);
+            pool.asleep++;
+            while (job_number() == seen)
+                pthread_cond_wait(&pool.wake, &pool.sleep);
+            pool.asleep--;
+            pthread_mutex_unlock(&pool.sleep);
+        }
+        seen = job_number();
+        take_shares(seen);
+    }
+    return NULL;
+}
+
+/* In a forked child there are no workers, and a mutex may have been held by a thread that is not there. */
+static void forget_workers(void)
+{
+    pthread_mutex_init(&pool.caller, NULL);
+    pthread_mutex_init(&pool.sleep, NULL);
+    pthread_cond_init(&pool.wake, NULL);
+    pool.asleep = pool.workers = 0;
+}
+
+static void start_workers(int wanted)
+{
+    static int registered = 0;
+    if (!registered)
+        registered = !pthread_atfork(NULL, NULL, forget_workers);
+    while (pool.workers < wanted && pool.workers < MAX_WORKERS) {
+        pthread_t thread;
+        if (pthread_create(&thread, NULL, work, (void *)(uintptr_t)job_number()))
+            return;
+        pthread_detach(thread);
+        pool.workers++;
+    }
+}
+
+static void share_out(int shares, share_task task, void *job)
+{
+    if (shares == 1 || pthread_mutex_trylock(&pool.caller)) {
+        for (int share = 0; share < shares; share++)
+            task(job, share);
+        return;
+    }
+    start_workers(shares - 1);
+    const uint32_t number = job_number() + 1;
+    pool.task = task;
+    pool.job = job;
+    pool.shares = shares;
+    atomic_store(&pool.done, 0);
+    atomic_store(&pool.ticket, (uint64_t)number << 32);
+    pthread_mutex_lock(&pool.sleep);
+    if (pool.asleep)
+        pthread_cond_broadcast(&pool.wake);
+    pthread_mutex_unlock(&pool.sleep);
+    take_shares(number);
+    for (int spin = 0; atomic_load(&pool.done) < shares; spin++) {
+        if (spin < SPINS)
+            pause_briefly();
+        else
+            sched_yield();
+    }
+    pthread_mutex_unlock(&pool.caller);
+}
+
+#else /* no POSIX threads: one share after the other */
+
+static void share_out(int shares, void (*task)(void *job, int share), void *job)
+{
+    for (int share = 0; share < shares; share++)
+        task(job, share);
+}
+
+#endif
 #endif

@@ -1,6 +1,5 @@
-cdef extern from "shares.h":
-    # task(job, k) for every share k, each in a thread of its own.
-    void run_shares(int shares, void (*task)(void *job, int share) noexcept nogil, void *job) noexcept nogil
+# task(job, k) for every share k, each by whichever thread is free.
+cdef void run_shares(int shares, void (*task)(void *job, int share) noexcept nogil, void *job) noexcept nogil
 
 # How many threads a call with so many flops uses.
 cdef int threads_for(double flops) noexcept nogil

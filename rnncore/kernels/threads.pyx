@@ -2,12 +2,19 @@
 
 import os
 
+cdef extern from "shares.h":
+    void share_out(int shares, void (*task)(void *job, int share) noexcept nogil, void *job) noexcept nogil
+
 cdef int chosen = 1
 
 cdef enum:
     MAX_THREADS = 64
-    # A parallel region costs some microseconds; below twice this many flops a thread, one thread is as fast.
+    # Handing shares out costs some microseconds; below twice this many flops a thread, one thread is as fast.
     FLOPS_A_THREAD = 2000000
+
+
+cdef void run_shares(int shares, void (*task)(void *job, int share) noexcept nogil, void *job) noexcept nogil:
+    share_out(shares, task, job)
 
 
 cdef int threads_for(double flops) noexcept nogil:
@@ -42,7 +49,3 @@ def default_num_threads():
 
 
 set_num_threads(default_num_threads())
-
-if hasattr(os, "register_at_fork"):
-    # OpenMP's threads do not survive a fork: a child that asked for them would wait for ever.
-    os.register_at_fork(after_in_child=lambda: set_num_threads(1))
