@@ -280,7 +280,7 @@ cdef void weights_share(void *job, int k) noexcept nogil:
     """
     cdef const Work *w = <const Work *>job
     cdef const Sequence *s = w.sequence
-    cdef Py_ssize_t gate_rows = s.gates * s.units, grain = 8 * s.kernels.block_rows, total = w.base[w.shares]
+    cdef Py_ssize_t gate_rows = s.gates * s.units, grain = s.kernels.block_rows, total = w.base[w.shares]
     cdef Py_ssize_t first = part(gate_rows, k, w.threads, grain)
     cdef Py_ssize_t last = part(gate_rows, k + 1, w.threads, grain)
     cdef Py_ssize_t candidate = gate_rows - s.units
