@@ -1,13 +1,18 @@
 """Recurrent networks on a CPU: fast, small, exact, and open about where the gradient goes."""
 
+import importlib
+from typing import TYPE_CHECKING, Any
+
 from .clipping import ClipNorm, ClipStep, ClipValue
-from .files import load, save
 from .kernels.threads import get_num_threads, set_num_threads
 from .layers import GRU, LSTM, Dense, Dropout, Elman, Embedding, LastStep, MeanPool
 from .losses import BinaryCrossEntropy, CrossEntropy, SquaredError
 from .network import Network
 from .optimizers import SGD, Adam, AdamW, RMSprop
-from .trainer import Trainer
+
+if TYPE_CHECKING:
+    from .files import load, save
+    from .trainer import Trainer
 
 __version__ = "0.1.0"
 
@@ -37,3 +42,18 @@ __all__ = [
     "save",
     "set_num_threads",
 ]
+
+# Imported when they are first asked for: who only runs a network does not wait for them.
+_LATE = {"Trainer": "trainer", "load": "files", "save": "files"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LATE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f".{_LATE[name]}", __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LATE})
