@@ -132,6 +132,20 @@ cdef void arrange(const Sequence *s, Work *w) noexcept nogil:
         w.order[place] = row
 
 
+cdef inline void point_at(const Sequence *s, Py_ssize_t t, Step *step) noexcept nogil:
+    """Have the step read and write the tape at step t."""
+    cdef Py_ssize_t states = s.rows * s.units * s.item
+    step.h_prev = s.hidden + t * states
+    step.h = s.hidden + (t + 1) * states
+    if s.cells != NULL:
+        step.c_prev = s.cells + t * states
+        step.c = s.cells + (t + 1) * states
+    if s.gate_tape != NULL:
+        step.gates = s.gate_tape + t * states * s.gates
+    if s.candidates != NULL:
+        step.candidates = s.candidates + t * states
+
+
 cdef void forward_share(void *job, int k) noexcept nogil:
     """The whole sequence for the rows of one share."""
     cdef const Work *w = <const Work *>job
@@ -140,7 +154,6 @@ cdef void forward_share(void *job, int k) noexcept nogil:
     cdef Py_ssize_t count = w.start[k + 1] - w.start[k], active, n, t, first, last, i, total
     cdef Py_ssize_t *places = w.places + w.chunk * w.start[k]
     cdef char *projected = w.projected + w.chunk * w.start[k] * w.wide * s.item
-    cdef Py_ssize_t states = s.rows * s.units * s.item
     cdef Step step
     memset(&step, 0, sizeof(Step))
     step.rows, step.units, step.activation = rows, s.units, s.activation
@@ -168,15 +181,7 @@ cdef void forward_share(void *job, int k) noexcept nogil:
             while active > 0 and length_of(s, rows[active - 1]) <= t:
                 active -= 1
             step.n = active
-            step.h_prev = s.hidden + t * states
-            step.h = s.hidden + (t + 1) * states
-            if s.cells != NULL:
-                step.c_prev = s.cells + t * states
-                step.c = s.cells + (t + 1) * states
-            if s.gate_tape != NULL:
-                step.gates = s.gate_tape + t * states * s.gates
-            if s.candidates != NULL:
-                step.candidates = s.candidates + t * states
+            point_at(s, t, &step)
             s.forward(&step)
             step.projected = <const char *>step.projected + active * w.wide * s.item
     if s.lengths != NULL:
@@ -232,15 +237,7 @@ cdef void backward_share(void *job, int k) noexcept nogil:
         for i in range(n):
             w.places[at + i] = t * s.rows + rows[i]
         step.n = n
-        step.h_prev = s.hidden + t * states
-        step.h = s.hidden + (t + 1) * states
-        if s.cells != NULL:
-            step.c_prev = s.cells + t * states
-            step.c = s.cells + (t + 1) * states
-        if s.gate_tape != NULL:
-            step.gates = s.gate_tape + t * states * s.gates
-        if s.candidates != NULL:
-            step.candidates = s.candidates + t * states
+        point_at(s, t, &step)
         step.dy = s.dy + t * states
         step.dgates = w.dgates + at * gate_rows * s.item
         step.drecurrent = w.drecurrent + at * gate_rows * s.item
