@@ -21,6 +21,8 @@ typedef void (*cell_function)(const Step *, const Spot *);
 #define AT(array, gate, gates) ((real *)(array) + (spot->place * (gates) + (gate)) * step->units + spot->unit)
 #define GET(array, gate, gates) load_first(AT(array, gate, gates), spot->n)
 #define PUT(array, gate, gates, value) store_first(AT(array, gate, gates), value, spot->n)
+/* Ask for the line that the next step will want at the same place. */
+#define FETCH(array, gate, gates, write) __builtin_prefetch(AT(array, gate, gates) + step->ahead * (gates), write)
 #define COMPACT(array, gate, gates) ((real *)(array) + (spot->index * (gates) + (gate)) * step->units + spot->unit)
 
 /* The cell on a tile of products, rows i.. of the active ones and panel p, while it lies in the first-level
@@ -105,12 +107,15 @@ INLINE vec slope(int activation, vec h)
 INLINE void elman_spot_forward(const Step *step, const Spot *spot)
 {
     PUT(step->h, 0, 1, activate(step->activation, load(spot->x) + load(spot->m)));
+    FETCH(step->h, 0, 1, 1);
 }
 
 INLINE void elman_spot_backward(const Step *step, const Spot *spot)
 {
     const vec dh = GET(step->dy, 0, 1) + GET(step->dh, 0, 1);
     store_first(COMPACT(step->dgates, 0, 1), dh * slope(step->activation, GET(step->h, 0, 1)), spot->n);
+    FETCH(step->dy, 0, 1, 0);
+    FETCH(step->h, 0, 1, 0);
     PUT(step->dh, 0, 1, (vec){0});
 }
 
@@ -125,7 +130,11 @@ INLINE void lstm_spot_forward(const Step *step, const Spot *spot)
     const vec c = f * GET(step->c_prev, 0, 1) + i * g;
     PUT(step->c, 0, 1, c);
     PUT(step->h, 0, 1, o * vtanh(c));
+    FETCH(step->c, 0, 1, 1);
+    FETCH(step->h, 0, 1, 1);
     if (step->gates) {
+        for (int gate = 0; gate < 4; gate++)
+            FETCH(step->gates, gate, 4, 1);
         PUT(step->gates, 0, 4, i);
         PUT(step->gates, 1, 4, f);
         PUT(step->gates, 2, 4, g);
@@ -144,6 +153,10 @@ INLINE void lstm_spot_backward(const Step *step, const Spot *spot)
     store_first(COMPACT(step->dgates, 1, 4), dc * GET(step->c_prev, 0, 1) * f * ((real)1 - f), spot->n);
     store_first(COMPACT(step->dgates, 2, 4), dc * i * ((real)1 - g * g), spot->n);
     store_first(COMPACT(step->dgates, 3, 4), dh * tanh_c * o * ((real)1 - o), spot->n);
+    for (int gate = 0; gate < 4; gate++)
+        FETCH(step->gates, gate, 4, 0);
+    FETCH(step->dy, 0, 1, 0);
+    FETCH(step->c_prev, 0, 1, 0);
     PUT(step->dc, 0, 1, dc * f);
     PUT(step->dh, 0, 1, (vec){0});
 }
@@ -157,7 +170,11 @@ INLINE void gru_spot_forward(const Step *step, const Spot *spot)
     const vec candidate = load(m + 2 * LANES) + load_first((const real *)step->bias_hn + spot->unit, spot->n);
     const vec n = vtanh(load(x + 2 * LANES) + r * candidate);
     PUT(step->h, 0, 1, n + z * (GET(step->h_prev, 0, 1) - n));
+    FETCH(step->h, 0, 1, 1);
     if (step->gates) {
+        for (int gate = 0; gate < 3; gate++)
+            FETCH(step->gates, gate, 3, 1);
+        FETCH(step->candidates, 0, 1, 1);
         PUT(step->gates, 0, 3, r);
         PUT(step->gates, 1, 3, z);
         PUT(step->gates, 2, 3, n);
@@ -178,6 +195,11 @@ INLINE void gru_spot_backward(const Step *step, const Spot *spot)
     store_first(COMPACT(step->drecurrent, 0, 3), dr, spot->n);
     store_first(COMPACT(step->drecurrent, 1, 3), dz, spot->n);
     store_first(COMPACT(step->drecurrent, 2, 3), dn * r, spot->n);
+    for (int gate = 0; gate < 3; gate++)
+        FETCH(step->gates, gate, 3, 0);
+    FETCH(step->candidates, 0, 1, 0);
+    FETCH(step->dy, 0, 1, 0);
+    FETCH(step->h_prev, 0, 1, 0);
     PUT(step->dh, 0, 1, dh * z);
 }
 

@@ -8,6 +8,7 @@ cdef extern from "step.h":
         Py_ssize_t n
         const Py_ssize_t *rows
         Py_ssize_t units
+        Py_ssize_t ahead
         int activation
         const void *packed
         const void *projected

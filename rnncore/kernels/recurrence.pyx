@@ -157,7 +157,7 @@ cdef void forward_share(void *job, int k) noexcept nogil:
     cdef Step step
     memset(&step, 0, sizeof(Step))
     step.rows, step.units, step.activation = rows, s.units, s.activation
-    step.packed, step.bias_hn = w.packed_hh, s.bias_hn
+    step.packed, step.bias_hn, step.ahead = w.packed_hh, s.bias_hn, s.rows * s.units
     active, last = count, 0
     while last < s.steps:
         first = last
@@ -227,7 +227,7 @@ cdef void backward_share(void *job, int k) noexcept nogil:
     cdef Step step
     memset(&step, 0, sizeof(Step))
     step.rows, step.units, step.activation = rows, s.units, s.activation
-    step.dh, step.dc = s.dh, s.dc
+    step.dh, step.dc, step.ahead = s.dh, s.dc, -s.rows * s.units
     for t in range(w.last - 1, w.first - 1, -1):
         while n < count and length_of(s, rows[n]) > t:
             n += 1

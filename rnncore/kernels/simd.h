@@ -13,7 +13,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
-#if defined(__AVX2__)
+#if VECTOR_BYTES > 16
 #include <immintrin.h>
 #endif
 
@@ -78,13 +78,13 @@ INLINE vec choose(ivec mask, vec a, vec b) { return (vec)((mask & (ivec)a) | (~m
 /* x within low..high; NaN stays NaN, which x86's min and max grant when x is their second operand. */
 INLINE vec clamp(vec x, real low, real high)
 {
-#if defined(__AVX512F__) && REAL_IS_DOUBLE
+#if VECTOR_BYTES == 64 && REAL_IS_DOUBLE
     return _mm512_max_pd(splat(low), _mm512_min_pd(splat(high), x));
-#elif defined(__AVX512F__)
+#elif VECTOR_BYTES == 64
     return _mm512_max_ps(splat(low), _mm512_min_ps(splat(high), x));
-#elif defined(__AVX2__) && REAL_IS_DOUBLE
+#elif VECTOR_BYTES == 32 && REAL_IS_DOUBLE
     return _mm256_max_pd(splat(low), _mm256_min_pd(splat(high), x));
-#elif defined(__AVX2__)
+#elif VECTOR_BYTES == 32
     return _mm256_max_ps(splat(low), _mm256_min_ps(splat(high), x));
 #else
     x = choose(x > high, splat(high), x);
@@ -96,7 +96,7 @@ INLINE vec clamp(vec x, real low, real high)
  * last place, in a fifth of the time of a division. */
 INLINE vec divide(vec a, vec b)
 {
-#if defined(__AVX512F__) && !REAL_IS_DOUBLE
+#if VECTOR_BYTES == 64 && !REAL_IS_DOUBLE
     const vec estimate = _mm512_rcp14_ps(b);
     const vec quotient = a * estimate;
     return quotient + estimate * (a - b * quotient);

@@ -15,6 +15,7 @@ typedef struct {
     ptrdiff_t n;            /* active rows */
     const ptrdiff_t *rows;  /* (n,) their places in the batch */
     ptrdiff_t units;        /* H */
+    ptrdiff_t ahead;        /* numbers from this step's (B, H) states to those of the step that comes next */
     int activation;         /* of an Elman cell: ACTIVATION_... */
     const void *packed;     /* recurrent weights in panels: product.h */
     const void *projected;  /* compact (n, panels): W_ih x + b */
