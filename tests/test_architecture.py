@@ -15,9 +15,10 @@ PACKAGE = ROOT / "rnncore"
 # halves of the lowest floor, kernels and reference, know nothing of each other.
 FLOORS = [
     {"cli", "__main__"},
-    {"trainer", "pictures"},
-    {"network", "data", "files"},
-    {"layers", "losses", "optimizers", "schedules", "clipping", "regularizers"}
+    {"sklearn", "interop"},
+    {"trainer", "diagnostics", "pictures"},
+    {"network", "stream", "data", "files", "problems"},
+    {"layers", "losses", "ctc", "metrics", "optimizers", "schedules", "clipping", "regularizers"}
     | {"initializers", "params", "checks", "flat"},
     {"kernels", "reference"},
 ]  # fmt: skip
