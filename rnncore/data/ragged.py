@@ -289,16 +289,15 @@ def _check_targets(targets: Any, sequences: Ragged) -> Array | Ragged | None:
         return chosen
     if not isinstance(targets, (Ragged, list, tuple)):
         raise TypeError(f"targets are a {type(targets).__name__}, but an array or a list of arrays is wanted")
-    if not isinstance(targets, Ragged):
-        if targets and all(np.ndim(target) == 0 for target in targets):
-            return _check_targets(np.asarray(targets), sequences)
-        targets = Ragged.from_list(targets, "targets")
-    if len(targets) != len(sequences):
-        raise ValueError(f"targets are {len(targets)}, but there are {len(sequences)} sequences")
-    if (differ := targets.lengths != sequences.lengths).any():
+    if not isinstance(targets, Ragged) and targets and all(np.ndim(target) == 0 for target in targets):
+        return _check_targets(np.asarray(targets), sequences)
+    steps = targets if isinstance(targets, Ragged) else Ragged.from_list(targets, "targets")
+    if len(steps) != len(sequences):
+        raise ValueError(f"targets are {len(steps)}, but there are {len(sequences)} sequences")
+    if (differ := steps.lengths != sequences.lengths).any():
         first = int(differ.argmax())
         raise ValueError(
-            f"targets[{first}] has {targets.lengths[first]} steps, but sequence {first} has "
+            f"targets[{first}] has {steps.lengths[first]} steps, but sequence {first} has "
             f"{sequences.lengths[first]}"
         )
-    return targets
+    return steps
