@@ -91,10 +91,14 @@ class Call:
         getattr(backend, f"{self.cell}_forward")(**self._common(backend), **self.weights, **out, **tape)
         return {**out, **{name: array for name, array in tape.items() if array is not None}}
 
-    def backward(self, backend, tape):
+    def backward(self, backend, tape, record=False):
         """Every array that the backward kernel writes, by name, and what it returns."""
         out = {name: array.copy() for name, array in (self.dfinal | self.start).items()}
         out["dx"] = self._unwritten(*self.x.shape)
+        if record:
+            s = self.shape
+            out |= {f"d{name}": self._unwritten(s.T + 1, s.B, s.H) for name in self.states}
+            out |= {name: self._unwritten(s.T, s.B, self.gates * s.H) for name in ("dgates", "drecurrent")}
         weights = {name: self.weights[name] for name in ("weight_ih", "weight_hh")}
         kept = {name: array.copy() for name, array in tape.items()}
         clipped = getattr(backend, f"{self.cell}_backward")(

@@ -62,6 +62,25 @@ def test_backward_kernel_equals_reference(cell, dtype, shape, seed, clip_step):
     assert abs(clipped - clipped_reference) <= (dtype == "float32")
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("cell", CELLS)
+@given(shape=shapes(), seed=seeds, clip_step=st.sampled_from([math.inf, 0.5]))
+@example(RAGGED, 1, math.inf)
+@example(MANY_ROWS, 3, 1.0)
+@settings(max_examples=5)
+def test_recorded_gradients_equal_the_reference_and_change_nothing(cell, dtype, shape, seed, clip_step):
+    call = Call(cell, shape, dtype, seed, clip_step)
+    tape = call.forward(reference)
+    got, _ = call.backward(kernels, tape, record=True)
+    want, _ = call.backward(reference, tape, record=True)
+    plain, _ = call.backward(kernels, tape)
+    assert all(np.array_equal(got[name], plain[name]) for name in plain)
+    for name in got.keys() - plain.keys():
+        first = name in ("dhidden", "dcells")  # row 0, of the initial state, is no business of the kernel's
+        assert_close(got[name][first:], want[name][first:], TOLERANCE[dtype], name, call.scale(name))
+        assert not got[name][first:][shape.padding()].any()
+
+
 @pytest.mark.parametrize("cell", CELLS)
 @given(shape=shapes(), seed=seeds)
 @settings(max_examples=5)

@@ -157,6 +157,8 @@ INLINE void lstm_spot_backward(const Step *step, const Spot *spot)
         FETCH(step->gates, gate, 4, 0);
     FETCH(step->dy, 0, 1, 0);
     FETCH(step->c_prev, 0, 1, 0);
+    if (step->dcells)
+        PUT(step->dcells, 0, 1, dc);
     PUT(step->dc, 0, 1, dc * f);
     PUT(step->dh, 0, 1, (vec){0});
 }

@@ -22,6 +22,7 @@ cdef extern from "step.h":
         const void *dy
         void *dh
         void *dc
+        void *dcells
         void *dgates
         void *drecurrent
 

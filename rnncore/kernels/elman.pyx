@@ -6,7 +6,7 @@ Cost: 2 T B H (I + H) flops forward, twice that backward, T B H gate functions; 
 from cython cimport floating
 
 from .dispatch cimport ACTIVATION_IDENTITY, ACTIVATION_RELU, ACTIVATION_SIGMOID, ACTIVATION_TANH
-from .recurrence cimport Sequence, run_backward, run_forward, start
+from .recurrence cimport Sequence, at_start, run_backward, run_forward, start
 
 cdef dict CODES = {
     "tanh": ACTIVATION_TANH,
@@ -50,11 +50,18 @@ def elman_backward(
     floating[:, ::1] dweight_hh,
     floating[::1] dbias,
     floating[::1] scratch,
+    floating[:, :, ::1] dhidden=None,
+    floating[:, :, ::1] dgates=None,
+    floating[:, :, ::1] drecurrent=None,
 ):
     """dy (T, B, H) -> dx, and sums into dweight_ih, dweight_hh, dbias.
 
     dh (B, H): the gradient of the final state on entry, of the initial state on exit. Returns how often
     clip_step acted.
+
+    Recorded where arrays are given, with zeros in the padding: dhidden (1+T, B, H), in rows 1 to T the
+    gradients of the states; dgates, drecurrent (T, B, H), those of the gates' sums and of their products
+    with h[t-1].
     """
     cdef Sequence s = start(x, lengths, weight_ih, weight_hh, hidden, scratch)
     cdef Py_ssize_t clipped
@@ -63,6 +70,7 @@ def elman_backward(
     s.dy, s.dh, s.dx = <const char *>&dy[0, 0, 0], <char *>&dh[0, 0], <char *>&dx[0, 0, 0]
     s.dweight_ih, s.dweight_hh = <char *>&dweight_ih[0, 0], <char *>&dweight_hh[0, 0]
     s.dbias = <char *>&dbias[0]
+    s.dhidden, s.dgates, s.drecurrent = at_start(dhidden), at_start(dgates), at_start(drecurrent)
     with nogil:
         clipped = run_backward(&s)
     return clipped

@@ -10,7 +10,7 @@ Cost: 6 T B H (I + H) flops forward, twice that backward, 3 T B H gate functions
 
 from cython cimport floating
 
-from .recurrence cimport Sequence, run_backward, run_forward, start
+from .recurrence cimport Sequence, at_start, run_backward, run_forward, start
 
 
 def gru_forward(
@@ -55,11 +55,18 @@ def gru_backward(
     floating[::1] dbias,
     floating[::1] dbias_hn,
     floating[::1] scratch,
+    floating[:, :, ::1] dhidden=None,
+    floating[:, :, ::1] dgates=None,
+    floating[:, :, ::1] drecurrent=None,
 ):
     """dy (T, B, H) -> dx, and sums into dweight_ih, dweight_hh, dbias, dbias_hn.
 
     dh (B, H): the gradient of the final state on entry, of the initial state on exit. Returns how often
     clip_step acted.
+
+    Recorded where arrays are given, with zeros in the padding: dhidden (1+T, B, H), in rows 1 to T the
+    gradients of the states; dgates, drecurrent (T, B, 3H), those of the gates' sums and of their products
+    with h[t-1].
     """
     cdef Sequence s = start(x, lengths, weight_ih, weight_hh, hidden, scratch)
     cdef Py_ssize_t clipped
@@ -69,6 +76,7 @@ def gru_backward(
     s.dy, s.dh, s.dx = <const char *>&dy[0, 0, 0], <char *>&dh[0, 0], <char *>&dx[0, 0, 0]
     s.dweight_ih, s.dweight_hh = <char *>&dweight_ih[0, 0], <char *>&dweight_hh[0, 0]
     s.dbias, s.dbias_hn = <char *>&dbias[0], <char *>&dbias_hn[0]
+    s.dhidden, s.dgates, s.drecurrent = at_start(dhidden), at_start(dgates), at_start(drecurrent)
     with nogil:
         clipped = run_backward(&s)
     return clipped

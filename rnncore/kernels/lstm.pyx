@@ -10,7 +10,7 @@ numbers, written once forward and read once backward.
 
 from cython cimport floating
 
-from .recurrence cimport Sequence, run_backward, run_forward, start
+from .recurrence cimport Sequence, at_start, run_backward, run_forward, start
 
 
 def lstm_forward(
@@ -52,11 +52,19 @@ def lstm_backward(
     floating[:, ::1] dweight_hh,
     floating[::1] dbias,
     floating[::1] scratch,
+    floating[:, :, ::1] dhidden=None,
+    floating[:, :, ::1] dcells=None,
+    floating[:, :, ::1] dgates=None,
+    floating[:, :, ::1] drecurrent=None,
 ):
     """dy (T, B, H) -> dx, and sums into dweight_ih, dweight_hh, dbias.
 
     dh, dc (B, H): gradients of the final state on entry, of the initial state on exit. Returns how often
     clip_step acted.
+
+    Recorded where arrays are given, with zeros in the padding: dhidden, dcells (1+T, B, H), in rows 1 to T
+    the gradients of the states; dgates, drecurrent (T, B, 4H), those of the gates' sums and of their
+    products with h[t-1].
     """
     cdef Sequence s = start(x, lengths, weight_ih, weight_hh, hidden, scratch)
     cdef Py_ssize_t clipped
@@ -67,6 +75,8 @@ def lstm_backward(
     s.dh, s.dc = <char *>&dh[0, 0], <char *>&dc[0, 0]
     s.dweight_ih, s.dweight_hh = <char *>&dweight_ih[0, 0], <char *>&dweight_hh[0, 0]
     s.dbias = <char *>&dbias[0]
+    s.dhidden, s.dgates, s.drecurrent = at_start(dhidden), at_start(dgates), at_start(drecurrent)
+    s.dcells = at_start(dcells)
     with nogil:
         clipped = run_backward(&s)
     return clipped

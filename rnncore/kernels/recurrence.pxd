@@ -33,6 +33,10 @@ cdef struct Sequence:
     char *dh                  # (B, H)
     char *dc                  # (B, H)
     char *dx                  # (T, B, I)
+    char *dhidden             # (1+T, B, H): this and the next three record a pass, each may be NULL
+    char *dcells              # (1+T, B, H)
+    char *dgates              # (T, B, G*H)
+    char *drecurrent          # (T, B, G*H)
     char *dweight_ih
     char *dweight_hh
     char *dbias
@@ -41,6 +45,11 @@ cdef struct Sequence:
 
 cdef void run_forward(Sequence *s) noexcept nogil
 cdef Py_ssize_t run_backward(Sequence *s) noexcept nogil
+
+
+cdef inline char *at_start(floating[:, :, ::1] array) noexcept:
+    """The first byte of an array; NULL for None."""
+    return NULL if array is None else <char *>&array[0, 0, 0]
 
 
 cdef inline Sequence start(

@@ -217,6 +217,26 @@ cdef void run_forward(Sequence *s) noexcept nogil:
     run_shares(w.shares, forward_share, &w)
 
 
+cdef void record_hidden(const Sequence *s, const Step *step, Py_ssize_t t) noexcept nogil:
+    """dhidden[t + 1] = dh + dy, the gradient of the state after step t, before the step consumes it."""
+    cdef Py_ssize_t i, row, width = s.units * s.item
+    cdef char *recorded
+    for i in range(step.n):
+        row = step.rows[i] * width
+        recorded = s.dhidden + (t + 1) * s.rows * width + row
+        memcpy(recorded, s.dh + row, width)
+        s.kernels.add_rows(1, <const char *>step.dy + row, s.units, s.units, recorded)
+
+
+cdef void record_gates(const Sequence *s, const Step *step, Py_ssize_t t) noexcept nogil:
+    """dgates[t] and drecurrent[t]: each compact row at its own place."""
+    cdef Py_ssize_t i, place, width = s.gates * s.units * s.item
+    for i in range(step.n):
+        place = (t * s.rows + step.rows[i]) * width
+        memcpy(s.dgates + place, <const char *>step.dgates + i * width, width)
+        memcpy(s.drecurrent + place, <const char *>step.drecurrent + i * width, width)
+
+
 cdef void backward_share(void *job, int k) noexcept nogil:
     """BPTT over the steps of the chunk at hand for the rows of one share, and their dx."""
     cdef Work *w = <Work *>job
@@ -241,7 +261,13 @@ cdef void backward_share(void *job, int k) noexcept nogil:
         step.dy = s.dy + t * states
         step.dgates = w.dgates + at * gate_rows * s.item
         step.drecurrent = w.drecurrent + at * gate_rows * s.item
+        if s.dhidden != NULL:
+            record_hidden(s, &step, t)
+        if s.dcells != NULL:
+            step.dcells = s.dcells + (t + 1) * states
         s.backward(&step)
+        if s.dgates != NULL:
+            record_gates(s, &step, t)
         # dh[rows] += drecurrent @ W_hh   (n, G*H)(G*H, H)
         s.kernels.multiply(
             n, step.drecurrent, NULL, gate_rows, gate_rows, w.packed_hh, s.units, 1, NULL, 1,
@@ -348,6 +374,12 @@ cdef Py_ssize_t run_backward(Sequence *s) noexcept nogil:
     if s.lengths != NULL:
         for row in range(s.rows):
             clear_row(s, s.dx, row, s.inputs)
+            clear_row(s, s.dgates, row, gate_rows)
+            clear_row(s, s.drecurrent, row, gate_rows)
+            if s.dhidden != NULL:
+                clear_row(s, s.dhidden + s.rows * s.units * s.item, row, s.units)
+            if s.dcells != NULL:
+                clear_row(s, s.dcells + s.rows * s.units * s.item, row, s.units)
     w.last = s.steps
     while w.last > 0:
         w.first = (w.last - 1) // w.chunk * w.chunk

@@ -29,6 +29,7 @@ typedef struct {
     const void *dy;         /* (B, H) upstream gradient */
     void *dh;               /* (B, H) gradients carried back, of the state after the step; left behind: the */
     void *dc;               /* part for the state before it that does not go through the product */
+    void *dcells;           /* (B, H), or NULL: where the gradient of c goes, for who wants to look at it */
     void *dgates;           /* compact (n, G*H): of the sums that the input enters */
     void *drecurrent;       /* compact (n, G*H): of the recurrent products; a GRU's differ from dgates */
 } Step;

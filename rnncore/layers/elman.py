@@ -61,11 +61,11 @@ class Elman(Recurrent):
         )  # fmt: skip
 
     def _run_backward(
-        self, dy: Array, tape: RecurrentTape, dstates: list[Array], dx: Array, scratch: Array
+        self, dy: Array, tape: RecurrentTape, dstates: list[Array], dx: Array, scratch: Array, flow: Parts
     ) -> int:
         p, g = self.params, self.grads
         clipped: int = self.backend.elman_backward(
             dy, tape.x, tape.lengths, p["weight_ih"], p["weight_hh"], self.activation, self.clip_step,
-            tape.hidden, *dstates, dx, g["weight_ih"], g["weight_hh"], g["bias"], scratch,
+            tape.hidden, *dstates, dx, g["weight_ih"], g["weight_hh"], g["bias"], scratch, *flow,
         )  # fmt: skip
         return clipped

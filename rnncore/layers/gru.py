@@ -56,12 +56,12 @@ class GRU(Recurrent):
         )  # fmt: skip
 
     def _run_backward(
-        self, dy: Array, tape: GRUTape, dstates: list[Array], dx: Array, scratch: Array
+        self, dy: Array, tape: GRUTape, dstates: list[Array], dx: Array, scratch: Array, flow: Parts
     ) -> int:
         p, g = self.params, self.grads
         clipped: int = self.backend.gru_backward(
             dy, tape.x, tape.lengths, p["weight_ih"], p["weight_hh"], self.clip_step,
             tape.hidden, tape.gates, tape.candidates,
-            *dstates, dx, g["weight_ih"], g["weight_hh"], g["bias"], g["bias_hn"], scratch,
+            *dstates, dx, g["weight_ih"], g["weight_hh"], g["bias"], g["bias_hn"], scratch, *flow,
         )  # fmt: skip
         return clipped

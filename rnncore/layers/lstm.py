@@ -77,12 +77,12 @@ class LSTM(Recurrent):
         )  # fmt: skip
 
     def _run_backward(
-        self, dy: Array, tape: LSTMTape, dstates: list[Array], dx: Array, scratch: Array
+        self, dy: Array, tape: LSTMTape, dstates: list[Array], dx: Array, scratch: Array, flow: Parts
     ) -> int:
         p, g = self.params, self.grads
         clipped: int = self.backend.lstm_backward(
             dy, tape.x, tape.lengths, p["weight_ih"], p["weight_hh"], self.clip_step,
             tape.hidden, tape.cells, tape.gates,
-            *dstates, dx, g["weight_ih"], g["weight_hh"], g["bias"], scratch,
+            *dstates, dx, g["weight_ih"], g["weight_hh"], g["bias"], scratch, *flow,
         )  # fmt: skip
         return clipped

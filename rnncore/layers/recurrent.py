@@ -41,6 +41,50 @@ class SegmentedTape(RecurrentTape):
     borders: list[tuple[Array, ...]]  # for each segment, the states beside h before it, (B, H) each
 
 
+@dataclass(slots=True)
+class Flow:
+    """Asks the next backward pass of a layer to keep what it computes on its way, and holds it then.
+
+    ``layer.flow = Flow()`` before ``backward``; every later pass records anew, until ``layer.flow`` is None
+    again. Costs one copy of each array kept.
+
+    Attributes
+    ----------
+    gates
+        Whether to keep ``dgates`` and ``drecurrent`` too.
+    tape
+        The tape that the pass went back along; None before the first one.
+    states
+        The gradient of the loss in each state of every step, ``(1+T, B, H)`` each, aligned with
+        ``tape.states()``: row t belongs to ``hidden[t]``, row 0 to the initial state; 0 in the padding. Of a
+        cell c[t] it counts the way through h[t] too, except in row 0.
+    dgates, drecurrent
+        The gradients of the gates' sums, and of the recurrent products in them, ``(T, B, G*H)``.
+    """
+
+    gates: bool = False
+    tape: Any = None
+    states: tuple[Array, ...] = ()
+    dgates: Array | None = None
+    drecurrent: Array | None = None
+
+    def start(self, tape: RecurrentTape, states: int, wide: int) -> Parts:
+        """Make room for a pass along the tape; returns the arrays in the order in which kernels take them."""
+        steps, rows, units = tape.hidden.shape
+        dtype = tape.hidden.dtype
+        self.tape = tape
+        self.states = tuple(empty((steps, rows, units), dtype) for _ in range(states))
+        if self.gates:
+            self.dgates = empty((steps - 1, rows, wide), dtype)
+            self.drecurrent = empty((steps - 1, rows, wide), dtype)
+        return (*self.states, self.dgates, self.drecurrent)
+
+    def finish(self, dstates: list[Array]) -> None:
+        """Put the gradient of the initial state in front."""
+        for states, initial in zip(self.states, dstates, strict=True):
+            states[0] = initial
+
+
 class Recurrent(Layer):
     """A recurrent layer of ``hidden_size`` units over inputs of ``input_size`` features.
 
@@ -64,6 +108,8 @@ class Recurrent(Layer):
         rescaled to it; for cells with two states the norm is the joint one. Infinite, that is off, at first.
     clipped_steps : int
         How many (sample, step) pairs ``clip_step`` has rescaled so far.
+    flow : Flow or None
+        What ``backward`` is to record on its way; None, nothing, at first.
     """
 
     gates: ClassVar[int]
@@ -80,6 +126,7 @@ class Recurrent(Layer):
         self.checkpoint_every = checkpoint_every
         self.clip_step = math.inf
         self.clipped_steps = 0
+        self.flow: Flow | None = None
 
     def config(self) -> dict[str, Any]:
         sizes = {"input_size": self.input_size, "hidden_size": self.hidden_size}
@@ -113,8 +160,10 @@ class Recurrent(Layer):
         """The cell's forward kernel: fills the tape."""
         raise NotImplementedError
 
-    def _run_backward(self, dy: Array, tape: Any, dstates: list[Array], dx: Array, scratch: Array) -> int:
-        """The cell's backward kernel; returns how often clip_step acted."""
+    def _run_backward(
+        self, dy: Array, tape: Any, dstates: list[Array], dx: Array, scratch: Array, flow: Parts
+    ) -> int:
+        """The cell's backward kernel, with the arrays to record into; returns how often clip_step acted."""
         raise NotImplementedError
 
     def forward(
@@ -142,10 +191,16 @@ class Recurrent(Layer):
         steps, rows = tape.x.shape[:2]
         dstates = [self._state_gradient(part, rows) for part in self._split_state("dstate", dstate, rows)]
         dx: Array = empty(tape.x.shape, self.dtype)
+        flow: Parts = ()
+        if self.flow is not None:
+            flow = self.flow.start(tape, len(self.state_names), self.gates * self.hidden_size)
         if isinstance(tape, SegmentedTape):
-            self._backward_segments(dy, tape, dstates, dx)
+            self._backward_segments(dy, tape, dstates, dx, flow)
         else:
-            self.clipped_steps += self._run_backward(dy, tape, dstates, dx, self._scratch(steps, rows))
+            scratch = self._scratch(steps, rows)
+            self.clipped_steps += self._run_backward(dy, tape, dstates, dx, scratch, flow)
+        if self.flow is not None:
+            self.flow.finish(dstates)
         return dx, tuple(dstates) if len(dstates) > 1 else dstates[0]
 
     def _forward_segments(
@@ -173,7 +228,9 @@ class Recurrent(Layer):
                     final[ending] = states[lengths[ending] - start, ending]
         return SegmentedTape(x, lengths, hidden, borders), (self._final(hidden, lengths), *finals)
 
-    def _backward_segments(self, dy: Array, tape: SegmentedTape, dstates: list[Array], dx: Array) -> None:
+    def _backward_segments(
+        self, dy: Array, tape: SegmentedTape, dstates: list[Array], dx: Array, flow: Parts
+    ) -> None:
         """Run each segment again, last first, and go back along it."""
         every = self.checkpoint_every
         assert every is not None
@@ -185,7 +242,13 @@ class Recurrent(Layer):
                 tape.x, tape.lengths, tape.hidden, tape.borders[index], start, every, record=True
             )
             self._run_forward(segment, scratch)
-            self.clipped_steps += self._run_backward(dy[part], segment, dstates, dx[part], scratch)
+            recorded = tuple(
+                array if array is None else array[start : start + every + (len(array) > len(dy))]
+                for array in flow
+            )
+            self.clipped_steps += self._run_backward(
+                dy[part], segment, dstates, dx[part], scratch, recorded
+            )
 
     def _segment(
         self,

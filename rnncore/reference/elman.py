@@ -10,6 +10,7 @@ from .recurrence import (
     add_recurrent_gradient,
     clear_padding,
     clip_rows,
+    room,
     sigmoid,
 )
 
@@ -41,20 +42,27 @@ def elman_forward(x, lengths, weight_ih, weight_hh, bias, activation, hidden, sc
 def elman_backward(
     dy, x, lengths, weight_ih, weight_hh, activation, clip_step, hidden,
     dh, dx, dweight_ih, dweight_hh, dbias, scratch=None,
+    dhidden=None, dgates=None, drecurrent=None,
 ):  # fmt: skip
     """dy (T, B, H) -> dx, and sums into dweight_ih, dweight_hh, dbias.
 
     dh (B, H): the gradient of the final state on entry, of the initial state on exit. Returns how often
     clip_step acted.
+
+    Recorded where arrays are given, with zeros in the padding: dhidden (1+T, B, H), in rows 1 to T the
+    gradients of the states; dgates, drecurrent (T, B, H), those of the gates' sums and of their products
+    with h[t-1].
     """
-    dgates = np.zeros_like(hidden[1:])
+    dgates, dhidden = room(dgates, hidden[1:]), room(dhidden, hidden)
     clipped = 0
     for t in reversed(range(len(x))):
         rows = active_rows(lengths, t, x.shape[1])
-        dgates[t, rows] = (dy[t, rows] + dh[rows]) * SLOPES[activation](hidden[t + 1, rows])
+        dhidden[t + 1, rows] = dy[t, rows] + dh[rows]
+        dgates[t, rows] = dhidden[t + 1, rows] * SLOPES[activation](hidden[t + 1, rows])
         carried = dgates[t, rows] @ weight_hh
         clipped += clip_rows(clip_step, carried)
         dh[rows] = carried
     add_input_gradients(dgates, x, lengths, weight_ih, dx, dweight_ih, dbias)
     add_recurrent_gradient(dgates, hidden, dweight_hh)
+    room(drecurrent, dgates)[...] = dgates
     return clipped

@@ -14,6 +14,7 @@ from .recurrence import (
     add_recurrent_gradient,
     clear_padding,
     clip_rows,
+    room,
     sigmoid,
 )
 
@@ -41,19 +42,25 @@ def gru_forward(x, lengths, weight_ih, weight_hh, bias, bias_hn, hidden, gates, 
 def gru_backward(
     dy, x, lengths, weight_ih, weight_hh, clip_step, hidden, gates, candidates,
     dh, dx, dweight_ih, dweight_hh, dbias, dbias_hn, scratch=None,
+    dhidden=None, dgates=None, drecurrent=None,
 ):  # fmt: skip
     """dy (T, B, H) -> dx, and sums into dweight_ih, dweight_hh, dbias, dbias_hn.
 
     dh (B, H): the gradient of the final state on entry, of the initial state on exit. Returns how often
     clip_step acted.
+
+    Recorded where arrays are given, with zeros in the padding: dhidden (1+T, B, H), in rows 1 to T the
+    gradients of the states; dgates, drecurrent (T, B, 3H), those of the gates' sums and of their products
+    with h[t-1].
     """
-    dgates = np.zeros_like(gates)  # of the sums that the input enters
-    drecurrent = np.zeros_like(gates)  # of the products with h[t-1]: the same but for n, which r scales
+    dgates = room(dgates, gates)  # of the sums that the input enters
+    drecurrent = room(drecurrent, gates)  # of the products with h[t-1]: the same but for n, which r scales
+    dhidden = room(dhidden, hidden)
     clipped = 0
     for t in reversed(range(len(x))):
         rows = active_rows(lengths, t, x.shape[1])
         r, z, n = np.split(gates[t, rows], 3, axis=1)
-        dh_t = dy[t, rows] + dh[rows]
+        dh_t = dhidden[t + 1, rows] = dy[t, rows] + dh[rows]
         dn = dh_t * (1 - z) * (1 - n * n)
         dr = dn * candidates[t, rows] * r * (1 - r)
         dz = dh_t * (hidden[t, rows] - n) * z * (1 - z)

@@ -13,6 +13,7 @@ from .recurrence import (
     add_recurrent_gradient,
     clear_padding,
     clip_rows,
+    room,
     sigmoid,
 )
 
@@ -37,13 +38,19 @@ def lstm_forward(x, lengths, weight_ih, weight_hh, bias, hidden, cells, gates, s
 def lstm_backward(
     dy, x, lengths, weight_ih, weight_hh, clip_step, hidden, cells, gates,
     dh, dc, dx, dweight_ih, dweight_hh, dbias, scratch=None,
+    dhidden=None, dcells=None, dgates=None, drecurrent=None,
 ):  # fmt: skip
     """dy (T, B, H) -> dx, and sums into dweight_ih, dweight_hh, dbias.
 
     dh, dc (B, H): gradients of the final state on entry, of the initial state on exit. Returns how often
     clip_step acted.
+
+    Recorded where arrays are given, with zeros in the padding: dhidden, dcells (1+T, B, H), in rows 1 to T
+    the gradients of the states; dgates, drecurrent (T, B, 4H), those of the gates' sums and of their
+    products with h[t-1].
     """
-    dgates = np.zeros_like(gates)
+    dgates = room(dgates, gates)
+    dhidden, dcells = room(dhidden, hidden), room(dcells, cells)
     clipped = 0
     for t in reversed(range(len(x))):
         rows = active_rows(lengths, t, x.shape[1])
@@ -51,6 +58,7 @@ def lstm_backward(
         tanh_c = np.tanh(cells[t + 1, rows])
         dh_t = dy[t, rows] + dh[rows]
         dc_t = dc[rows] + dh_t * o * (1 - tanh_c * tanh_c)
+        dhidden[t + 1, rows], dcells[t + 1, rows] = dh_t, dc_t
         dgates[t, rows] = np.concatenate(
             [
                 dc_t * g * i * (1 - i),
@@ -65,4 +73,5 @@ def lstm_backward(
         dh[rows], dc[rows] = carried_h, carried_c
     add_input_gradients(dgates, x, lengths, weight_ih, dx, dweight_ih, dbias)
     add_recurrent_gradient(dgates, hidden, dweight_hh)
+    room(drecurrent, dgates)[...] = dgates
     return clipped

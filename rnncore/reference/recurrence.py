@@ -24,6 +24,14 @@ def clear_padding(lengths, *arrays):
             array[np.arange(len(array))[:, None] >= lengths] = 0
 
 
+def room(array, like):
+    """The array with zeros in it, or a fresh one of this shape where there is none."""
+    if array is None:
+        return np.zeros_like(like)
+    array[...] = 0
+    return array
+
+
 def clip_rows(threshold, *carried):
     """Rescale rows whose joint norm over all ``carried`` (n, H) exceeds the threshold; returns how many."""
     if np.isinf(threshold):
