@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from .clipping import ClipNorm, ClipStep, ClipValue
 from .kernels.threads import get_num_threads, set_num_threads
-from .layers import GRU, LSTM, Dense, Dropout, Elman, Embedding, LastStep, MeanPool
+from .layers import GRU, LSTM, Bidirectional, Dense, Dropout, Elman, Embedding, LastStep, MeanPool
 from .losses import BinaryCrossEntropy, CrossEntropy, SquaredError
 from .network import Network
 from .optimizers import SGD, Adam, AdamW, RMSprop
@@ -22,6 +22,7 @@ __all__ = [
     "SGD",
     "Adam",
     "AdamW",
+    "Bidirectional",
     "BinaryCrossEntropy",
     "ClipNorm",
     "ClipStep",

@@ -71,9 +71,10 @@ def save(net: Network, path: Path, vocabulary: Vocabulary | None = None) -> None
         If ``path`` cannot be written.
     """
     for place, layer in enumerate(net.layers):
-        if LAYERS.get(type(layer).__name__) is not type(layer):
-            known = ", ".join(sorted(LAYERS))
-            raise ValueError(f"layer {place} is a {type(layer).__name__}, but a file can only hold {known}")
+        for part in (layer, layer.layer) if isinstance(layer, layers.Bidirectional) else (layer,):
+            if LAYERS.get(type(part).__name__) is not type(part):
+                came, known = type(part).__name__, ", ".join(sorted(LAYERS))
+                raise ValueError(f"layer {place} is a {came}, but a file can only hold {known}")
     vocabulary = getattr(net, "vocabulary", None) if vocabulary is None else vocabulary
     content = {
         "kind": KIND,

@@ -9,6 +9,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from .checks import check_array, check_finite, check_lengths, check_seed
 from .layers import Layer
+from .layers.bidirectional import BidirectionalTape
 from .layers.recurrent import RecurrentTape
 from .params import Params
 
@@ -137,7 +138,8 @@ class Network:
             raise ValueError("tape is None: backward needs the tape of a forward pass with record=True")
         self._check_entries("tape", tape)
         # A network without recurrent layers has no state, of whatever number of rows.
-        rows = next((entry.hidden.shape[1] for entry in tape if isinstance(entry, RecurrentTape)), 0)
+        recurrent = RecurrentTape | BidirectionalTape
+        rows = next((entry.rows for entry in tape if isinstance(entry, recurrent)), 0)
         self._check_states("dstate", dstate, rows)
         dstates = []
         gradient: Array | None = dy

@@ -65,6 +65,20 @@ def assert_gradient(got, want, scale, name=""):
     assert np.all(error <= allowed), f"{name}: off by {error.max():.2g}\n{got}\n{want}"
 
 
+def leaves(state):
+    """The arrays of a state, however its tuples are nested, in order; None has none."""
+    if state is None:
+        return []
+    return [leaf for part in state for leaf in leaves(part)] if isinstance(state, tuple) else [state]
+
+
+def like(state, make):
+    """``make`` of each array of a state, in the same form."""
+    if state is None:
+        return None
+    return tuple(like(part, make) for part in state) if isinstance(state, tuple) else make(state)
+
+
 def snapshot(network):
     """All that a network holds and a call could change, for comparison with ``==``."""
     layers = [(layer.training, getattr(layer, "clipped_steps", None)) for layer in network.layers]

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from cells import ACTIVATIONS, seeds, shapes
 from hypothesis import given, settings
-from laws import assert_close, assert_gradient, derivative, jacobian
+from laws import assert_close, assert_gradient, derivative, jacobian, leaves, like
 
-from rnncore.layers import GRU, LSTM, Dense, Dropout, Elman, Embedding, LastStep, MeanPool
+from rnncore.layers import GRU, LSTM, Bidirectional, Dense, Dropout, Elman, Embedding, LastStep, MeanPool
 from rnncore.network import Network
 
 pytestmark = pytest.mark.usefixtures("backend")
@@ -28,6 +28,8 @@ STACKS = {
     "last step": lambda: (Dense(I, H), LSTM(H, H), GRU(H, 4), LastStep(), Dense(4, 2)),
     "mean": lambda: (Dense(I, H), GRU(H, H), Elman(H, 4), MeanPool(), Dense(4, 2)),
     "dense": lambda: (Dense(I, 3), Dense(3, 2)),
+    "both ways lstm": lambda: (Bidirectional(LSTM(I, 2)), Bidirectional(LSTM(4, 2), "sum"), LSTM(2, 2)),
+    "both ways": lambda: (Bidirectional(GRU(I, 2)), Dropout(0.3), Bidirectional(Elman(4, H), "sum")),
 }
 
 
@@ -44,28 +46,16 @@ class Problem:
         self.valid = np.arange(steps)[:, None] < np.array(lengths or [steps] * rows)
         self.ids = layers[0].takes_ids
         self.x = rng.integers(0, 4, (steps, rows)) if self.ids else rng.standard_normal(shape)
-        self.state = tuple(self._draw_state(layer, rows, rng) for layer in layers)
         self.dropout = self.net.rng.bit_generator.state
+        self.state = like(self.net.forward(self.x)[1], lambda array: rng.standard_normal(array.shape))
         self.rng = rng
-
-    @staticmethod
-    def _draw_state(layer, rows, rng):
-        if isinstance(layer, LSTM):
-            return tuple(rng.standard_normal((rows, layer.hidden_size)) for _ in "hc")
-        return rng.standard_normal((rows, layer.hidden_size)) if isinstance(layer, (Elman, GRU)) else None
-
-    @staticmethod
-    def arrays(state):
-        """The arrays of a network's state, in order."""
-        parts = [part if isinstance(part, tuple) else (part,) for part in state]
-        return [array for part in parts for array in part if array is not None]
 
     def sources(self):
         """Everything a gradient exists for, by name."""
         sources = {"parameters": self.net.params.flat}
         if not self.ids:
             sources["x"] = self.x
-        return sources | {f"state {i}": array for i, array in enumerate(self.arrays(self.state))}
+        return sources | {f"state {i}": array for i, array in enumerate(leaves(self.state))}
 
     def forward(self):
         self.net.rng.bit_generator.state = self.dropout  # the same entries are dropped every time
@@ -75,7 +65,7 @@ class Problem:
         """y within the lengths and the final states, flat."""
         y, final, _ = self.forward()
         y = y[self.valid] if y.ndim == 3 else y
-        return np.concatenate([array.ravel() for array in (y, *self.arrays(final))])
+        return np.concatenate([array.ravel() for array in (y, *leaves(final))])
 
     def backward(self, dy, dfinal):
         """Gradients of all sources, by name. The padding of dy holds what must not matter."""
@@ -88,24 +78,19 @@ class Problem:
         gradients = {"parameters": self.net.grads.flat - start}
         if not self.ids:
             gradients["x"] = dx
-        return gradients | {f"state {i}": array for i, array in enumerate(self.arrays(dinitial))}
+        return gradients | {f"state {i}": array for i, array in enumerate(leaves(dinitial))}
 
     def flat_upstream(self, dy, dfinal):
         """The upstream gradient in the order of ``outputs``."""
         dy = dy[self.valid] if dy.ndim == 3 else dy
-        return np.concatenate([array.ravel() for array in (dy, *self.arrays(dfinal))])
+        return np.concatenate([array.ravel() for array in (dy, *leaves(dfinal))])
 
     def upstreams(self):
         """Pairs (dy, dfinal): everywhere; each step alone; each layer's final state alone."""
         y, final, _ = self.forward()
 
         def draw_like(state, scale=1.0):
-            return tuple(
-                tuple(scale * self.rng.standard_normal(a.shape) for a in part)
-                if isinstance(part, tuple)
-                else (None if part is None else scale * self.rng.standard_normal(part.shape))
-                for part in state
-            )
+            return like(state, lambda array: scale * self.rng.standard_normal(array.shape))
 
         yield "everywhere", self.rng.standard_normal(y.shape), draw_like(final)
         nothing = draw_like(final, 0.0)
@@ -144,7 +129,7 @@ def test_the_last_step_is_felt_at_the_first(stack):
     dy = np.zeros_like(y)
     dy[-1 if y.ndim == 3 else slice(None)] = 1
     dx, dinitial = problem.net.backward(dy, tape)
-    recurrent = problem.arrays(dinitial)
+    recurrent = leaves(dinitial)
     assert all((array != 0).any(axis=1).all() for array in recurrent)
     assert dx is None or (dx[0] != 0).any(axis=1).all()
 

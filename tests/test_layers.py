@@ -9,8 +9,10 @@ from cells import CELLS, shapes
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from laws import assert_close
+from laws import leaves as parts
+from laws import like as states_like
 
-from rnncore.layers import GRU, LSTM, Dense, Dropout, Elman, Embedding, LastStep, MeanPool
+from rnncore.layers import GRU, LSTM, Bidirectional, Dense, Dropout, Elman, Embedding, LastStep, MeanPool
 from rnncore.network import Network
 
 pytestmark = pytest.mark.usefixtures("backend")
@@ -26,26 +28,19 @@ def recurrent(cell, inputs=I, units=H):
     )()
 
 
-def parts(state):
-    """The arrays of one layer's state."""
-    return () if state is None else state if isinstance(state, tuple) else (state,)
-
-
-def like(state, make):
-    """``make`` of each array of one layer's state, in the same form."""
-    if state is None:
-        return None
-    return tuple(make(array) for array in state) if isinstance(state, tuple) else make(state)
-
-
-def states_like(state, make):
-    """The same for a network's state."""
-    return tuple(like(part, make) for part in state)
+def both_ways(cell):
+    """Three layers that read in both directions, their halves side by side, added, and side by side."""
+    return [
+        Bidirectional(recurrent(cell)),
+        Bidirectional(recurrent(cell, 2 * H, 4), merge="sum"),
+        Bidirectional(recurrent(cell, 4, 2)),
+    ]
 
 
 # Every layer, and chains of them; each makes from (T, B, I) or ids something with a gradient.
 CHAINS = {
     **{cell: lambda cell=cell: [recurrent(cell)] for cell in CELLS},
+    **{f"both ways {cell}": lambda cell=cell: both_ways(cell) for cell in ("elman-tanh", "lstm", "gru")},
     "embedding": lambda: [Embedding(7, I)],
     "dense": lambda: [Dense(I, 2)],
     "last step": lambda: [LastStep()],
@@ -53,7 +48,14 @@ CHAINS = {
     "dropout off": lambda: [Dropout(0.0), Dense(I, 2)],
     "deep": lambda: [Embedding(7, I), LSTM(I, H), Dense(H, H), GRU(H, 4), MeanPool(), Dense(4, 2)],
     "three": lambda: [Elman(I, H), GRU(H, 4), LSTM(4, 2), LastStep()],
+    "tagger": lambda: [Embedding(7, I), Bidirectional(GRU(I, H)), Dropout(0.0), LSTM(2 * H, 4), Dense(4, 2)],
 }
+# Those that can be run in segments of the sequence.
+CAUSAL = [
+    chain
+    for chain, make in CHAINS.items()
+    if not any(layer.looks_ahead or layer.pools for layer in make())
+]
 
 
 def network(chain, seed=5):
@@ -136,9 +138,7 @@ def test_padding_never_reaches_a_result(chain, rng):
             np.testing.assert_array_equal(got, want)
 
 
-@pytest.mark.parametrize(
-    "chain", [chain for chain in CHAINS if chain not in ("mean", "last step", "deep", "three")]
-)
+@pytest.mark.parametrize("chain", CAUSAL)
 @given(data=st.data())
 @settings(max_examples=8)
 def test_segments_with_carried_state_are_the_whole(chain, data):

@@ -7,7 +7,7 @@ import pytest
 
 import rnncore
 from rnncore import layers
-from rnncore.layers import GRU, LSTM, Dense, Dropout, Elman, Embedding, LastStep, MeanPool
+from rnncore.layers import GRU, LSTM, Bidirectional, Dense, Dropout, Elman, Embedding, LastStep, MeanPool
 from rnncore.network import Network
 
 pytestmark = pytest.mark.usefixtures("backend")
@@ -120,6 +120,7 @@ def test_float32_starts_as_the_rounded_float64():
         Embedding(5, 2),
         Dense(3, 4),
         Dropout(0.25),
+        Bidirectional(LSTM(2, 3, forget_bias=0.5), merge="sum"),
         LastStep(),
         MeanPool(),
     ],
@@ -135,7 +136,7 @@ def test_a_layer_is_rebuilt_from_its_configuration(layer):
 
 def test_every_layer_has_its_configuration_tested():
     """A new layer joins the network of this file."""
-    made = {type(layer).__name__ for layer in everything().layers} | {"MeanPool"}
+    made = {type(layer).__name__ for layer in everything().layers} | {"MeanPool", "Bidirectional"}
     assert made == set(layers.__all__) - {"Layer"}
 
 

@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-from laws import assert_close
+from laws import assert_close, leaves
 
-from rnncore.layers import GRU, LSTM, Elman
+from rnncore.layers import GRU, LSTM, Bidirectional, Elman
 from rnncore.network import Network
 
 torch = pytest.importorskip("torch")
@@ -24,36 +24,44 @@ CELLS = {
 }
 
 
-def twins(cell, depth, seed=11):
-    """The same network twice: ours with the weights of PyTorch's, whose two biases add up to our one."""
-    layer, peer_type, options = CELLS[cell]
-    torch.manual_seed(seed)
-    peer = peer_type(I, H, num_layers=depth, dtype=torch.float64, **options)
-    net = Network(*(layer(I if k == 0 else H, H) for k in range(depth)), dtype="float64")
+def names(depth, directions):
+    """Our prefix and suffix, and PyTorch's suffix, of each layer and direction in PyTorch's order."""
     for k in range(depth):
-        theirs = {n: getattr(peer, f"{n}_l{k}").detach().numpy() for n in PEER_NAMES}
-        net.params[f"{k}.weight_ih"] = theirs["weight_ih"]
-        net.params[f"{k}.weight_hh"] = theirs["weight_hh"]
-        bias = theirs["bias_ih"] + theirs["bias_hh"]
+        for suffix in ("", "_reverse")[:directions]:
+            yield f"{k}.", suffix, f"l{k}{suffix}"
+
+
+def twins(cell, depth, directions=1, seed=11):
+    """The same network twice: ours with the weights of PyTorch's, whose two biases add up to our one."""
+    make, peer_type, options = CELLS[cell]
+    torch.manual_seed(seed)
+    peer = peer_type(I, H, num_layers=depth, bidirectional=directions == 2, dtype=torch.float64, **options)
+    layers = [make(I if k == 0 else directions * H, H) for k in range(depth)]
+    net = Network(*(Bidirectional(layer) if directions == 2 else layer for layer in layers), dtype="float64")
+    for prefix, suffix, theirs in names(depth, directions):
+        weights = {n: getattr(peer, f"{n}_{theirs}").detach().numpy() for n in PEER_NAMES}
+        bias = weights["bias_ih"] + weights["bias_hh"]
         if cell == "gru":  # the candidate's recurrent bias stays inside the reset product
-            bias[2 * H :] = theirs["bias_ih"][2 * H :]
-            net.params[f"{k}.bias_hn"] = theirs["bias_hh"][2 * H :]
-        net.params[f"{k}.bias"] = bias
+            bias[2 * H :] = weights["bias_ih"][2 * H :]
+            net.params[f"{prefix}bias_hn{suffix}"] = weights["bias_hh"][2 * H :]
+        net.params[f"{prefix}bias{suffix}"] = bias
+        for name in ("weight_ih", "weight_hh"):
+            net.params[f"{prefix}{name}{suffix}"] = weights[name]
     return net, peer
 
 
 PEER_NAMES = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
 
 
-def peer_gradients(cell, peer, depth):
+def peer_gradients(cell, peer, depth, directions):
     """PyTorch's gradients under our names. Each of its two biases has the gradient of their sum."""
     gradients = {}
-    for k in range(depth):
-        theirs = {n: getattr(peer, f"{n}_l{k}").grad.numpy() for n in PEER_NAMES}
-        gradients |= {f"{k}.weight_ih": theirs["weight_ih"], f"{k}.weight_hh": theirs["weight_hh"]}
-        gradients[f"{k}.bias"] = theirs["bias_ih"]
+    for prefix, suffix, theirs in names(depth, directions):
+        found = {n: getattr(peer, f"{n}_{theirs}").grad.numpy() for n in PEER_NAMES}
+        gradients |= {f"{prefix}{n}{suffix}": found[n] for n in ("weight_ih", "weight_hh")}
+        gradients[f"{prefix}bias{suffix}"] = found["bias_ih"]
         if cell == "gru":
-            gradients[f"{k}.bias_hn"] = theirs["bias_hh"][2 * H :]
+            gradients[f"{prefix}bias_hn{suffix}"] = found["bias_hh"][2 * H :]
     return gradients
 
 
@@ -63,22 +71,24 @@ def leaf(array):
 
 @pytest.mark.parametrize("lengths", [None, LENGTHS], ids=["full", "packed"])
 @pytest.mark.parametrize("depth", [1, 3])
+@pytest.mark.parametrize("directions", [1, 2])
 @pytest.mark.parametrize("cell", CELLS)
-def test_forward_and_gradients_are_those_of_torch(cell, depth, lengths, rng):
-    net, peer = twins(cell, depth)
-    parts = 2 if cell == "lstm" else 1
-    x, dy = rng.standard_normal((T, B, I)), rng.standard_normal((T, B, H))
-    initial, dfinal = rng.standard_normal((2, parts, depth, B, H))
+def test_forward_and_gradients_are_those_of_torch(cell, directions, depth, lengths, rng):
+    net, peer = twins(cell, depth, directions)
+    parts, runs = 2 if cell == "lstm" else 1, depth * directions
+    x, dy = rng.standard_normal((T, B, I)), rng.standard_normal((T, B, directions * H))
+    initial, dfinal = rng.standard_normal((2, parts, runs, B, H))
     if lengths:
         dy[np.arange(T)[:, None] >= np.array(lengths)] = 0
 
     def ours(arrays):
-        """(parts, layers, B, H) as the tuple of the layers' states."""
-        return tuple(tuple(arrays[:, k]) if cell == "lstm" else arrays[0, k] for k in range(depth))
+        """(parts, runs, B, H) as the tuple of the layers' states."""
+        states = [tuple(arrays[:, k]) if cell == "lstm" else arrays[0, k] for k in range(runs)]
+        return tuple(states) if directions == 1 else tuple(zip(states[::2], states[1::2], strict=True))
 
     def theirs(state):
-        """A tuple of the layers' states as (parts, layers, B, H)."""
-        return np.stack([np.stack(part if cell == "lstm" else (part,)) for part in state], axis=1)
+        """A tuple of the layers' states as (parts, runs, B, H)."""
+        return np.stack(leaves(state)).reshape(runs, parts, B, H).swapaxes(0, 1)
 
     y, final, tape = net.forward(x, ours(initial), lengths)
     dx, dinitial = net.backward(dy, tape, ours(dfinal))
@@ -100,7 +110,7 @@ def test_forward_and_gradients_are_those_of_torch(cell, depth, lengths, rng):
     assert_close(
         theirs(dinitial), np.stack([part.grad.numpy() for part in peer_initial]), TOLERANCE, "dstate"
     )
-    wanted = peer_gradients(cell, peer, depth)
+    wanted = peer_gradients(cell, peer, depth, directions)
     assert wanted.keys() == net.grads.keys()
     for name, gradient in wanted.items():
         assert_close(net.grads[name], gradient, TOLERANCE, f"d{name}")

@@ -1,5 +1,6 @@
 """Compiled kernels: arrays in, arrays out; they know no model and check nothing."""
 
+from .bidirectional import join_directions, reverse_rows, split_directions
 from .clipping import clip_norm, clip_value, global_norm
 from .dense import dense_backward, dense_forward, dense_scratch_size
 from .elman import elman_backward, elman_forward
@@ -25,14 +26,17 @@ __all__ = [
     "global_norm",
     "gru_backward",
     "gru_forward",
+    "join_directions",
     "l1_penalty",
     "l2_penalty",
     "lstm_backward",
     "lstm_forward",
+    "reverse_rows",
     "rmsprop_update",
     "scratch_size",
     "sgd_update",
     "sigmoid_cross_entropy",
     "softmax_cross_entropy",
+    "split_directions",
     "squared_error",
 ]

@@ -1,6 +1,7 @@
 """Layers: one a file, forward beside backward."""
 
 from .base import Layer
+from .bidirectional import Bidirectional
 from .dense import Dense
 from .dropout import Dropout
 from .elman import Elman
@@ -9,4 +10,15 @@ from .gru import GRU
 from .lstm import LSTM
 from .pooling import LastStep, MeanPool
 
-__all__ = ["GRU", "LSTM", "Dense", "Dropout", "Elman", "Embedding", "LastStep", "Layer", "MeanPool"]
+__all__ = [
+    "GRU",
+    "LSTM",
+    "Bidirectional",
+    "Dense",
+    "Dropout",
+    "Elman",
+    "Embedding",
+    "LastStep",
+    "Layer",
+    "MeanPool",
+]

@@ -26,6 +26,8 @@ class Layer:
     takes_ids: ClassVar[bool] = False
     #: whether x may also have one row per sequence, (B, F), as behind a layer that pools
     takes_rows: ClassVar[bool] = False
+    #: whether a step of y depends on later steps of x, so that only whole sequences can be read
+    looks_ahead: ClassVar[bool] = False
 
     def __init__(self) -> None:
         self.training = True
@@ -35,7 +37,10 @@ class Layer:
         self.rng: np.random.Generator | None = None
 
     def config(self) -> dict[str, Any]:
-        """Constructor arguments as JSON holds them: ``type(layer)(**layer.config())`` is the same layer."""
+        """Constructor arguments as JSON holds them: ``type(layer)(**layer.config())`` is the same layer.
+
+        A layer among the arguments is its own configuration with its name as ``type``.
+        """
         return {}
 
     def parameter_shapes(self) -> dict[str, tuple[int, ...]]:

@@ -29,6 +29,11 @@ class RecurrentTape:
     lengths: Lengths  # (B,), None where all rows have T steps
     hidden: Array  # (1+T, B, H)
 
+    @property
+    def rows(self) -> int:
+        """B."""
+        return int(self.hidden.shape[1])
+
     def states(self) -> tuple[Array, ...]:
         """The states of all steps, (1+T, B, H) each, in the order of the layer's state."""
         return (self.hidden,)

@@ -116,6 +116,9 @@ class Trainer:
         self.entered: Any = None
         self.penalty = 0.0
         self._recurrent: list[Any] = [layer for layer in net.layers if hasattr(layer, "clip_step")]
+        ahead = next((layer for layer in net.layers if layer.looks_ahead), None)
+        if self.bptt is not None and ahead is not None:
+            raise ValueError(f"bptt is {bptt}, but {ahead} reads whole sequences: they cannot be cut")
         self._step_clips = [clipper for clipper in self.clips if isinstance(clipper, ClipStep)]
         self._flat_clips = [clipper for clipper in self.clips if clipper not in self._step_clips]
         if self._step_clips and not self._recurrent:
