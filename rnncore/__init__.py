@@ -11,6 +11,7 @@ from .network import Network
 from .optimizers import SGD, Adam, AdamW, RMSprop
 
 if TYPE_CHECKING:
+    from . import diagnostics
     from .files import load, save
     from .trainer import Trainer
 
@@ -38,6 +39,7 @@ __all__ = [
     "RMSprop",
     "SquaredError",
     "Trainer",
+    "diagnostics",
     "get_num_threads",
     "load",
     "save",
@@ -49,6 +51,8 @@ _LATE = {"Trainer": "trainer", "load": "files", "save": "files"}
 
 
 def __getattr__(name: str) -> Any:
+    if name == "diagnostics":  # which is a package
+        return importlib.import_module(".diagnostics", __name__)
     if name not in _LATE:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = getattr(importlib.import_module(f".{_LATE[name]}", __name__), name)

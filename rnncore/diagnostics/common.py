@@ -1,0 +1,122 @@
+"""What the diagnostics share: the recurrent layers of a network, a look that changes nothing, float64
+twins."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..layers.recurrent import Flow, Recurrent, RecurrentTape, SegmentedTape
+from ..network import Network
+
+Array = NDArray[Any]
+
+
+def recurrent_layers(net: Any) -> dict[str, Recurrent]:
+    """The recurrent layers by name: the place in the network, and an attribute for those inside of a layer.
+
+    Raises
+    ------
+    TypeError
+        If ``net`` is no network.
+    ValueError
+        If it has no recurrent layer.
+    """
+    if not isinstance(net, Network):
+        raise TypeError(f"net is a {type(net).__name__}, but a Network is wanted")
+    found: dict[str, Recurrent] = {}
+    for position, layer in enumerate(net.layers):
+        if isinstance(layer, Recurrent):
+            found[str(position)] = layer
+            continue
+        for name, inner in vars(layer).items():
+            if isinstance(inner, Recurrent):
+                found[f"{position}.{name}"] = inner
+    if not found:
+        raise ValueError("net has no layer with a recurrent state: there is nothing to look into")
+    return found
+
+
+def require_recurrent(layer: Any) -> Recurrent:
+    """``layer`` as it is, if it is a recurrent one in a network; TypeError or RuntimeError if not."""
+    if not isinstance(layer, Recurrent):
+        raise TypeError(f"layer is a {type(layer).__name__}, which has no recurrent state, but one is wanted")
+    layer.require_bound()
+    return layer
+
+
+def require_tape(layer: Recurrent, tape: Any) -> RecurrentTape:
+    """``tape`` as it is, if it could be one of this layer; TypeError or ValueError if not."""
+    if not isinstance(tape, RecurrentTape):
+        raise TypeError(f"tape is a {type(tape).__name__}, but what {layer!r} left is wanted")
+    features, units = tape.x.shape[2], tape.hidden.shape[2]
+    if (features, units) != (layer.input_size, layer.hidden_size):
+        raise ValueError(
+            f"tape is of {units} units over {features} features, but layer has {layer.hidden_size} over "
+            f"{layer.input_size}"
+        )
+    return tape
+
+
+@contextmanager
+def looking(net: Network, layers: dict[str, Recurrent], gates: bool = False) -> Iterator[None]:
+    """Recurrent layers record the gradient flow; nothing is dropped or clipped; all is put back after."""
+    training, grads = net.training, net.grads.flat.copy()
+    before = {name: (layer.clip_step, layer.clipped_steps, layer.flow) for name, layer in layers.items()}
+    net.eval()
+    try:
+        for layer in layers.values():
+            layer.clip_step, layer.flow = math.inf, Flow(gates)
+        yield
+    finally:
+        net.train(training)
+        net.grads.flat[...] = grads
+        for name, layer in layers.items():
+            layer.clip_step, layer.clipped_steps, layer.flow = before[name]
+
+
+def double(layer: Recurrent) -> Recurrent:
+    """A layer of the same weights in float64 with gradients of its own: what it does is not seen outside."""
+    config = {name: value for name, value in layer.config().items() if name != "checkpoint_every"}
+    twin = type(layer)(**config)
+    params = {name: array.astype(np.float64) for name, array in layer.params.items()}
+    grads = {name: np.zeros_like(array) for name, array in params.items()}
+    twin.bind(params, grads, np.dtype(np.float64), np.random.default_rng(0))
+    twin.training = False
+    return twin
+
+
+def whole_tape(layer: Recurrent, tape: RecurrentTape) -> RecurrentTape:
+    """The tape with everything in it: one that was kept in segments is run again."""
+    if not isinstance(tape, SegmentedTape):
+        return tape
+    initial = (tape.hidden[0].copy(), *tape.borders[0])
+    every, layer.checkpoint_every = layer.checkpoint_every, None
+    try:
+        state = initial if len(initial) > 1 else initial[0]
+        whole: RecurrentTape = layer.forward(tape.x, state, tape.lengths)[2]
+    finally:
+        layer.checkpoint_every = every
+    return whole
+
+
+def map_tape(function: Any, tape: RecurrentTape, lengths: Any = None) -> RecurrentTape:
+    """A tape of ``function(array)`` for each array of a tape, and these lengths."""
+    arrays = {
+        field.name: function(getattr(tape, field.name))
+        for field in dataclasses.fields(tape)
+        if isinstance(getattr(tape, field.name), np.ndarray) and field.name != "lengths"
+    }
+    return dataclasses.replace(tape, **arrays, lengths=lengths)
+
+
+def row_lengths(tape: RecurrentTape) -> NDArray[np.intp]:
+    """Steps of each row, (B,), also where all have as many."""
+    steps, rows = tape.x.shape[:2]
+    return np.full(rows, steps, np.intp) if tape.lengths is None else tape.lengths

@@ -1,0 +1,279 @@
+"""Gradient flow: how large the gradient of the loss in the states is, layer by layer and step by step.
+
+With h[0] the initial state and h[t] the state after step t (row t of the tape), the quantity is
+||dL/dh[t]||, and for cells with a second state ||dL/dc[t]||: what backpropagation through time hands back.
+For a loss at one single step t it falls with the lag t - k as the product of Jacobians dh[t]/dh[k] does
+(Bengio, Simard & Frasconi, 1994; Pascanu, Mikolov & Bengio, 2013).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..network import Network
+from .common import Array, looking, recurrent_layers, row_lengths
+
+Norms = NDArray[np.float64]
+
+MOST_POINTS = 500  # of a line that is fitted; Theil and Sen look at all pairs
+SHARE_LEFT = 0.01  # of the gradient, where its reach ends
+
+
+def fit_rate(norms: Norms) -> float:
+    """Growth per step of a positive series, in nats: the median of all pairs' slopes (Theil, 1950; Sen,
+    1968).
+
+    Numbers at or below the smallest normal one of float32 have underflowed and are left out. NaN if fewer
+    than two are left.
+    """
+    from scipy.stats import theilslopes  # takes a second to import
+
+    lags = np.flatnonzero(norms > 1e-37)
+    if len(lags) < 2:
+        return math.nan
+    if len(lags) > MOST_POINTS:
+        lags = lags[np.linspace(0, len(lags) - 1, MOST_POINTS).astype(np.intp)]
+    return float(theilslopes(np.log(norms[lags]), lags)[0])
+
+
+def mean_of_rows(norms: Norms) -> Norms:
+    """The mean over the last axis of what is not NaN; NaN where all is."""
+    counted = np.isfinite(norms) | np.isinf(norms)
+    total = np.where(counted, norms, 0).sum(axis=-1)
+    count = counted.sum(axis=-1)
+    mean: Norms = np.where(count > 0, total / np.maximum(count, 1), np.nan)
+    return mean
+
+
+@dataclass(frozen=True, slots=True)
+class LayerFlow:
+    """The gradient flow through one recurrent layer.
+
+    Attributes
+    ----------
+    name, kind
+        The layer's place in the network, and its class.
+    norms
+        For each state, ``"h"`` and with an LSTM ``"c"``: the norm of the whole loss's gradient in it, ``(1+T,
+        B)``, row 0 for the initial state; NaN beyond a row's length.
+    lags
+        For each state: the norm of the gradient of the single step's loss in the state that lies so many
+        steps before it, ``(L, B)``; NaN where there is no such step.
+    """
+
+    name: str
+    kind: str
+    norms: dict[str, Norms]
+    lags: dict[str, Norms]
+
+    def mean(self, state: str = "h") -> Norms:
+        """``norms`` averaged over the rows that have the step, (1+T,)."""
+        return mean_of_rows(self._of(self.norms, state))
+
+    def by_lag(self, state: str = "h") -> Norms:
+        """``lags`` averaged over the rows, (L,)."""
+        return mean_of_rows(self._of(self.lags, state))
+
+    def rate(self, state: str = "h") -> float:
+        """Growth of the gradient per step back in nats, below 0 where it decays: a robust line through the
+        logarithms by lag. NaN where there is no gradient, or one step alone."""
+        return fit_rate(self.by_lag(state))
+
+    def half_life(self, state: str = "h") -> float:
+        """Steps back until half of the gradient is left; infinite where it does not decay."""
+        rate = self.rate(state)
+        return math.log(2) / -rate if rate < 0 else (math.nan if math.isnan(rate) else math.inf)
+
+    def doubling(self, state: str = "h") -> float:
+        """Steps back until the gradient has doubled; infinite where it does not grow."""
+        rate = self.rate(state)
+        return math.log(2) / rate if rate > 0 else (math.nan if math.isnan(rate) else math.inf)
+
+    def reach(self, state: str = "h") -> float:
+        """The first lag at which 1% of the gradient at lag 0, or less, is left; infinite where the sequence
+        ends before, NaN where there is no gradient."""
+        norms = self.by_lag(state)
+        if not norms[0] > 0:
+            return math.nan
+        below = np.flatnonzero(norms <= SHARE_LEFT * norms[0])
+        return float(below[0]) if len(below) else math.inf
+
+    def _of(self, table: dict[str, Norms], state: str) -> Norms:
+        if state not in table:
+            raise ValueError(f"state is {state!r}, but this {self.kind} has {', '.join(table)}")
+        return table[state]
+
+
+@dataclass(frozen=True, slots=True)
+class GradientFlow:
+    """What `gradient_flow` measured: ``value``, the loss, and a `LayerFlow` for each recurrent layer, by
+    name.
+
+    Iterates over the layers; ``flow["0"]`` is the one at position 0 of the network.
+    """
+
+    value: float
+    layers: dict[str, LayerFlow]
+
+    def __getitem__(self, name: str | int) -> LayerFlow:
+        if str(name) not in self.layers:
+            raise KeyError(f"there is no recurrent layer {name!r}; there are {', '.join(self.layers)}")
+        return self.layers[str(name)]
+
+    def __iter__(self) -> Iterator[LayerFlow]:
+        return iter(self.layers.values())
+
+    def __len__(self) -> int:
+        return len(self.layers)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Numbers as JSON can hold them, averaged over the rows."""
+        table: dict[str, Any] = {}
+        for layer in self:
+            table[layer.name] = {
+                state: {
+                    "norms": [jsonable(v) for v in layer.mean(state)],
+                    "by_lag": [jsonable(v) for v in layer.by_lag(state)],
+                    "rate": jsonable(layer.rate(state)),
+                    "half_life": jsonable(layer.half_life(state)),
+                    "reach": jsonable(layer.reach(state)),
+                }
+                for state in layer.norms
+            }
+        return {"loss": jsonable(self.value), "layers": table}
+
+    def __str__(self) -> str:
+        lines = [
+            f"{'layer':<14}{'state':>6}{'half-life':>12}{'reach':>10}{'at the end':>13}{'at the start':>14}"
+        ]
+        for layer in self:
+            for state in layer.norms:
+                lags = layer.by_lag(state)
+                lags = lags[np.isfinite(lags)]
+                label = f"{layer.name} {layer.kind}"
+                lines.append(
+                    f"{label:<14}{state:>6}{layer.half_life(state):>12.3g}{layer.reach(state):>10.4g}"
+                    f"{lags[0] if len(lags) else math.nan:>13.3g}{lags[-1] if len(lags) else math.nan:>14.3g}"
+                )
+        return "\n".join(lines)
+
+
+def gradient_flow(
+    net: Network,
+    x: Array,
+    target: Array,
+    loss: Any,
+    lengths: Any = None,
+    state: Any = None,
+    step: int = -1,
+) -> GradientFlow:
+    """Measure how far back the gradient of a loss reaches.
+
+    One forward and two backward passes: of the whole loss, and of the part that one step adds to it. Dropout
+    and clipping do not act, and the network is left as it was.
+
+    Parameters
+    ----------
+    net
+        A network with a recurrent layer.
+    x, target, lengths
+        A batch, as the network and the loss take it.
+    loss
+        Such as ``CrossEntropy()``.
+    state
+        The state to begin with, as ``net.forward`` takes it.
+    step
+        The step whose loss is followed back by lag: from 0 on, or counted from each row's own end, -1 being
+        its last. Where a layer pools the steps into one row, the gradient enters at this step alone.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If there is no recurrent layer, the step lies outside of a row, or an argument is none that the
+        network or the loss takes.
+    """
+    layers = recurrent_layers(net)
+    with looking(net, layers):
+        y, _, tape = net.forward(x, state, lengths)
+        value, dy = loss(y, target, lengths)
+        assert tape is not None
+        net.backward(dy.copy(), tape)
+        norms = {name: _norms(layer) for name, layer in layers.items()}
+        backward_at(net, dy, tape, lengths, step)
+        result = {}
+        for name, layer in layers.items():
+            entered = _entry(row_lengths(_flow_tape(layer)), step)
+            lags = {state: _by_lag(norm, entered) for state, norm in _norms(layer).items()}
+            result[name] = LayerFlow(name, type(layer).__name__, norms[name], lags)
+    return GradientFlow(float(value), result)
+
+
+def backward_at(net: Network, dy: Array, tape: Any, lengths: Any, step: int) -> None:
+    """Go back from one step alone: behind pooling layers, all of the gradient but this step's is dropped."""
+    gradient: Array | None = dy
+    masked = False
+    for layer, own in zip(reversed(net.layers), reversed(tape), strict=True):
+        assert gradient is not None
+        if gradient.ndim == 3 and not masked:
+            gradient, masked = _only(gradient, lengths, step), True
+        gradient, _ = layer.backward(gradient, own)
+
+
+def _only(dy: Array, lengths: Any, step: int) -> Array:
+    """dy (T, B, ...) with zeros at every step but one of each row."""
+    steps, rows = dy.shape[:2]
+    own = np.full(rows, steps) if lengths is None else np.asarray(lengths)
+    entered, row = _entry(own, step), np.arange(rows)
+    only = np.zeros_like(dy)
+    only[entered, row] = dy[entered, row]
+    return only
+
+
+def _entry(lengths: NDArray[np.intp], step: int) -> NDArray[np.intp]:
+    """The step of each row at which the gradient enters, (B,)."""
+    entered = lengths + step if step < 0 else np.full_like(lengths, step)
+    if (entered < 0).any() or (entered >= lengths).any():
+        row = int(np.flatnonzero((entered < 0) | (entered >= lengths))[0])
+        raise ValueError(f"step is {step}, but row {row} has {lengths[row]} steps")
+    return entered
+
+
+def _flow_tape(layer: Any) -> Any:
+    return layer.flow.tape
+
+
+def _norms(layer: Any) -> dict[str, Norms]:
+    """Norms of what a layer recorded, (1+T, B) each, NaN in the padding."""
+    flow = layer.flow
+    padding = np.arange(len(flow.tape.hidden))[:, None] > row_lengths(flow.tape)
+    norms = {}
+    for name, array in zip(layer.state_names, flow.states, strict=True):
+        # The square of a float32 below 1e-23 underflows: a vanishing gradient must not seem to be none.
+        norms[name] = row_norms(array)
+        norms[name][padding] = np.nan
+    return norms
+
+
+def row_norms(array: Array) -> Norms:
+    """L2 norms over the last axis, in double precision; no copy of the array is made."""
+    squares = np.einsum("...i,...i->...", array, array, dtype=np.float64, casting="safe")
+    norms: Norms = np.sqrt(squares)
+    return norms
+
+
+def _by_lag(norms: Norms, entered: NDArray[np.intp]) -> Norms:
+    """Rows 1.. of the norms (1+T, B) counted back from each row's own entry: (L, B)."""
+    lags = np.arange(int(entered.max()) + 1)[:, None]
+    place = entered - lags
+    return np.where(place >= 0, norms[np.maximum(place, 0) + 1, np.arange(norms.shape[1])], np.nan)
+
+
+def jsonable(value: float) -> float | None:
+    """A number as JSON holds it: None where it is not finite."""
+    return float(value) if math.isfinite(value) else None
