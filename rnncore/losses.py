@@ -116,9 +116,28 @@ class SquaredError(Loss):
     """Half the squared distance: mean over steps of 1/2 sum_c (y[c] - target[c])^2; gradient y - target.
 
     PyTorch's ``MSELoss`` leaves out the half, and divides by the number of features as well.
+
+    Parameters
+    ----------
+    missing
+        True: a target that is NaN is unknown, and adds nothing to value and gradient; the mean stays one over
+        all steps. False: it is an error.
     """
 
     kernel = "squared_error"
+
+    def __init__(self, missing: bool = False) -> None:
+        self.missing = missing
+
+    def _check_target(self, y: Array, target: Any) -> Array:
+        checked = super()._check_target(y, target)
+        if self.missing and (unknown := np.isnan(checked)).any():
+            # Where y itself is the target the error is 0, whatever the kernel.
+            checked = np.where(unknown, np.where(np.isfinite(y), y, 0), checked)
+        return checked
+
+    def __repr__(self) -> str:
+        return f"SquaredError(missing={self.missing})"
 
 
 class BinaryCrossEntropy(Loss):

@@ -192,7 +192,7 @@ def _numbers(name: str, value: Any) -> Array:
 
 def _check_shape(y: Array, target: Array) -> None:
     if y.shape != target.shape or not y.size:
-        raise ValueError(f"y has shape {y.shape} and target {target.shape}, but one shape, not empty, is wanted")
+        raise ValueError(f"y has shape {y.shape} and target {target.shape}, but one shape is wanted")
 
 
 def _shape(*sizes: Any) -> str:

@@ -1,0 +1,342 @@
+"""Time series: scaling, missing values, windows into the past and the horizon to forecast."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from ..checks import check_positive_integer, check_seed
+from .batch import Batch
+from .table import listed
+
+Array = NDArray[Any]
+Floats = NDArray[np.float64]
+Index = NDArray[np.intp]
+
+
+def check_series(values: Any, columns: Sequence[str] | None = None) -> tuple[Floats, list[str]]:
+    """A series as float64 ``(N, F)`` and the names of its columns; NaN is missing.
+
+    Parameters
+    ----------
+    values
+        ``(N,)`` or ``(N, F)`` numbers.
+    columns
+        Names; None for ``"0"``, ``"1"``, ...
+
+    Raises
+    ------
+    TypeError, ValueError
+        If they are no numbers, infinite, or a column is missing altogether; the message names the column.
+    """
+    array = np.asarray(values)
+    if array.dtype.kind not in "iuf":
+        raise TypeError(f"values are {array.dtype}, but numbers are wanted")
+    array = array[:, None] if array.ndim == 1 else array
+    if array.ndim != 2 or not array.size:
+        raise ValueError(f"values have shape {np.shape(values)}, but (N,) or (N, F), not empty, is wanted")
+    names = [str(number) for number in range(array.shape[1])] if columns is None else list(columns)
+    if len(names) != array.shape[1] or len(set(names)) < len(names):
+        raise ValueError(f"columns are {listed(names)}, but {array.shape[1]} different names are wanted")
+    array = array.astype(np.float64)
+    if np.isinf(array).any():
+        row, column = np.argwhere(np.isinf(array))[0]
+        raise ValueError(f"column {names[column]!r} is {array[row, column]} at step {row}")
+    _check_known(array, names, "")
+    return array, names
+
+
+def split_times(n: int, validation: float = 0.1, test: float = 0.2) -> tuple[int, int]:
+    """Where in n steps the validation part begins, and the test part behind it: what comes last is the test.
+
+    Raises
+    ------
+    ValueError
+        If the shares are not at least 0 and below 1 together.
+    """
+    if not (0 <= validation < 1 and 0 <= test < 1 and validation + test < 1):
+        raise ValueError(f"validation is {validation}, test {test}, but shares below 1 together are wanted")
+    last = n - int(n * test)
+    return last - int(n * validation), last
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """How a series becomes input and target: what a model of a time series must know.
+
+    The input at a step is each column, scaled; where anything was missing, 0 stands for it, and as many
+    inputs more say what is known (1) and what is not (0). The target is the horizon of the target columns,
+    scaled, step by step; NaN where it is not known, for ``SquaredError(missing=True)``.
+
+    Attributes
+    ----------
+    columns, targets
+        Names, in order; each target is one of the columns.
+    window, horizon, season
+        Steps that are read, steps that are forecast, steps of a period.
+    center, scale
+        Of each column: mean and standard deviation of the training part. (x - center) / scale is the input.
+    masked
+        Whether inputs say what is known.
+    """
+
+    columns: tuple[str, ...]
+    targets: tuple[str, ...]
+    window: int
+    horizon: int
+    season: int
+    center: tuple[float, ...]
+    scale: tuple[float, ...]
+    masked: bool
+
+    def __post_init__(self) -> None:
+        for name in ("window", "horizon", "season"):
+            check_positive_integer(name, getattr(self, name))
+        if not self.columns or not self.targets:
+            raise ValueError("columns or targets are empty, but at least one of each is wanted")
+        for name, names in (("columns", self.columns), ("targets", self.targets)):
+            if len(set(names)) < len(names):
+                raise ValueError(f"{name} are {listed(names)}, but all must be different")
+        if absent := [target for target in self.targets if target not in self.columns]:
+            raise ValueError(f"target {absent[0]!r} is none of the columns {listed(self.columns)}")
+        if not len(self.center) == len(self.scale) == len(self.columns):
+            raise ValueError(f"center and scale are not one for each of {len(self.columns)} columns")
+        if not all(map(math.isfinite, self.center)) or not all(0 < scale < math.inf for scale in self.scale):
+            raise ValueError("center or scale hold what is not finite, or a scale that is not above 0")
+
+    @classmethod
+    def fit(
+        cls,
+        values: Floats,
+        columns: Sequence[str],
+        targets: Sequence[str],
+        train: int,
+        window: int,
+        horizon: int = 1,
+        season: int = 1,
+    ) -> Forecast:
+        """Scaling from the first ``train`` steps alone; masked if anything is missing in any part.
+
+        Raises
+        ------
+        ValueError
+            If a column holds nothing in the training part, or a target is none of the columns.
+        """
+        part = values[:train]
+        _check_known(part, columns, f" in the first {train} steps, the training part")
+        center, scale = np.nanmean(part, axis=0), np.nanstd(part, axis=0)
+        scale[scale == 0] = 1  # a constant says nothing, and stays 0
+        masked = bool(np.isnan(values).any())
+        names = tuple(columns), tuple(targets)
+        return cls(*names, window, horizon, season, tuple(center.tolist()), tuple(scale.tolist()), masked)
+
+    @property
+    def features(self) -> int:
+        """Inputs of a network at each step."""
+        return len(self.columns) * (2 if self.masked else 1)
+
+    @property
+    def outputs(self) -> int:
+        """Outputs of a network: horizon times targets."""
+        return self.horizon * len(self.targets)
+
+    @property
+    def places(self) -> Index:
+        """Where the targets stand among the columns."""
+        return np.array([self.columns.index(target) for target in self.targets], np.intp)
+
+    def inputs(self, values: Floats) -> Floats:
+        """What a network reads of a series ``(N, F)``: ``(N, features)``.
+
+        Raises
+        ------
+        ValueError
+            If a value is missing, but the model was made without any: it has no input that could say so.
+        """
+        scaled: Floats = (values - np.array(self.center)) / np.array(self.scale)
+        missing = np.isnan(scaled)
+        if not self.masked:
+            if missing.any():
+                row, column = np.argwhere(missing)[0]
+                raise ValueError(
+                    f"column {self.columns[column]!r} is missing at step {row}, but the model was trained on "
+                    "a series without missing values and cannot read one"
+                )
+            return scaled
+        return np.concatenate([np.where(missing, 0, scaled), ~missing], axis=1)
+
+    def unscale(self, y: Array) -> Floats:
+        """A network's output ``(B, outputs)`` in the units of the targets, ``(B, horizon, K)``."""
+        places = self.places
+        forecast = y.reshape(len(y), self.horizon, len(places)).astype(np.float64)
+        unscaled: Floats = forecast * np.array(self.scale)[places] + np.array(self.center)[places]
+        return unscaled
+
+    def windows(
+        self,
+        values: Floats,
+        first: int = 0,
+        last: int | None = None,
+        stride: int = 1,
+        batch_size: int = 32,
+        seed: int = 0,
+        shuffle: bool = True,
+        dtype: DTypeLike = "float32",
+    ) -> Windows:
+        """The windows of a series whose whole horizon lies in the steps first..last-1.
+
+        The window itself may begin before ``first``: the past is known. See :class:`Windows`.
+        """
+        last = len(values) if last is None else last
+        places = self.places
+        targets = (values[:, places] - np.array(self.center)[places]) / np.array(self.scale)[places]
+        begin = max(first, self.window)
+        origins = np.arange(begin, last - self.horizon + 1, check_positive_integer("stride", stride))
+        if not len(origins):
+            raise ValueError(
+                f"steps {first} to {last} hold no horizon of {self.horizon} with {self.window} steps before "
+                "it: fewer steps to read or forecast, or a longer series, are wanted"
+            )
+        inputs = self.inputs(values)
+        return Windows(inputs, targets, origins, self.window, self.horizon, batch_size, seed, shuffle, dtype)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything as JSON can hold it."""
+        lists = {name: list(getattr(self, name)) for name in ("columns", "targets", "center", "scale")}
+        whole = {name: getattr(self, name) for name in ("window", "horizon", "season", "masked")}
+        return {"task": "forecast", **lists, **whole}
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Forecast:
+        """What ``to_dict`` returned; ValueError if it is anything else."""
+        parts: dict[str, Any] = {}
+        kinds: dict[str, type] = {"columns": str, "targets": str, "center": float, "scale": float}
+        for name, kind in kinds.items():
+            entries = data.get(name)
+            if not isinstance(entries, list) or not all(type(entry) is kind for entry in entries):
+                raise ValueError(f"{name} are no list of {kind.__name__}")
+            parts[name] = tuple(entries)
+        for name, kind in {"window": int, "horizon": int, "season": int, "masked": bool}.items():
+            if type(data.get(name)) is not kind:
+                raise ValueError(f"{name} is no {kind.__name__}")
+            parts[name] = data[name]
+        return cls(**parts)
+
+
+class Windows:
+    """Pieces of a series and the steps behind each: x ``(window, B, F)``, target ``(B, horizon K)``.
+
+    A window of which no target is known is left out.
+
+    Parameters
+    ----------
+    inputs
+        ``(N, F)``, finite.
+    targets
+        ``(N, K)``; NaN is not known.
+    origins
+        First step of each horizon, integers ``(W,)``; the window ends before it.
+    window, horizon
+        Steps.
+    batch_size
+        Windows in a batch.
+    seed, shuffle
+        Of the order, drawn anew for each epoch; False for the order of time.
+    dtype
+        Of the batches.
+
+    Attributes
+    ----------
+    origins
+        Of the windows that are left.
+    """
+
+    def __init__(
+        self,
+        inputs: Array,
+        targets: Array,
+        origins: Any,
+        window: int,
+        horizon: int,
+        batch_size: int = 32,
+        seed: int = 0,
+        shuffle: bool = True,
+        dtype: DTypeLike = "float32",
+    ) -> None:
+        for name, array in (("inputs", inputs), ("targets", targets)):
+            if array.ndim != 2 or len(array) != len(inputs):
+                raise ValueError(f"{name} have shape {array.shape}, but ({len(inputs)}, ...) is wanted")
+        self.inputs, self.targets, self.dtype = inputs, targets, np.dtype(dtype)
+        self.window = check_positive_integer("window", window)
+        self.horizon = check_positive_integer("horizon", horizon)
+        self.batch_size = check_positive_integer("batch_size", batch_size)
+        self.seed, self.shuffle = check_seed(seed), shuffle
+        origins = np.asarray(origins)
+        if origins.dtype.kind not in "iu" or origins.ndim != 1 or not len(origins):
+            raise ValueError(f"origins are {origins.dtype} {origins.shape}, but integers (W,) are wanted")
+        if origins.min() < window or origins.max() + horizon > len(inputs):
+            raise ValueError(
+                f"origins run from {origins.min()} to {origins.max()}, but from window {window} to "
+                f"{len(inputs) - horizon}, N - horizon, is wanted"
+            )
+        steps = origins[:, None] + np.arange(horizon)
+        known = ~np.isnan(targets[steps]).all(axis=(1, 2))
+        if not known.any():
+            raise ValueError("targets are missing in every window: there is nothing to learn or to measure")
+        self.origins: Index = origins[known].astype(np.intp)
+
+    def __len__(self) -> int:
+        return -(-len(self.origins) // self.batch_size)
+
+    def batches(self, epoch: int, start: int = 0) -> Iterator[Batch]:
+        """The batches of an epoch, from number ``start`` on."""
+        order = self.origins
+        if self.shuffle:
+            order = order[np.random.default_rng((self.seed, epoch)).permutation(len(order))]
+        back, ahead = np.arange(-self.window, 0)[:, None], np.arange(self.horizon)
+        for first in range(start * self.batch_size, len(order), self.batch_size):
+            chosen = order[first : first + self.batch_size]
+            x = self.inputs[back + chosen].astype(self.dtype)
+            target = self.targets[chosen[:, None] + ahead].reshape(len(chosen), -1)
+            yield Batch(x, target.astype(self.dtype))
+
+    def __repr__(self) -> str:
+        return f"<Windows: {len(self.origins)} of {self.window} steps, {self.horizon} ahead>"
+
+
+def fill_forward(values: Floats) -> Floats:
+    """Each missing value becomes the last one known before it, (N, K); NaN stays where there is none."""
+    steps = np.arange(len(values))[:, None]
+    latest = np.maximum.accumulate(np.where(np.isnan(values), 0, steps), axis=0)
+    return np.take_along_axis(values, latest, axis=0)
+
+
+def naive_forecasts(values: Floats, origins: Index, horizon: int, season: int = 1) -> Floats:
+    """What repeating the last season says at each origin: ``(W, horizon, K)`` of a series ``(N, K)``.
+
+    Season 1 repeats the last step: the persistence forecast. A missing value counts as the last known one.
+
+    Raises
+    ------
+    ValueError
+        If an origin has less than a season before it, or nothing known.
+    """
+    if len(origins) and origins.min() < season:
+        raise ValueError(f"season is {season}, but only {origins.min()} steps come before the first forecast")
+    steps = origins[:, None] - season + np.arange(horizon) % season
+    naive: Floats = fill_forward(values)[steps]
+    if np.isnan(naive).any():
+        raise ValueError("values hold nothing known before the first forecast")
+    return naive
+
+
+def _check_known(values: Floats, columns: Sequence[str], where: str) -> None:
+    empty = np.isnan(values).all(axis=0)
+    if empty.any():
+        name = columns[int(empty.argmax())]
+        raise ValueError(f"column {name!r} holds no number{where}: all of it is missing")
