@@ -169,7 +169,7 @@ GOOD = fit(series()).to_dict()
     ids=str,
 )  # fmt: skip
 def test_a_damaged_task_is_a_value_error(damage):
-    with pytest.raises(ValueError, match=" (are|is|hold|holds|none) "):
+    with pytest.raises(ValueError, match=r" (are|is|hold|holds|none) "):
         task_from_dict({**GOOD, **damage})
 
 

@@ -39,7 +39,9 @@ def test_known_characters_and_bytes_come_back(texts, units):
 
 
 @given(
-    st.lists(st.lists(st.sampled_from("abcdefgh"), max_size=9), min_size=1), st.integers(1, 4), st.integers(1, 5)
+    st.lists(st.lists(st.sampled_from("abcdefgh"), max_size=9), min_size=1),
+    st.integers(1, 4),
+    st.integers(1, 5),
 )
 def test_the_vocabulary_is_the_most_frequent_words_that_are_frequent_enough(texts, min_count, max_size):
     texts = [" ".join(text) for text in texts]
@@ -222,5 +224,5 @@ def test_what_cannot_be_is_one_error(call, kind, message):
     ],
 )
 def test_a_damaged_task_is_a_value_error(damage):
-    with pytest.raises(ValueError, match=" (are|is|hold|holds|none) "):
+    with pytest.raises(ValueError, match=r" (are|is|hold|holds|none) "):
         task_from_dict(damage)
