@@ -9,6 +9,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from .checks import check_array, check_finite, check_lengths, check_seed
 from .layers import Layer
+from .layers.base import ExplodingState
 from .layers.bidirectional import BidirectionalTape
 from .layers.recurrent import RecurrentTape
 from .params import Params
@@ -110,11 +111,17 @@ class Network:
         ------
         TypeError, ValueError
             If an argument has another type, shape or range than wanted, or x is not finite.
+        ExplodingState
+            If a state leaves the range that its layer allows, a FloatingPointError.
         """
         self._check_states("state", state, self._check_input(x, lengths))
         states, tapes = [], []
         for position, layer in enumerate(self.layers):
-            x, final, tape = layer.forward(x, None if state is None else state[position], lengths, record)
+            entering = None if state is None else state[position]
+            try:
+                x, final, tape = layer.forward(x, entering, lengths, record)
+            except ExplodingState as error:
+                raise ExplodingState(f"layer {position}, {error}") from None
             states.append(final)
             tapes.append(tape)
             if layer.pools:

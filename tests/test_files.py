@@ -58,8 +58,9 @@ def test_load_is_the_inverse_of_save(dtype, tmp_path):
     assert equal(net, loaded)
     assert loaded.vocabulary is None
     assert repr(loaded) == repr(net)
+    net.params.flat[:3] = loaded.params.flat[:3] = 1
     ids = np.array([[0, 1], [4, 2], [3, 3]], np.int32)
-    assert np.array_equal(loaded.eval().forward(ids)[0], net.eval().forward(ids)[0], equal_nan=True)
+    assert np.array_equal(loaded.eval().forward(ids)[0], net.eval().forward(ids)[0])
     loaded.params.flat += 1  # its memory is its own, and writable
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rnncore import initializers
+from rnncore import initializers, load, save
 from rnncore.layers import GRU, LSTM, Dense, Elman, Embedding
 from rnncore.network import Network
 
@@ -139,3 +139,103 @@ def test_embedding_starts_standard_normal_and_dense_glorot():
     assert abs(table.mean()) < 5 / math.sqrt(table.size)
     assert abs(table.var() - 1) < 5 * math.sqrt(2 / table.size)
     assert_uniform_within(net.params["1.weight"], math.sqrt(6 / 500))
+
+
+RECURRENT = [LSTM, GRU, Elman]
+
+
+def gates(net):
+    """The recurrent weights, gate by gate: squares."""
+    weight = net.params["0.weight_hh"]
+    return weight.reshape(-1, weight.shape[1], weight.shape[1])
+
+
+@pytest.mark.parametrize("layer", RECURRENT)
+@pytest.mark.parametrize("radius", [1.0, 0.3])
+def test_spectral_radius_is_the_largest_eigenvalue(layer, radius):
+    for square in gates(Network(layer(3, 20, recurrent_init=f"spectral:{radius}"), dtype="float64")):
+        assert np.abs(np.linalg.eigvals(square)).max() == pytest.approx(radius, rel=1e-12)
+
+
+@pytest.mark.parametrize("layer", RECURRENT)
+def test_orthogonal_and_identity_by_name(layer):
+    for square in gates(Network(layer(3, 9, recurrent_init="orthogonal:0.5"), dtype="float64")):
+        np.testing.assert_allclose(square @ square.T, 0.25 * np.eye(9), atol=1e-14)
+    for square in gates(Network(layer(3, 9, recurrent_init="identity:0.25"))):
+        np.testing.assert_array_equal(square, 0.25 * np.eye(9, dtype=np.float32))
+
+
+@pytest.mark.parametrize(("activation", "gain"), initializers.CRITICAL_GAINS.items())
+def test_at_the_critical_gain_small_signals_neither_grow_nor_die(activation, gain):
+    """The variance of g(W v) about its resting value is that of v, for a small random v."""
+    size = 700
+    square = gates(Network(Elman(1, size, activation, recurrent_init="critical"), dtype="float64"))[0]
+    assert square.std() == pytest.approx(gain / math.sqrt(size), rel=0.01)
+    v = 1e-3 * np.random.default_rng(0).standard_normal(size)
+    g = {
+        "tanh": np.tanh,
+        "identity": lambda a: a,
+        "relu": lambda a: np.maximum(a, 0),
+        "sigmoid": lambda a: 1 / (1 + np.exp(-a)) - 0.5,
+    }[activation]
+    assert np.square(g(square @ v)).mean() == pytest.approx(np.square(v).mean(), rel=0.3)
+
+
+def test_chrono_biases_forget_after_the_drawn_delays():
+    """1 / (1 - gate) is one more than a delay in 1..longest-1; what enters is as rare as what leaves."""
+    delays = np.exp(initializers.chrono(np.random.default_rng(0), 4000, 200))
+    assert delays.min() >= 1
+    assert delays.max() <= 199
+    assert delays.mean() == pytest.approx(100, abs=5 * 199 / math.sqrt(12 * 4000))
+    i, f, g, o = Network(LSTM(3, 50, chrono=200), dtype="float64").params["0.bias"].reshape(4, -1)
+    assert 1 <= np.exp(f).min() < 40 < 160 < np.exp(f).max() <= 199
+    np.testing.assert_array_equal(i, -f)
+    assert not g.any()
+    assert not o.any()
+    r, z, n = Network(GRU(3, 50, chrono=200), dtype="float64").params["0.bias"].reshape(3, -1)
+    assert 1 <= np.exp(z).min() < 40 < 160 < np.exp(z).max() <= 199
+    assert not r.any()
+    assert not n.any()
+
+
+CHOSEN = [
+    Elman(3, 4, "relu", recurrent_init="orthogonal"),
+    Elman(3, 4, "identity", limit=1e3),
+    LSTM(3, 4, chrono=40.0),
+    GRU(3, 4, recurrent_init="critical:1.5", chrono=9.0),
+]
+
+
+@pytest.mark.parametrize("layer", CHOSEN, ids=repr)
+def test_choices_survive_a_file_and_give_the_same_bits(layer, tmp_path):
+    config = layer.config()
+    again = type(layer)(**config)
+    assert again.config() == config
+    one = Network(type(layer)(**config), seed=5)
+    assert one.params.flat.tobytes() == Network(again, seed=5).params.flat.tobytes()
+    save(one, tmp_path / "net.safetensors")
+    loaded = load(tmp_path / "net.safetensors")
+    assert loaded.config() == one.config()
+    assert loaded.layers[0].limit == layer.limit
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "message"),
+    [
+        (lambda: LSTM(3, 4, recurrent_init="ortogonal"), ValueError, "'ortogonal', but one of orthogonal, "),
+        (lambda: GRU(3, 4, recurrent_init="identity:x"), ValueError, "'identity:x', but a number above 0"),
+        (
+            lambda: Elman(3, 4, recurrent_init="identity:-1"),
+            ValueError,
+            "'identity:-1', but a number above 0",
+        ),
+        (lambda: Elman(3, 4, recurrent_init=1.0), TypeError, "recurrent_init is 1.0"),
+        (lambda: LSTM(3, 4, chrono=2), ValueError, "chrono is 2"),
+        (lambda: GRU(3, 4, chrono="long"), TypeError, "chrono is 'long'"),
+        (lambda: LSTM(3, 4, forget_bias=2, chrono=50), ValueError, "forget_bias is 2, but chrono 50"),
+        (lambda: Elman(3, 4, limit=0), ValueError, "limit is 0"),
+    ],
+)
+def test_impossible_choices_are_refused(make, error, message):
+    with pytest.raises(error, match=message):
+        make()

@@ -13,6 +13,10 @@ Lengths = NDArray[np.intp] | None  # (B,), None where all rows have T steps
 State = Any  # None, an array (B, H), or a tuple of them
 
 
+class ExplodingState(FloatingPointError):
+    """A state has left the range that its layer allows; the message says which and when."""
+
+
 class Layer:
     """One step of a network's chain.
 

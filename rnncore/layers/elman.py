@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -26,6 +28,13 @@ class Elman(Recurrent):
         start as the identity, which makes it the IRNN of Le, Jaitly & Hinton (2015); otherwise orthogonal.
     checkpoint_every
         Keep the tape in segments of so many steps; see `Recurrent`.
+    recurrent_init
+        What the recurrent weights start as in place of that; see `Recurrent`.
+    limit
+        Above 0: a pass in which an entry of h leaves ±limit ends with `ExplodingState`, a FloatingPointError
+        that names layer, step and row. Infinite: one that is not finite. None: infinite with ``"relu"`` and
+        ``"identity"``, whose states know no bound; no such test with the others, whose states cannot leave
+        ±1.
 
     The state is h, ``(B, H)``.
     """
@@ -33,19 +42,31 @@ class Elman(Recurrent):
     gates = 1
 
     def __init__(
-        self, input_size: int, hidden_size: int, activation: str = "tanh", checkpoint_every: int | None = None
+        self,
+        input_size: int,
+        hidden_size: int,
+        activation: str = "tanh",
+        checkpoint_every: int | None = None,
+        recurrent_init: str | None = None,
+        limit: float | None = None,
     ) -> None:
-        super().__init__(input_size, hidden_size, checkpoint_every)
+        super().__init__(input_size, hidden_size, checkpoint_every, recurrent_init)
         if activation not in ACTIVATIONS:
             raise ValueError(f"activation is {activation!r}, but one of {', '.join(ACTIVATIONS)} is wanted")
+        if limit is not None and not (isinstance(limit, Real) and limit > 0):
+            raise ValueError(f"limit is {limit!r}, but a number above 0 is wanted; infinite tests for NaN")
         self.activation = activation
+        unbounded = activation in ("relu", "identity")
+        self.limit = math.inf if limit is None and unbounded else limit
 
     def config(self) -> dict[str, Any]:
-        return {**super().config(), "activation": self.activation}
+        # JSON knows no infinity, and where it is the default it need not be said.
+        limit = {} if self.limit in (None, math.inf) else {"limit": self.limit}
+        return {**super().config(), "activation": self.activation, **limit}
 
     def initialize(self, params: Mapping[str, Array], rng: np.random.Generator) -> None:
         super().initialize(params, rng)
-        if self.activation == "relu":
+        if self.activation == "relu" and self.recurrent_init is None:
             initializers.identity(params["weight_hh"])
 
     def _new_tape(

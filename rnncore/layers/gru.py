@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
+
+from .. import initializers
 from ..kernels.memory import empty
 from .base import Array, Lengths
 from .recurrent import Parts, Recurrent, RecurrentTape
@@ -30,12 +35,37 @@ class GRU(Recurrent):
         I and H, at least 1.
     checkpoint_every
         Keep the tape in segments of so many steps; see `Recurrent`.
+    recurrent_init
+        What the recurrent weights start as; see `Recurrent`.
+    chrono
+        The longest delay in steps, above 2, that the task may ask for: the biases of the update gate z, which
+        keeps h[t-1], start as log(u), u uniform in [1, chrono - 1] (Tallec & Ollivier, 2018). None: 0.
 
     Beside the family's three parameters there is ``bias_hn (H,)``, inside the reset product. The state is h,
     ``(B, H)``.
     """
 
     gates = 3
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        checkpoint_every: int | None = None,
+        recurrent_init: str | None = None,
+        chrono: float | None = None,
+    ) -> None:
+        super().__init__(input_size, hidden_size, checkpoint_every, recurrent_init)
+        self.chrono = None if chrono is None else initializers.check_longest(chrono)
+
+    def config(self) -> dict[str, Any]:
+        return super().config() | ({} if self.chrono is None else {"chrono": self.chrono})
+
+    def initialize(self, params: Mapping[str, Array], rng: np.random.Generator) -> None:
+        super().initialize(params, rng)
+        if self.chrono is not None:
+            units = self.hidden_size
+            params["bias"][units : 2 * units] = initializers.chrono(rng, units, self.chrono)
 
     def parameter_shapes(self) -> dict[str, tuple[int, ...]]:
         return {**super().parameter_shapes(), "bias_hn": (self.hidden_size,)}

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import initializers
 from ..checks import check_number
 from ..kernels.memory import empty
 from .base import Array, Lengths
@@ -41,6 +42,12 @@ class LSTM(Recurrent):
         Sutskever, 2015).
     checkpoint_every
         Keep the tape in segments of so many steps; see `Recurrent`.
+    recurrent_init
+        What the recurrent weights start as; see `Recurrent`.
+    chrono
+        The longest delay in steps, above 2, that the task may ask for: forget biases start as log(u), u
+        uniform in [1, chrono - 1], input biases as minus that (Tallec & Ollivier, 2018), in place of
+        ``forget_bias``.
 
     The state is the tuple (h, c), each ``(B, H)``.
     """
@@ -49,17 +56,32 @@ class LSTM(Recurrent):
     state_names = ("h", "c")
 
     def __init__(
-        self, input_size: int, hidden_size: int, forget_bias: float = 1.0, checkpoint_every: int | None = None
+        self,
+        input_size: int,
+        hidden_size: int,
+        forget_bias: float = 1.0,
+        checkpoint_every: int | None = None,
+        recurrent_init: str | None = None,
+        chrono: float | None = None,
     ) -> None:
-        super().__init__(input_size, hidden_size, checkpoint_every)
+        super().__init__(input_size, hidden_size, checkpoint_every, recurrent_init)
         self.forget_bias = check_number("forget_bias", forget_bias)
+        self.chrono = None if chrono is None else initializers.check_longest(chrono)
+        if chrono is not None and self.forget_bias != 1:
+            raise ValueError(f"forget_bias is {forget_bias}, but chrono {chrono} sets that bias too")
 
     def config(self) -> dict[str, Any]:
-        return {**super().config(), "forget_bias": self.forget_bias}
+        chosen = {"forget_bias": self.forget_bias} if self.chrono is None else {"chrono": self.chrono}
+        return {**super().config(), **chosen}
 
     def initialize(self, params: Mapping[str, Array], rng: np.random.Generator) -> None:
         super().initialize(params, rng)
-        params["bias"][self.hidden_size : 2 * self.hidden_size] = self.forget_bias
+        units, bias = self.hidden_size, params["bias"]
+        if self.chrono is None:
+            bias[units : 2 * units] = self.forget_bias
+            return
+        bias[units : 2 * units] = initializers.chrono(rng, units, self.chrono)
+        bias[:units] = -bias[units : 2 * units]
 
     def _new_tape(
         self, x: Array, lengths: Lengths, hidden: Array, others: Parts, record: bool

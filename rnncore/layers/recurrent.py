@@ -16,7 +16,7 @@ import numpy as np
 from .. import initializers, kernels
 from ..checks import check_array, check_lengths, check_positive_integer
 from ..kernels.memory import empty
-from .base import Array, Layer, Lengths, State
+from .base import Array, ExplodingState, Layer, Lengths, State
 
 Parts = tuple[Array | None, ...]  # what a state consists of, None where it is zero
 
@@ -105,9 +105,16 @@ class Recurrent(Layer):
         the way back (Chen, Xu, Zhang & Guestrin, 2016). The tape beside x and y shrinks from T to k steps and
         T/k states, the work grows by one forward pass; results are the same bits forward and equal up to
         rounding backward. None keeps the whole tape.
+    recurrent_init
+        What each gate's square of ``weight_hh`` starts as: ``"orthogonal"``, ``"identity"``, ``"spectral"``
+        (Gaussian, scaled to this spectral radius), ``"critical"`` (Gaussian with the activation's critical
+        gain), ``"normal"`` or ``"uniform"``, each with a factor behind a colon if it is not 1:
+        ``"spectral:0.9"``. None is orthogonal.
 
     Attributes
     ----------
+    limit : float or None
+        ``forward`` raises `ExplodingState` where h leaves ±limit, or is not finite; None does not look.
     clip_step : float
         In BPTT, when the norm of the gradient that a sample's step t hands on to step t-1 exceeds this, it is
         rescaled to it; for cells with two states the norm is the joint one. Infinite, that is off, at first.
@@ -120,23 +127,35 @@ class Recurrent(Layer):
     gates: ClassVar[int]
     #: what the state consists of
     state_names: ClassVar[tuple[str, ...]] = ("h",)
+    #: of the candidate state: it sets the critical gain
+    activation: str = "tanh"
     backend: ModuleType = kernels
 
-    def __init__(self, input_size: int, hidden_size: int, checkpoint_every: int | None = None) -> None:
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        checkpoint_every: int | None = None,
+        recurrent_init: str | None = None,
+    ) -> None:
         super().__init__()
         self.input_size = check_positive_integer("input_size", input_size)
         self.hidden_size = check_positive_integer("hidden_size", hidden_size)
         if checkpoint_every is not None:
             checkpoint_every = check_positive_integer("checkpoint_every", checkpoint_every)
         self.checkpoint_every = checkpoint_every
+        if recurrent_init is not None:
+            initializers.parse(recurrent_init)
+        self.recurrent_init = recurrent_init
+        self.limit: float | None = None
         self.clip_step = math.inf
         self.clipped_steps = 0
         self.flow: Flow | None = None
 
     def config(self) -> dict[str, Any]:
         sizes = {"input_size": self.input_size, "hidden_size": self.hidden_size}
-        every = self.checkpoint_every
-        return sizes if every is None else {**sizes, "checkpoint_every": every}
+        options = {"checkpoint_every": self.checkpoint_every, "recurrent_init": self.recurrent_init}
+        return sizes | {name: value for name, value in options.items() if value is not None}
 
     def features(self) -> tuple[int | None, int | None]:
         return self.input_size, self.hidden_size
@@ -146,11 +165,14 @@ class Recurrent(Layer):
         return {"weight_ih": (rows, self.input_size), "weight_hh": (rows, self.hidden_size), "bias": (rows,)}
 
     def initialize(self, params: Mapping[str, Array], rng: np.random.Generator) -> None:
-        """Glorot uniform input weights, orthogonal recurrent weights (each gate's square), zero biases."""
+        """Glorot uniform input weights, recurrent weights as told (each gate's square), zero biases."""
+        fill, factor = initializers.parse(self.recurrent_init or "orthogonal")
+        if fill is initializers.critical_normal:
+            factor *= initializers.CRITICAL_GAINS[self.activation]
         for gate in range(self.gates):
             rows = slice(gate * self.hidden_size, (gate + 1) * self.hidden_size)
             initializers.glorot_uniform(params["weight_ih"][rows], rng)
-            initializers.orthogonal(params["weight_hh"][rows], rng)
+            fill(params["weight_hh"][rows], rng, factor)
 
     def check_state(self, argument: str, state: State, rows: int) -> None:
         self._split_state(argument, state, rows)
@@ -188,6 +210,8 @@ class Recurrent(Layer):
             tape = self._new_tape(x, lengths, hidden, tuple(others), record)
             self._run_forward(tape, self._scratch(steps, rows))
             finals = tuple(self._final(states, lengths) for states in tape.states())
+        if self.limit is not None:
+            self._guard(hidden[1:], self.limit)
         return hidden[1:], finals if len(finals) > 1 else finals[0], tape if record else None
 
     def backward(self, dy: Array, tape: Any, dstate: State = None) -> tuple[Array, State]:
@@ -207,6 +231,19 @@ class Recurrent(Layer):
         if self.flow is not None:
             self.flow.finish(dstates)
         return dx, tuple(dstates) if len(dstates) > 1 else dstates[0]
+
+    def _guard(self, hidden: Array, limit: float) -> None:
+        """Raise ExplodingState if h (T, B, H) leaves ±limit or is not finite."""
+        largest = max(float(hidden.max()), -float(hidden.min()))  # two passes at the speed of the memory
+        if largest <= limit and largest < math.inf:
+            return
+        with np.errstate(invalid="ignore"):
+            step, row, unit = np.argwhere(~(np.abs(hidden) <= min(limit, np.finfo(hidden.dtype).max)))[0]
+        found = hidden[step, row, unit]
+        raise ExplodingState(
+            f"{self}: unit {unit} of row {row} is {found:.4g} after step {step}, beyond the "
+            f"limit of {limit:g}: smaller recurrent weights, a lower learning rate or clipping help"
+        )
 
     def _forward_segments(
         self, x: Array, lengths: Lengths, hidden: Array, others: Parts, every: int
