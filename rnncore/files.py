@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import layers
-from .data import Vocabulary
+from .data import Task, Vocabulary, task_from_dict
 from .network import Network
 
 Array = NDArray[Any]
@@ -51,8 +51,10 @@ _DTYPES = {
 }  # fmt: skip
 
 
-def save(net: Network, path: Path, vocabulary: Vocabulary | None = None) -> None:
-    """Write a network to one .safetensors file: parameters, architecture and vocabulary.
+def save(
+    net: Network, path: Path, vocabulary: Vocabulary | None = None, task: Task | None = None
+) -> None:
+    """Write a network to one .safetensors file: parameters, architecture, vocabulary and task.
 
     Parameters
     ----------
@@ -62,6 +64,9 @@ def save(net: Network, path: Path, vocabulary: Vocabulary | None = None) -> None
         The file; replaced atomically.
     vocabulary
         The characters that the network's ids stand for; None for that of ``net``, if it has one.
+    task
+        What the network's data are: a ``Classification`` or a ``Forecast``; None for that of ``net``, if it
+        has one.
 
     Raises
     ------
@@ -76,17 +81,19 @@ def save(net: Network, path: Path, vocabulary: Vocabulary | None = None) -> None
                 came, known = type(part).__name__, ", ".join(sorted(LAYERS))
                 raise ValueError(f"layer {place} is a {came}, but a file can only hold {known}")
     vocabulary = getattr(net, "vocabulary", None) if vocabulary is None else vocabulary
+    task = getattr(net, "task", None) if task is None else task
     content = {
         "kind": KIND,
         "version": VERSION,
         "architecture": net.config(),
         "vocabulary": None if vocabulary is None else vocabulary.to_list(),
+        "task": None if task is None else task.to_dict(),
     }
     write_tensors(path, net.params, content)
 
 
 def load(path: Path) -> Network:
-    """Read a network that :func:`save` wrote; ``net.vocabulary`` is its vocabulary or None.
+    """Read a network that :func:`save` wrote; ``net.vocabulary`` and ``net.task`` are what it wrote, or None.
 
     Raises
     ------
@@ -106,6 +113,7 @@ def load(path: Path) -> Network:
         architecture = content["architecture"]
         net = Network(*chain, seed=architecture["seed"], dtype=architecture["dtype"])
         setattr(net, "vocabulary", _build_vocabulary(content.get("vocabulary")))  # noqa: B010
+        setattr(net, "task", _build_task(content.get("task")))  # noqa: B010
     except (TypeError, ValueError) as error:
         raise ValueError(f"{os.fspath(path)} cannot be read: {error}") from error
     for name, tensor in tensors.items():
@@ -170,6 +178,15 @@ def _build_vocabulary(entries: Any) -> Vocabulary | None:
         return Vocabulary(entries)
     except ValueError as error:
         raise ValueError(f"its vocabulary is impossible: {str(error)[:200]}") from error
+
+
+def _build_task(data: Any) -> Task | None:
+    if data is None:
+        return None
+    try:
+        return task_from_dict(data)
+    except ValueError as error:
+        raise ValueError(f"its task is impossible: {str(error)[:200]}") from error
 
 
 def write_atomically(path: Path, data: bytes) -> None:

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from rnncore import files
-from rnncore.data import Vocabulary
+from rnncore.data import Classification, Forecast, Tokens, Vocabulary
 from rnncore.files import load, read_tensors, save, write_atomically, write_tensors
 from rnncore.layers import GRU, LSTM, Dense, Dropout, Elman, Embedding, LastStep, Layer, MeanPool
 from rnncore.network import Network
@@ -70,6 +70,22 @@ def test_every_public_layer_can_be_saved(tmp_path):
         assert type(layer).__name__ in files.LAYERS
         save(Network(layer), tmp_path / "one.safetensors")
         assert type(load(tmp_path / "one.safetensors").layers[0]) is type(layer)
+
+
+TASKS = [
+    Classification(Tokens("words", ["a", "ü"]), ("no", "yes"), "text", "label"),
+    Forecast(("a", "b"), ("b",), 5, 3, 12, (0.1, 1e300), (2.0, 1 / 3), True),
+]
+
+
+@pytest.mark.parametrize("task", TASKS, ids=lambda task: type(task).__name__)
+def test_the_task_travels_with_the_network(task, tmp_path):
+    path = tmp_path / "model.safetensors"
+    save(network(), path, task=task)
+    loaded = load(path)
+    assert loaded.task == task
+    save(loaded, path)  # and goes on with it
+    assert load(path).task == task
 
 
 def test_the_vocabulary_travels_with_the_network(tmp_path):
@@ -289,6 +305,9 @@ def tensor(name, value):
         (lambda t, c: c.update(vocabulary="ab"), "its vocabulary is no list of texts"),
         (lambda t, c: c.update(vocabulary=["a", "a"]), "its vocabulary is impossible: .*'a'"),
         (lambda t, c: c.update(vocabulary=["a", "b" * 10**6]), "its vocabulary is impossible: char"),
+        (lambda t, c: c.update(task=[]), "its task is impossible: the task is 'None'"),
+        (lambda t, c: c.update(task={"task": "forecast"}), "its task is impossible: columns are no list"),
+        (lambda t, c: c.update(task={**TASKS[0].to_dict(), "labels": ["a"]}), "impossible: labels"),
         (lambda t, c: t.pop("1.bias"), "it lacks tensor '1.bias'"),
         (tensor("3.bias", np.zeros(2, np.float32)), "its tensor '3.bias' belongs to no layer"),
         (tensor("2.bias", np.zeros(3, np.float64)), "its tensor '2.bias' is float64"),

@@ -11,13 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from training import CLASSES, Source, batch, draw_batch, make_trainer, measured, text_network
 
-from rnncore import LSTM, Dense, Dropout, LastStep, Network
+from rnncore import LSTM, Dense, Dropout, Embedding, LastStep, Network
 from rnncore.clipping import ClipNorm, ClipStep, ClipValue
+from rnncore.data import RaggedSource
 from rnncore.losses import CrossEntropy, SquaredError
 from rnncore.optimizers import SGD, Adam
 from rnncore.regularizers import L1, L2
 from rnncore.schedules import Linear, Plateau, Step
-from rnncore.trainer import Trainer
+from rnncore.trainer import Trainer, predict
 
 
 def after(batches, steps=1, net=None, rate=0.5, **more):
@@ -216,6 +217,60 @@ def test_early_stopping_restores_the_best_parameters():
     assert len(losses) == best + 1 + 3
     np.testing.assert_array_equal(net.params.flat, seen[best + 1])
     assert trainer.evaluate(validation) == losses[best]
+
+
+@pytest.mark.parametrize("stop", [{"steps": 9}, {}])
+def test_the_best_parameters_can_be_kept_without_patience(stop):
+    """Training goes on to its end, or until a monitor stops it, and the best come back."""
+    validation = [draw_batch(seed=9)]
+    net, seen = text_network(), {}
+
+    class Keep:
+        def on_step(self, trainer):
+            seen[trainer.step] = net.params.flat.copy()
+            if trainer.step == 9 and not stop:
+                trainer.stop("tired")
+
+    trainer = make_trainer(net, SGD(30.0), monitor=Keep())
+    history = trainer.fit(Source(), validation=validation, validate_every=1, keep_best=True, **stop)
+    losses = [row["loss"] for row in history.validations]
+    best = int(np.argmin(losses))
+    assert history.stopped == ("steps" if stop else "tired")
+    assert len(losses) == 9
+    assert best < 8  # at this rate it does not only get better
+    np.testing.assert_array_equal(net.params.flat, seen[best + 1])
+    assert trainer.validating > 0
+
+
+def test_a_stopped_run_goes_on_as_the_uninterrupted_one(tmp_path):
+    class Stop:
+        at = 5
+
+        def on_step(self, trainer):
+            if trainer.step == self.at:
+                trainer.stop("monitor")
+
+    whole, parts, path = text_network(dropout=0.3), text_network(dropout=0.3), tmp_path / "run"
+    make_trainer(whole).fit(Source(), steps=11)
+    assert make_trainer(parts, monitor=Stop(), checkpoint=path).fit(Source()).stopped == "monitor"
+    assert make_trainer(parts, checkpoint=path).fit(Source(), steps=11, resume=True).stopped == "steps"
+    np.testing.assert_array_equal(whole.params.flat, parts.params.flat)
+    with pytest.raises(ValueError, match="reason is ''"):
+        make_trainer().stop("")
+
+
+@pytest.mark.parametrize("pooled", [True, False])
+def test_predictions_come_in_the_order_of_the_collection(pooled, rng):
+    ragged = [rng.integers(0, CLASSES, n) for n in rng.integers(1, 9, 30)]
+    pool = [LastStep()] if pooled else []
+    net = Network(Embedding(CLASSES, 3), LSTM(3, 4), Dropout(0.5), *pool, Dense(4, 2), dtype="float64")
+    y = predict(net, RaggedSource(ragged, batch_size=4, waste=0.3))
+    assert net.training
+    assert len(y) == len(ragged)
+    net.eval()
+    for said, sequence in zip(y, ragged, strict=True):
+        alone, _, _ = net.forward(sequence[:, None])
+        np.testing.assert_allclose(said, alone[0] if pooled else alone[:, 0], atol=1e-12)
 
 
 def test_step_clipping_is_in_force_while_training_lasts():
@@ -424,6 +479,7 @@ def test_step_clipping_needs_a_recurrent_layer():
         ({"epochs": 0}, ValueError, "epochs is 0"),
         ({"steps": 2.0}, TypeError, "steps is 2.0"),
         ({"steps": 2, "patience": 3}, ValueError, "validate_every or patience"),
+        ({"steps": 2, "keep_best": True}, ValueError, "no data to validate on"),
         ({"steps": 2, "resume": True}, ValueError, "resume is True"),
         ({"steps": 2, "validation": 3}, TypeError, "validation is a int"),
         ({"steps": 2, "train": {}}, TypeError, "train is a dict"),

@@ -293,14 +293,18 @@ class Windows:
     def __len__(self) -> int:
         return -(-len(self.origins) // self.batch_size)
 
+    def indices(self, epoch: int = 0) -> list[Index]:
+        """Which windows, as places in ``origins``, each batch of an epoch holds."""
+        order = np.arange(len(self.origins))
+        if self.shuffle:
+            order = np.random.default_rng((self.seed, epoch)).permutation(len(order))
+        return np.split(order, range(self.batch_size, len(order), self.batch_size))
+
     def batches(self, epoch: int, start: int = 0) -> Iterator[Batch]:
         """The batches of an epoch, from number ``start`` on."""
-        order = self.origins
-        if self.shuffle:
-            order = order[np.random.default_rng((self.seed, epoch)).permutation(len(order))]
         back, ahead = np.arange(-self.window, 0)[:, None], np.arange(self.horizon)
-        for first in range(start * self.batch_size, len(order), self.batch_size):
-            chosen = order[first : first + self.batch_size]
+        for rows in self.indices(epoch)[start:]:
+            chosen = self.origins[rows]
             x = self.inputs[back + chosen].astype(self.dtype)
             target = self.targets[chosen[:, None] + ahead].reshape(len(chosen), -1)
             yield Batch(x, target.astype(self.dtype))

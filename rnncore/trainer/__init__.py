@@ -2,5 +2,6 @@
 
 from .history import History
 from .loop import Trainer
+from .prediction import predict
 
-__all__ = ["History", "Trainer"]
+__all__ = ["History", "Trainer", "predict"]

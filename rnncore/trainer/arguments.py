@@ -75,13 +75,15 @@ def check_span(
     validation: Any,
     validate_every: int | None,
     patience: int | None,
+    keep_best: bool,
+    monitor: Any,
 ) -> None:
     """Raise TypeError or ValueError unless the arguments say how long to train, and fit together."""
     optional_count("epochs", epochs)
     optional_count("steps", steps)
     optional_count("validate_every", validate_every)
     optional_count("patience", patience)
-    if epochs is None and steps is None:
+    if epochs is steps is patience is monitor is None:
         raise ValueError("neither epochs nor steps is given: say how long to train")
-    if validation is None and (validate_every is not None or patience is not None):
-        raise ValueError("validate_every or patience is given, but no validation data to measure on")
+    if validation is None and (validate_every is not None or patience is not None or keep_best):
+        raise ValueError("validate_every or patience or keep_best is given, but no data to validate on")

@@ -99,8 +99,8 @@ class History:
     validations : sequence of dict
         For each validation: ``step``, the updates made before it, and ``loss``.
     stopped : str
-        Why training ended: ``"steps"``, ``"epochs"``, ``"patience"`` or ``"interrupted"``; empty while it
-        runs.
+        Why training ended: ``"steps"``, ``"epochs"``, ``"patience"``, ``"interrupted"``, or what
+        ``Trainer.stop`` was told; empty while it runs.
     """
 
     def __init__(self) -> None:

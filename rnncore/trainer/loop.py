@@ -72,6 +72,8 @@ class Trainer:
         Input, target and lengths of the latest forward pass.
     entered : State
         The state with which that pass began; None where it was zero.
+    validating : float
+        Seconds that validations took so far.
     """
 
     def __init__(
@@ -127,6 +129,9 @@ class Trainer:
         self._validation: Any = None
         self._validate_every: int | None = None
         self._patience: int | None = None
+        self._keep_best = False
+        self._stop = ""
+        self.validating = 0.0
         self._ctrl_c = CtrlC()
         self._between = True  # no minibatch is half done, so that a checkpoint may be written
         self._began = 0.0
@@ -164,6 +169,7 @@ class Trainer:
         validation: Any = None,
         validate_every: int | None = None,
         patience: int | None = None,
+        keep_best: bool = False,
         resume: bool = False,
     ) -> History:
         """Train until ``epochs`` or ``steps`` are reached, whichever comes first.
@@ -177,13 +183,15 @@ class Trainer:
             A data source, ``len(train)`` and ``train.batches(epoch, start)``, or a list of batches.
         epochs, steps
             Passes over the data and updates, both counted from the beginning of the run, also of one that is
-            resumed.
+            resumed. With patience, or a monitor that may call :meth:`stop`, both may be None.
         validation
             A data source: its loss is measured every ``validate_every`` updates, or after each epoch, and at
             the end.
         patience
-            Stop after this many validations in a row without a new lowest loss. At the end of training,
-            unless it was interrupted, the parameters of the lowest loss are restored.
+            Stop after this many validations in a row without a new lowest loss.
+        keep_best
+            At the end of training, unless it was interrupted, the parameters of the lowest validation loss
+            are restored. With patience they always are.
         resume
             Go on from the checkpoint: the run is then the same, bit for bit, as one that was never stopped.
 
@@ -201,18 +209,18 @@ class Trainer:
         """
         train = as_source("train", train)
         validation = None if validation is None else as_source("validation", validation)
-        check_span(epochs, steps, validation, validate_every, patience)
+        check_span(epochs, steps, validation, validate_every, patience, keep_best, self.monitor)
         if resume and self.checkpoint is None:
             raise ValueError("resume is True, but the Trainer has no checkpoint to resume from")
-        self._run = self._new_run(
-            {"accumulate": self.accumulate, "bptt": self.bptt, "batches": len(train), "patience": patience}
-        )
+        settings = {"accumulate": self.accumulate, "bptt": self.bptt, "batches": len(train)}
+        self._run = self._new_run({**settings, "patience": patience, "keep_best": keep_best})
         if resume and self.checkpoint is not None:
             load_checkpoint(self.checkpoint, self._run)
         run, position = self._run, self._run.position
         run.history.steps.reserve(steps or 0)
         run.history.stopped = ""
         self._validation, self._validate_every, self._patience = validation, validate_every, patience
+        self._keep_best, self._stop = keep_best or patience is not None, ""
         self._ctrl_c, self._between = CtrlC(), True
         self._began = time.perf_counter() - position.seconds
         self._display = make_progress(self.progress, position.step)
@@ -233,6 +241,18 @@ class Trainer:
             self.net.train(training)
             self._display.close()
         return run.history
+
+    def stop(self, reason: str) -> None:
+        """End ``fit`` after the update in hand, as if it had come to its end; for a monitor to call.
+
+        Parameters
+        ----------
+        reason
+            What ``history.stopped`` will say; not empty.
+        """
+        if not isinstance(reason, str) or not reason:
+            raise ValueError(f"reason is {reason!r}, but a text that is not empty is wanted")
+        self._stop = reason
 
     def evaluate(self, source: Any) -> float:
         """Mean loss per valid step over a data source: dropout off, the state carried along each batch.
@@ -305,6 +325,8 @@ class Trainer:
     def _ended(self, epochs: int | None, steps: int | None) -> str:
         """Why training is over, or an empty string."""
         position = self._run.position
+        if self._stop:
+            return self._stop
         if self._patience is not None and position.waited >= self._patience:
             return "patience"
         if steps is not None and position.step >= steps:
@@ -399,10 +421,12 @@ class Trainer:
         return norm
 
     def _validate(self) -> None:
-        """Measure the validation loss; the best parameters are kept where patience is set."""
+        """Measure the validation loss; the best parameters are kept where that is wanted."""
         run, position = self._run, self._run.position
         position.unvalidated = True
+        began = time.perf_counter()
         value = self.evaluate(self._validation)
+        self.validating += time.perf_counter() - began
         position.unvalidated = False
         run.history.validations.append(position.step, value)
         self._display.say(f"step {position.step}  validation loss {value:.4f}")
@@ -410,7 +434,7 @@ class Trainer:
             self.schedule.observe(value)
         if value < position.best:
             position.best, position.best_step, position.waited = value, position.step, 0
-            if self._patience is not None:
+            if self._keep_best:
                 if run.best_params is None:
                     run.best_params = np.empty_like(self.net.params.flat)
                 run.best_params[...] = self.net.params.flat
@@ -429,7 +453,7 @@ class Trainer:
         if self._validation is not None and measured < position.step:
             self._between = False  # no part of the run: a Ctrl-C from here on leaves the file as it is
             self._validate()
-        if self._patience is not None and run.best_params is not None:
+        if self._keep_best and run.best_params is not None:
             self.net.params.flat[...] = run.best_params
 
     def _save_if_due(self, validated: bool) -> None:
