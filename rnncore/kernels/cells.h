@@ -9,11 +9,11 @@
 #include "step.h"
 
 /* Where a cell works: the row's compact index and its place in the batch, its first unit, and how many of a
- * vector's lanes are units. x and m point to the first gate's vector of the projected input and of the
- * recurrent product. */
+ * vector's lanes are units. sums points to the first gate's vector of the projected input plus the recurrent
+ * product, or of the product alone for the gates that keep the two apart; x to that of the projected input. */
 typedef struct {
     ptrdiff_t index, place, unit, n;
-    const real *x, *m;
+    const real *sums, *x;
 } Spot;
 
 typedef void (*cell_function)(const Step *, const Spot *);
@@ -25,7 +25,7 @@ typedef void (*cell_function)(const Step *, const Spot *);
 #define FETCH(array, gate, gates, write) __builtin_prefetch(AT(array, gate, gates) + step->ahead * (gates), write)
 #define COMPACT(array, gate, gates) ((real *)(array) + (spot->index * (gates) + (gate)) * step->units + spot->unit)
 
-/* The cell on a tile of products, rows i.. of the active ones and panel p, while it lies in the first-level
+/* The cell on a tile of sums, rows i.. of the active ones and panel p, while it lies in the first-level
  * cache. */
 INLINE void apply_cell(const Step *step, const int gates, cell_function cell, ptrdiff_t i, ptrdiff_t rows, ptrdiff_t p,
                        const real *sums)
@@ -37,26 +37,27 @@ INLINE void apply_cell(const Step *step, const int gates, cell_function cell, pt
             Spot spot = {.index = i + r, .place = step->rows[i + r]};
             spot.unit = (p * vectors + j) / gates * LANES;
             spot.n = step->units - spot.unit;
+            spot.sums = sums + r * width + j * LANES;
             spot.x = (const real *)step->projected + ((i + r) * panels + p) * width + j * LANES;
-            spot.m = sums + r * width + j * LANES;
             if (spot.n > 0)
                 cell(step, &spot);
         }
 }
 
-/* The step's product, panel by panel, and the cell on each tile. */
-INLINE void walk_forward(const Step *step, const int gates, cell_function cell)
+/* The step's product, panel by panel, and the cell on each tile. The projected input enters the sums of the
+ * first `joined` gates. */
+INLINE void walk_forward(const Step *step, const int gates, const int joined, cell_function cell)
 {
     const int vectors = PANEL_VECTORS(gates);
     const ptrdiff_t width = vectors * LANES, units = step->units, panels = PANEL_COUNT(units, gates);
     const ptrdiff_t height = TILE_ROWS(vectors);
-    const real *b = step->packed, *h = step->h_prev;
+    const real *b = step->packed, *h = step->h_prev, *projected = step->projected;
     Tile sums;
     ptrdiff_t p = 0;
     /* Beyond 64 units a pair of panels leaves the first-level cache, and two streams come slower than one. */
     if (step->n == 1 && gates > 1 && units <= 64)
         for (; p + 2 <= panels; p += 2, b += 2 * width * units) {
-            tile_pair(vectors, units, h + step->rows[0] * units, b, sums);
+            tile_pair(vectors, joined, units, h + step->rows[0] * units, b, projected + p * width, sums);
             apply_cell(step, gates, cell, 0, 1, p, sums);
             apply_cell(step, gates, cell, 0, 1, p + 1, sums + width);
         }
@@ -64,10 +65,17 @@ INLINE void walk_forward(const Step *step, const int gates, cell_function cell)
         const ptrdiff_t used = gates == 1 ? vectors_used(vectors, units - p * width) : vectors;
         for (ptrdiff_t i = 0; i < step->n; i += height) {
             const ptrdiff_t rows = step->n - i < height ? step->n - i : height;
-            const real *row[MAX_TILE_ROWS];
-            for (ptrdiff_t r = 0; r < rows; r++)
+            const real *row[MAX_TILE_ROWS], *start[MAX_TILE_ROWS];
+            real *out[MAX_TILE_ROWS];
+            for (ptrdiff_t r = 0; r < rows; r++) {
                 row[r] = h + step->rows[i + r] * units;
-            multiply_tile(vectors, used, rows, units, row, b, sums);
+                start[r] = projected + ((i + r) * panels + p) * width;
+                out[r] = sums + r * width;
+            }
+            if (gates == 3 && joined == 2)
+                tiles_of_3_from_2[rows](units, row, b, start, out);
+            else
+                multiply_tile(vectors, used, rows, units, row, b, start, out);
             apply_cell(step, gates, cell, i, rows, p, sums);
         }
     }
@@ -82,7 +90,7 @@ INLINE void walk_backward(const Step *step, cell_function cell)
         }
 }
 
-/* Elman: h = g(x + m). */
+/* Elman: h = g(a). Sums a are of the projected input and the recurrent product. */
 INLINE vec activate(int activation, vec a)
 {
     switch (activation) {
@@ -106,7 +114,7 @@ INLINE vec slope(int activation, vec h)
 
 INLINE void elman_spot_forward(const Step *step, const Spot *spot)
 {
-    PUT(step->h, 0, 1, activate(step->activation, load(spot->x) + load(spot->m)));
+    PUT(step->h, 0, 1, activate(step->activation, load(spot->sums)));
     FETCH(step->h, 0, 1, 1);
 }
 
@@ -116,17 +124,15 @@ INLINE void elman_spot_backward(const Step *step, const Spot *spot)
     store_first(COMPACT(step->dgates, 0, 1), dh * slope(step->activation, GET(step->h, 0, 1)), spot->n);
     FETCH(step->dy, 0, 1, 0);
     FETCH(step->h, 0, 1, 0);
-    PUT(step->dh, 0, 1, (vec){0});
 }
 
 /* LSTM: c = sigmoid(f) c_prev + sigmoid(i) tanh(g); h = sigmoid(o) tanh(c). */
 INLINE void lstm_spot_forward(const Step *step, const Spot *spot)
 {
-    const real *x = spot->x, *m = spot->m;
-    const vec i = vsigmoid(load(x) + load(m));
-    const vec f = vsigmoid(load(x + LANES) + load(m + LANES));
-    const vec g = vtanh(load(x + 2 * LANES) + load(m + 2 * LANES));
-    const vec o = vsigmoid(load(x + 3 * LANES) + load(m + 3 * LANES));
+    const real *a = spot->sums;
+    const vec i = vsigmoid(load(a)), f = vsigmoid(load(a + LANES));
+    const vec g = vtanh(load(a + 2 * LANES));
+    const vec o = vsigmoid(load(a + 3 * LANES));
     const vec c = f * GET(step->c_prev, 0, 1) + i * g;
     PUT(step->c, 0, 1, c);
     PUT(step->h, 0, 1, o * vtanh(c));
@@ -160,17 +166,15 @@ INLINE void lstm_spot_backward(const Step *step, const Spot *spot)
     if (step->dcells)
         PUT(step->dcells, 0, 1, dc);
     PUT(step->dc, 0, 1, dc * f);
-    PUT(step->dh, 0, 1, (vec){0});
 }
 
-/* GRU: r, z = sigmoid(x + m); n = tanh(x_n + r (m_n + b_hn)); h = n + z (h_prev - n). */
+/* GRU: r, z = sigmoid(a); n = tanh(x_n + r (m_n + b_hn)), m_n the product alone; h = n + z (h_prev - n). */
 INLINE void gru_spot_forward(const Step *step, const Spot *spot)
 {
-    const real *x = spot->x, *m = spot->m;
-    const vec r = vsigmoid(load(x) + load(m));
-    const vec z = vsigmoid(load(x + LANES) + load(m + LANES));
-    const vec candidate = load(m + 2 * LANES) + load_first((const real *)step->bias_hn + spot->unit, spot->n);
-    const vec n = vtanh(load(x + 2 * LANES) + r * candidate);
+    const real *a = spot->sums;
+    const vec r = vsigmoid(load(a)), z = vsigmoid(load(a + LANES));
+    const vec candidate = load(a + 2 * LANES) + load_first((const real *)step->bias_hn + spot->unit, spot->n);
+    const vec n = vtanh(load(spot->x + 2 * LANES) + r * candidate);
     PUT(step->h, 0, 1, n + z * (GET(step->h_prev, 0, 1) - n));
     FETCH(step->h, 0, 1, 1);
     if (step->gates) {
@@ -205,15 +209,15 @@ INLINE void gru_spot_backward(const Step *step, const Spot *spot)
     PUT(step->dh, 0, 1, dh * z);
 }
 
-#define CELL(name, gates)                                                                            \
+#define CELL(name, gates, joined)                                                                    \
     static void name##_step_forward(const Step *step)                                                \
     {                                                                                                \
-        walk_forward(step, gates, name##_spot_forward);                                              \
+        walk_forward(step, gates, joined, name##_spot_forward);                                      \
     }                                                                                                \
     static void name##_step_backward(const Step *step) { walk_backward(step, name##_spot_backward); }
-CELL(elman, 1)
-CELL(lstm, 4)
-CELL(gru, 3)
+CELL(elman, 1, 4)
+CELL(lstm, 4, 4)
+CELL(gru, 3, 2)
 #undef CELL
 
 /* Rescale the carried gradient of each active row, (dh, dc) taken together, to the threshold where its norm

@@ -31,6 +31,7 @@ cdef struct Work:
     char *dx
     char *dweight
     char *dbias
+    const char *weight
     char *packed            # W in panels
     char *packed_bias
     char *packed_rows       # rows of x in panels
@@ -46,6 +47,16 @@ def dense_scratch_size(Py_ssize_t inputs, Py_ssize_t outputs, dtype):
     cdef Py_ssize_t forward = k.packed_size(inputs, outputs, 1) + k.packed_size(1, outputs, 1)
     cdef Py_ssize_t backward = k.packed_size(outputs, inputs, 1) + k.packed_size(CHUNK_ROWS, inputs, 1)
     return max(forward, backward) + 64
+
+
+cdef void pack_for_y(void *job, int k) noexcept nogil:
+    cdef const Work *w = <const Work *>job
+    w.kernels.pack(w.weight, w.inputs, w.outputs, 1, 0, w.inputs, 1, k, w.shares, w.packed)
+
+
+cdef void pack_for_dx(void *job, int k) noexcept nogil:
+    cdef const Work *w = <const Work *>job
+    w.kernels.pack(w.weight, w.outputs, w.inputs, 1, 0, 1, w.inputs, k, w.shares, w.packed)
 
 
 cdef void forward_share(void *job, int k) noexcept nogil:
@@ -69,13 +80,13 @@ def dense_forward(
     cdef Work w
     w.kernels, w.item = kernels(floating is double), sizeof(floating)
     w.rows, w.inputs, w.outputs = x.shape[0], x.shape[1], weight.shape[0]
-    w.x, w.y = <const char *>&x[0, 0], <char *>&y[0, 0]
+    w.x, w.weight, w.y = <const char *>&x[0, 0], <const char *>&weight[0, 0], <char *>&y[0, 0]
     w.packed = aligned(&scratch[0])
     with nogil:
         w.packed_bias = w.packed + w.kernels.packed_size(w.inputs, w.outputs, 1) * w.item
-        w.kernels.pack(&weight[0, 0], w.inputs, w.outputs, 1, 0, w.inputs, 1, w.packed)
-        w.kernels.pack(&bias[0], 1, w.outputs, 1, 0, 1, 0, w.packed_bias)
+        w.kernels.pack(&bias[0], 1, w.outputs, 1, 0, 1, 0, 0, 1, w.packed_bias)
         w.shares = threads_for(2.0 * w.rows * w.inputs * w.outputs)
+        run_shares(w.shares, pack_for_y, &w)
         run_shares(w.shares, forward_share, &w)
 
 
@@ -92,10 +103,8 @@ cdef void input_share(void *job, int k) noexcept nogil:
 
 cdef void pack_share(void *job, int k) noexcept nogil:
     cdef const Work *w = <const Work *>job
-    cdef Py_ssize_t panels = w.kernels.packed_size(1, w.inputs, 1) // (4 * w.kernels.lanes)
     w.kernels.pack_rows(
-        w.x + w.first * w.inputs * w.item, NULL, w.last - w.first, w.inputs,
-        part(panels, k, w.shares, 1), part(panels, k + 1, w.shares, 1), w.packed_rows,
+        w.x + w.first * w.inputs * w.item, NULL, w.last - w.first, w.inputs, k, w.shares, w.packed_rows
     )
 
 
@@ -128,12 +137,13 @@ def dense_backward(
     w.kernels, w.item = kernels(floating is double), sizeof(floating)
     w.rows, w.inputs, w.outputs = x.shape[0], x.shape[1], weight.shape[0]
     w.x, w.dy, w.dx = <const char *>&x[0, 0], <const char *>&dy[0, 0], <char *>&dx[0, 0]
+    w.weight = <const char *>&weight[0, 0]
     w.dweight, w.dbias = <char *>&dweight[0, 0], <char *>&dbias[0]
     w.packed = aligned(&scratch[0])
     with nogil:
         w.packed_rows = w.packed + w.kernels.packed_size(w.outputs, w.inputs, 1) * w.item
-        w.kernels.pack(&weight[0, 0], w.outputs, w.inputs, 1, 0, 1, w.inputs, w.packed)
         w.shares = threads_for(2.0 * w.rows * w.inputs * w.outputs)
+        run_shares(w.shares, pack_for_dx, &w)
         run_shares(w.shares, input_share, &w)
         if w.kernels.blas:
             # dweight += dy' x   (O, N)(N, I)

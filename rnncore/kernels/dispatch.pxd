@@ -68,12 +68,12 @@ cdef extern from "table.h":
         Py_ssize_t (*packed_size)(Py_ssize_t K, Py_ssize_t units, int gates) noexcept nogil
         void (*pack)(
             const void *w, Py_ssize_t K, Py_ssize_t units, int gates,
-            Py_ssize_t gate_stride, Py_ssize_t unit_stride,
-            Py_ssize_t k_stride, void *packed
+            Py_ssize_t gate_stride, Py_ssize_t unit_stride, Py_ssize_t k_stride,
+            int share, int shares, void *packed
         ) noexcept nogil
         void (*pack_rows)(
-            const void *w, const Py_ssize_t *places, Py_ssize_t K, Py_ssize_t units, Py_ssize_t first_panel,
-            Py_ssize_t last_panel, void *packed
+            const void *w, const Py_ssize_t *places, Py_ssize_t K, Py_ssize_t units,
+            int share, int shares, void *packed
         ) noexcept nogil
         void (*multiply)(
             Py_ssize_t n, const void *a, const Py_ssize_t *places_a, Py_ssize_t lda, Py_ssize_t K,

@@ -70,7 +70,7 @@ def gru_backward(
     """
     cdef Sequence s = start(x, lengths, weight_ih, weight_hh, hidden, scratch)
     cdef Py_ssize_t clipped
-    s.gates, s.two_products, s.clip_step = 3, True, clip_step
+    s.gates, s.two_products, s.leaves_dh, s.clip_step = 3, True, True, clip_step
     s.backward = s.kernels.gru_backward
     s.gate_tape, s.candidates = <char *>&gates[0, 0, 0], <char *>&candidates[0, 0, 0]
     s.dy, s.dh, s.dx = <const char *>&dy[0, 0, 0], <char *>&dh[0, 0], <char *>&dx[0, 0, 0]

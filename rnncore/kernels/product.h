@@ -33,17 +33,16 @@
 #define BLOCK_DEPTH 512         /* rows of A in a packed block: 12 KiB in float */
 
 typedef real Tile[MAX_TILE_ROWS * MAX_PANEL_VECTORS * LANES] __attribute__((aligned(64)));
-typedef void (*tile_function)(ptrdiff_t, const real *const *, const real *, real *);
+typedef void (*tile_function)(ptrdiff_t, const real *const *, const real *, const real *const *, real *const *);
 
-/* out[r][j] = sum over k of a[r][k * stride] * b[k][j], for constant R rows and the first `used` of C
- * vectors of columns j. */
-INLINE void tile(const int R, const int C, const int used, ptrdiff_t K, const real *const *a, const ptrdiff_t stride,
-                 const real *b, real *out)
+static const real ZEROS[MAX_PANEL_VECTORS * LANES] __attribute__((aligned(64)));
+
+/* out[r][j] = start[r][j] + sum over k of a[r][k * stride] * b[k][j], for constant R rows and the first `used` of C
+ * vectors of columns j; start counts for the first `started` of them. A row of start may be its row of out. */
+INLINE void tile(const int R, const int C, const int used, const int started, ptrdiff_t K, const real *const *a,
+                 const ptrdiff_t stride, const real *b, const real *const *start, real *const *out)
 {
     const int V = used < TILE_VECTORS(C) ? used : TILE_VECTORS(C);
-    const real *row[MAX_TILE_ROWS];
-    for (int r = 0; r < R; r++)
-        row[r] = a[r];
     for (int first = 0; first < used; first += V) {
         vec sum[MAX_TILE_ROWS][MAX_PANEL_VECTORS];
         for (int r = 0; r < R; r++)
@@ -56,16 +55,20 @@ INLINE void tile(const int R, const int C, const int used, ptrdiff_t K, const re
                 column[j] = *(const vec *)(panel + (k * C + j) * LANES);
             for (int r = 0; r < R; r++)
                 for (int j = 0; j < V; j++)
-                    sum[r][j] += row[r][k * stride] * column[j];
+                    sum[r][j] += a[r][k * stride] * column[j];
         }
         for (int r = 0; r < R; r++)
-            for (int j = 0; j < V; j++)
-                *(vec *)(out + (r * C + first + j) * LANES) = sum[r][j];
+            for (int j = 0; j < V; j++) {
+                if (first + j < started)
+                    sum[r][j] += load(start[r] + (first + j) * LANES);
+                store(out[r] + (first + j) * LANES, sum[r][j]);
+            }
     }
 }
 
 /* One row times two neighbouring panels: a single panel's C sums would wait for each other's latency. */
-INLINE void tile_pair(const int C, ptrdiff_t K, const real *a, const real *b, real *out)
+INLINE void tile_pair(const int C, const int started, ptrdiff_t K, const real *a, const real *b, const real *start,
+                      real *out)
 {
     vec sum[2 * MAX_PANEL_VECTORS];
     for (int j = 0; j < 2 * C; j++)
@@ -76,27 +79,32 @@ INLINE void tile_pair(const int C, ptrdiff_t K, const real *a, const real *b, re
             sum[C + j] += a[k] * *(const vec *)(b + ((K + k) * C + j) * LANES);
         }
     for (int j = 0; j < 2 * C; j++)
-        *(vec *)(out + j * LANES) = sum[j];
+        store(out + j * LANES, j % C < started ? sum[j] + load(start + j * LANES) : sum[j]);
 }
 
-#define TILE(R, C, used)                                                                                        \
-    static __attribute__((noinline)) void tile_##R##x##used##of##C(ptrdiff_t K, const real *const *a,           \
-                                                                   const real *b, real *out)                    \
-    {                                                                                                           \
-        tile(R, C, used, K, a, 1, b, out);                                                                      \
+#define TILE(R, C, used, started)                                                                                \
+    static __attribute__((noinline)) void tile_##R##x##used##of##C##from##started(                               \
+        ptrdiff_t K, const real *const *a, const real *b, const real *const *start, real *const *out)            \
+    {                                                                                                            \
+        tile(R, C, used, started, K, a, 1, b, start, out);                                                       \
     }
-TILE(1, 3, 3) TILE(2, 3, 3) TILE(3, 3, 3) TILE(4, 3, 3) TILE(5, 3, 3) TILE(6, 3, 3) TILE(7, 3, 3) TILE(8, 3, 3)
-TILE(1, 4, 4) TILE(2, 4, 4) TILE(3, 4, 4) TILE(4, 4, 4) TILE(5, 4, 4) TILE(6, 4, 4)
-TILE(1, 4, 2) TILE(2, 4, 2) TILE(3, 4, 2) TILE(4, 4, 2) TILE(5, 4, 2) TILE(6, 4, 2)
+#define TILES(C, used, started)                                                                                  \
+    TILE(1, C, used, started) TILE(2, C, used, started) TILE(3, C, used, started) TILE(4, C, used, started)      \
+    TILE(5, C, used, started) TILE(6, C, used, started)
+TILES(3, 3, 3) TILE(7, 3, 3, 3) TILE(8, 3, 3, 3)
+TILES(3, 3, 2) TILE(7, 3, 3, 2) TILE(8, 3, 3, 2)
+TILES(4, 4, 4)
+TILES(4, 2, 2)
+#undef TILES
 #undef TILE
 
 /* By number of rows, 1 and up. */
-static const tile_function tiles_of_3[] = {NULL,       tile_1x3of3, tile_2x3of3, tile_3x3of3, tile_4x3of3,
-                                           tile_5x3of3, tile_6x3of3, tile_7x3of3, tile_8x3of3};
-static const tile_function tiles_of_4[] = {NULL,       tile_1x4of4, tile_2x4of4, tile_3x4of4,
-                                           tile_4x4of4, tile_5x4of4, tile_6x4of4};
-static const tile_function halves_of_4[] = {NULL,       tile_1x2of4, tile_2x2of4, tile_3x2of4,
-                                            tile_4x2of4, tile_5x2of4, tile_6x2of4};
+#define SIX(kind) NULL, tile_1x##kind, tile_2x##kind, tile_3x##kind, tile_4x##kind, tile_5x##kind, tile_6x##kind
+static const tile_function tiles_of_3[] = {SIX(3of3from3), tile_7x3of3from3, tile_8x3of3from3};
+static const tile_function tiles_of_3_from_2[] = {SIX(3of3from2), tile_7x3of3from2, tile_8x3of3from2};
+static const tile_function tiles_of_4[] = {SIX(4of4from4)};
+static const tile_function halves_of_4[] = {SIX(2of4from2)};
+#undef SIX
 
 /* Vectors of a panel of plain columns that a tile computes where `columns` are left: a half if that is
  * enough. */
@@ -106,9 +114,9 @@ INLINE ptrdiff_t vectors_used(int vectors, ptrdiff_t columns)
 }
 
 INLINE void multiply_tile(const int vectors, ptrdiff_t used, ptrdiff_t rows, ptrdiff_t K, const real *const *a,
-                          const real *b, real *out)
+                          const real *b, const real *const *start, real *const *out)
 {
-    (vectors == 3 ? tiles_of_3 : used == 2 ? halves_of_4 : tiles_of_4)[rows](K, a, b, out);
+    (vectors == 3 ? tiles_of_3 : used == 2 ? halves_of_4 : tiles_of_4)[rows](K, a, b, start, out);
 }
 
 static ptrdiff_t packed_size(ptrdiff_t K, ptrdiff_t units, int gates)
@@ -116,39 +124,55 @@ static ptrdiff_t packed_size(ptrdiff_t K, ptrdiff_t units, int gates)
     return PANEL_COUNT(units, gates) * PANEL_WIDTH(gates) * K;
 }
 
-/* Pack B (K, gates * units) with B[k][g, u] = w[g * gate_stride + u * unit_stride + k * k_stride]; units
- * beyond the last are zero. */
-static void pack(const void *w_, ptrdiff_t K, ptrdiff_t units, int gates, ptrdiff_t gate_stride, ptrdiff_t unit_stride,
-                 ptrdiff_t k_stride, void *packed_)
+/* target[k * width + i] = source[i * stride + k] for i < n, 0 for the other lanes: squares of LANES numbers, each
+ * transposed in registers. Rows that lie a power of two apart push one another out of the first-level cache, so that
+ * each line of them is read but once. */
+static void pack_transposed(const real *source, ptrdiff_t K, ptrdiff_t n, ptrdiff_t stride, real *target, ptrdiff_t width)
 {
-    const real *w = w_;
-    real *packed = packed_;
-    const ptrdiff_t width = PANEL_WIDTH(gates), per_panel = PANEL_UNITS(gates);
-    for (ptrdiff_t first = 0; first < units; first += per_panel, packed += width * K) {
-        for (ptrdiff_t column = 0; column < width; column += LANES) {
-            const int gate = (int)(column / LANES % gates);
-            const ptrdiff_t unit = first + column / LANES / gates * LANES;
-            const ptrdiff_t n = units - unit < LANES ? units - unit : LANES;
-            const real *source = w + gate * gate_stride + unit * unit_stride;
-            real *target = packed + column;
-            for (ptrdiff_t k = 0; k < K; k++) {
-                if (n == LANES && unit_stride == 1)
-                    store(target + k * width, load(source + k * k_stride));
-                else
-                    for (ptrdiff_t i = 0; i < LANES; i++)
-                        target[k * width + i] = i < n ? source[i * unit_stride + k * k_stride] : 0;
-            }
+    for (ptrdiff_t first = 0; first < K; first += LANES) {
+        const ptrdiff_t depth = K - first < LANES ? K - first : LANES;
+        vec square[LANES];
+        for (ptrdiff_t i = 0; i < LANES; i++) {
+            square[i] = i < n ? load_first(source + i * stride + first, depth) : (vec){0};
+            if (i < n)
+                __builtin_prefetch(source + i * stride + first + 4 * LANES);
         }
+        transpose(square);
+        for (ptrdiff_t k = 0; k < depth; k++)
+            store(target + (first + k) * width, square[k]);
     }
 }
 
-/* Pack the rows w[places[k]] (K, units), as panels first..last-1 of B; without places, rows 0, 1, 2... */
-static void pack_rows(const void *w_, const ptrdiff_t *places, ptrdiff_t K, ptrdiff_t units, ptrdiff_t first_panel,
-                      ptrdiff_t last_panel, void *packed_)
+/* Pack share k of n of the panels of B (K, gates * units) with B[k][g, u] = w[g * gate_stride + u * unit_stride + k *
+ * k_stride], where one of the last two strides is 1; units beyond the last are zero. */
+static void pack(const void *w_, ptrdiff_t K, ptrdiff_t units, int gates, ptrdiff_t gate_stride, ptrdiff_t unit_stride,
+                 ptrdiff_t k_stride, int share, int shares, void *packed_)
+{
+    const ptrdiff_t width = PANEL_WIDTH(gates), panels = PANEL_COUNT(units, gates);
+    for (ptrdiff_t p = panels * share / shares; p < panels * (share + 1) / shares; p++)
+        for (ptrdiff_t column = 0; column < width; column += LANES) {
+            const int gate = (int)(column / LANES % gates);
+            const ptrdiff_t unit = p * PANEL_UNITS(gates) + column / LANES / gates * LANES, n = units - unit;
+            const real *source = (const real *)w_ + gate * gate_stride + unit * unit_stride;
+            real *target = (real *)packed_ + p * width * K + column;
+            if (n <= 0)
+                for (ptrdiff_t k = 0; k < K; k++)
+                    store(target + k * width, (vec){0});
+            else if (unit_stride == 1)
+                for (ptrdiff_t k = 0; k < K; k++)
+                    store(target + k * width, load_first(source + k * k_stride, n));
+            else
+                pack_transposed(source, K, n, unit_stride, target, width);
+        }
+}
+
+/* Pack share k of n of the panels of B's rows w[places[k]] (K, units); without places, rows 0, 1, 2... */
+static void pack_rows(const void *w_, const ptrdiff_t *places, ptrdiff_t K, ptrdiff_t units, int share, int shares,
+                      void *packed_)
 {
     const real *w = w_;
-    const ptrdiff_t width = PANEL_WIDTH(1);
-    for (ptrdiff_t p = first_panel; p < last_panel; p++) {
+    const ptrdiff_t width = PANEL_WIDTH(1), panels = PANEL_COUNT(units, 1);
+    for (ptrdiff_t p = panels * share / shares; p < panels * (share + 1) / shares; p++) {
         real *panel = (real *)packed_ + p * width * K;
         for (ptrdiff_t k = 0; k < K; k++)
             for (ptrdiff_t j = 0; j < width; j += LANES) {
@@ -159,9 +183,9 @@ static void pack_rows(const void *w_, const ptrdiff_t *places, ptrdiff_t K, ptrd
     }
 }
 
-/* out = A B (+ start): rows a[places_a[i]] (stride lda) times packed B into out[places_out[i]] (stride
- * ldo), columns in the order of the panels, those at or beyond `columns` left out; either list of places
- * may be NULL for 0, 1, 2... start (one packed row) may be NULL; with `add`, out is added to. */
+/* out = A B, + start or + out: rows a[places_a[i]] (stride lda) times packed B into out[places_out[i]] (stride ldo),
+ * columns in the order of the panels, those at or beyond `columns` left out; either list of places may be NULL for 0,
+ * 1, 2... What is added is `start` (one packed row, or NULL), or with `add` what out holds. */
 static void multiply(ptrdiff_t n, const void *a_, const ptrdiff_t *places_a, ptrdiff_t lda, ptrdiff_t K,
                      const void *packed, ptrdiff_t units, int gates, const void *start_, int add, void *out_,
                      const ptrdiff_t *places_out, ptrdiff_t ldo, ptrdiff_t columns)
@@ -171,25 +195,25 @@ static void multiply(ptrdiff_t n, const void *a_, const ptrdiff_t *places_a, ptr
     const ptrdiff_t width = vectors * LANES, panels = PANEL_COUNT(units, gates), height = TILE_ROWS(vectors);
     Tile sums;
     for (ptrdiff_t p = 0; p < panels; p++, b += width * K) {
-        const ptrdiff_t limit = columns - p * width;
         const ptrdiff_t used = gates == 1 ? vectors_used(vectors, units - p * width) : vectors;
+        const ptrdiff_t limit = columns - p * width;
+        const int whole = limit >= used * LANES;
         for (ptrdiff_t i = 0; i < n; i += height) {
             const ptrdiff_t rows = n - i < height ? n - i : height;
-            const real *row[MAX_TILE_ROWS];
-            for (ptrdiff_t r = 0; r < rows; r++)
-                row[r] = a + (places_a ? places_a[i + r] : i + r) * lda;
-            multiply_tile(vectors, used, rows, K, row, b, sums);
+            const real *row[MAX_TILE_ROWS], *from[MAX_TILE_ROWS];
+            real *to[MAX_TILE_ROWS];
             for (ptrdiff_t r = 0; r < rows; r++) {
-                real *out = (real *)out_ + (places_out ? places_out[i + r] : i + r) * ldo + p * width;
-                for (ptrdiff_t j = 0; j < used * LANES && j < limit; j += LANES) {
-                    vec value = load(sums + r * width + j);
-                    if (start)
-                        value += load(start + p * width + j);
-                    if (add)
-                        value += load_first(out + j, limit - j);
-                    store_first(out + j, value, limit - j);
-                }
+                real *target = (real *)out_ + (places_out ? places_out[i + r] : i + r) * ldo + p * width;
+                row[r] = a + (places_a ? places_a[i + r] : i + r) * lda;
+                to[r] = whole ? target : sums + r * width;
+                from[r] = add ? to[r] : start ? start + p * width : ZEROS;
+                if (add && !whole)
+                    memcpy(to[r], target, limit * sizeof(real));
             }
+            multiply_tile(vectors, used, rows, K, row, b, from, to);
+            for (ptrdiff_t r = 0; r < rows && !whole; r++)
+                memcpy((real *)out_ + (places_out ? places_out[i + r] : i + r) * ldo + p * width, to[r],
+                       limit * sizeof(real));
         }
     }
 }
@@ -212,21 +236,27 @@ INLINE void pack_block(const real *a, ptrdiff_t lda, ptrdiff_t K, ptrdiff_t firs
 INLINE void accumulate_block(ptrdiff_t K, const real *block, ptrdiff_t rows, const real *packed, ptrdiff_t K_packed,
                              ptrdiff_t units, real *out)
 {
+    const ptrdiff_t width = PANEL_WIDTH(1);
     const real *row[MAX_TILE_ROWS];
+    real *to[MAX_TILE_ROWS];
     Tile sums;
     for (int r = 0; r < BLOCK_ROWS; r++)
         row[r] = block + r;
-    for (ptrdiff_t unit = 0; unit < units; unit += PANEL_WIDTH(1), packed += PANEL_WIDTH(1) * K_packed) {
-        if (vectors_used(4, units - unit) == 2)
-            tile(BLOCK_ROWS, 4, 2, K, row, BLOCK_ROWS, packed, sums);
+    for (ptrdiff_t unit = 0; unit < units; unit += width, packed += width * K_packed) {
+        const ptrdiff_t used = vectors_used(4, units - unit), limit = units - unit;
+        const int whole = limit >= used * LANES;
+        for (ptrdiff_t r = 0; r < BLOCK_ROWS; r++) {
+            real *target = out + r * units + unit;
+            to[r] = whole && r < rows ? target : sums + r * width;
+            if (!whole && r < rows)
+                memcpy(to[r], target, limit * sizeof(real));
+        }
+        if (used == 2)
+            tile(BLOCK_ROWS, 4, 2, 2, K, row, BLOCK_ROWS, packed, (const real *const *)to, to);
         else
-            tile(BLOCK_ROWS, 4, 4, K, row, BLOCK_ROWS, packed, sums);
-        for (ptrdiff_t r = 0; r < rows; r++)
-            for (ptrdiff_t j = 0; j < PANEL_WIDTH(1) && unit + j < units; j += LANES) {
-                real *entry = out + r * units + unit + j;
-                const ptrdiff_t n = units - unit - j;
-                store_first(entry, load_first(entry, n) + load(sums + r * PANEL_WIDTH(1) + j), n);
-            }
+            tile(BLOCK_ROWS, 4, 4, 4, K, row, BLOCK_ROWS, packed, (const real *const *)to, to);
+        for (ptrdiff_t r = 0; r < rows && !whole; r++)
+            memcpy(out + r * units + unit, to[r], limit * sizeof(real));
     }
 }
 

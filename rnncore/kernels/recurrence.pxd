@@ -15,6 +15,7 @@ cdef struct Sequence:
     int item                  # bytes of a number
     int activation
     bint two_products         # whether drecurrent differs from dgates
+    bint leaves_dh            # whether h[t-1] also enters h[t] beside the product
     const Kernels *kernels
     StepFunction forward
     StepFunction backward

@@ -206,14 +206,33 @@ cdef void clear_padding(const Sequence *s, const Py_ssize_t *rows, Py_ssize_t co
         clear_row(s, s.candidates, rows[i], s.units)
 
 
+cdef void pack_forward(void *job, int k) noexcept nogil:
+    """Pack one share of the weights' panels, each gate's columns beside the others'."""
+    cdef const Work *w = <const Work *>job
+    cdef const Sequence *s = w.sequence
+    s.kernels.pack(
+        s.weight_hh, s.units, s.units, s.gates, s.units * s.units, s.units, 1, k, w.threads, w.packed_hh
+    )
+    s.kernels.pack(
+        s.weight_ih, s.inputs, s.units, s.gates, s.units * s.inputs, s.inputs, 1, k, w.threads, w.packed_ih
+    )
+
+
+cdef void pack_backward(void *job, int k) noexcept nogil:
+    """The same for the products on the way back, by the weights' transposes."""
+    cdef const Work *w = <const Work *>job
+    cdef const Sequence *s = w.sequence
+    cdef Py_ssize_t gate_rows = s.gates * s.units
+    s.kernels.pack(s.weight_hh, gate_rows, s.units, 1, 0, 1, s.units, k, w.threads, w.packed_hh)
+    s.kernels.pack(s.weight_ih, gate_rows, s.inputs, 1, 0, 1, s.inputs, k, w.threads, w.packed_ih)
+
+
 cdef void run_forward(Sequence *s) noexcept nogil:
     cdef Work w
-    cdef Py_ssize_t square = s.units * s.units
     lay_out(s, &w, False)
     arrange(s, &w)
-    s.kernels.pack(s.weight_hh, s.units, s.units, s.gates, square, s.units, 1, w.packed_hh)
-    s.kernels.pack(s.weight_ih, s.inputs, s.units, s.gates, s.units * s.inputs, s.inputs, 1, w.packed_ih)
-    s.kernels.pack(s.bias, 1, s.units, s.gates, s.units, 1, 0, w.packed_bias)
+    s.kernels.pack(s.bias, 1, s.units, s.gates, s.units, 1, 0, 0, 1, w.packed_bias)
+    run_shares(w.threads, pack_forward, &w)
     run_shares(w.shares, forward_share, &w)
 
 
@@ -268,9 +287,9 @@ cdef void backward_share(void *job, int k) noexcept nogil:
         s.backward(&step)
         if s.dgates != NULL:
             record_gates(s, &step, t)
-        # dh[rows] += drecurrent @ W_hh   (n, G*H)(G*H, H)
+        # dh[rows] = drecurrent @ W_hh + what the cell left in dh   (n, G*H)(G*H, H)
         s.kernels.multiply(
-            n, step.drecurrent, NULL, gate_rows, gate_rows, w.packed_hh, s.units, 1, NULL, 1,
+            n, step.drecurrent, NULL, gate_rows, gate_rows, w.packed_hh, s.units, 1, NULL, s.leaves_dh,
             s.dh, rows, s.units, s.units,
         )
         if not isinf(s.clip_step):
@@ -286,13 +305,8 @@ cdef void pack_share(void *job, int k) noexcept nogil:
     """Pack one share of the panels of x and of h[t-1], the right-hand sides of the weight gradients."""
     cdef const Work *w = <const Work *>job
     cdef const Sequence *s = w.sequence
-    cdef Py_ssize_t total = w.base[w.shares], width = 4 * s.kernels.lanes
-    cdef Py_ssize_t panels = s.kernels.packed_size(1, s.inputs, 1) // width
-    cdef Py_ssize_t first = part(panels, k, w.threads, 1), last = part(panels, k + 1, w.threads, 1)
-    s.kernels.pack_rows(s.x, w.places, total, s.inputs, first, last, w.rows_x)
-    panels = s.kernels.packed_size(1, s.units, 1) // width
-    first, last = part(panels, k, w.threads, 1), part(panels, k + 1, w.threads, 1)
-    s.kernels.pack_rows(s.hidden, w.places, total, s.units, first, last, w.rows_h)
+    s.kernels.pack_rows(s.x, w.places, w.base[w.shares], s.inputs, k, w.threads, w.rows_x)
+    s.kernels.pack_rows(s.hidden, w.places, w.base[w.shares], s.units, k, w.threads, w.rows_h)
 
 
 cdef void weights_share(void *job, int k) noexcept nogil:
@@ -365,12 +379,11 @@ cdef Py_ssize_t run_backward(Sequence *s) noexcept nogil:
     """BPTT over the whole sequence; returns how often clip_step acted."""
     cdef Work w
     cdef int k
-    cdef Py_ssize_t row, clipped = 0, gate_rows = s.gates * s.units
+    cdef Py_ssize_t row, clipped = 0
     lay_out(s, &w, True)
     arrange(s, &w)
     memset(w.clipped, 0, sizeof(w.clipped))
-    s.kernels.pack(s.weight_hh, gate_rows, s.units, 1, 0, 1, s.units, w.packed_hh)
-    s.kernels.pack(s.weight_ih, gate_rows, s.inputs, 1, 0, 1, s.inputs, w.packed_ih)
+    run_shares(w.threads, pack_backward, &w)
     if s.lengths != NULL:
         for row in range(s.rows):
             clear_row(s, s.dx, row, s.inputs)

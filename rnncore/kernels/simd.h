@@ -45,6 +45,25 @@ typedef real vec_unaligned __attribute__((vector_size(VECTOR_BYTES), aligned(siz
 typedef lane_int ivec __attribute__((vector_size(VECTOR_BYTES)));
 
 #define LANES ((ptrdiff_t)(VECTOR_BYTES / sizeof(real)))
+#ifdef __clang__
+#define SHUFFLE(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
+#else
+#define SHUFFLE(a, b, ...) __builtin_shuffle(a, b, (ivec){__VA_ARGS__})
+#endif
+/* Half of one vector's lanes, from lane k on, alternating with another's: indices for a shuffle. */
+#define ZIP2(k) (k), (k) + LANES
+#define ZIP4(k) ZIP2(k), ZIP2((k) + 1)
+#define ZIP8(k) ZIP4(k), ZIP4((k) + 2)
+#define ZIP16(k) ZIP8(k), ZIP8((k) + 4)
+#if VECTOR_BYTES == 64 && !REAL_IS_DOUBLE
+#define ZIPPED ZIP16
+#elif VECTOR_BYTES == 64 || (VECTOR_BYTES == 32 && !REAL_IS_DOUBLE)
+#define ZIPPED ZIP8
+#elif VECTOR_BYTES == 32 || !REAL_IS_DOUBLE
+#define ZIPPED ZIP4
+#else
+#define ZIPPED ZIP2
+#endif
 #define INLINE static inline __attribute__((always_inline))
 
 INLINE vec splat(real x) { return x - (vec){0}; }
@@ -70,6 +89,23 @@ INLINE void store_first(real *p, vec x, ptrdiff_t n)
     }
     for (ptrdiff_t i = 0; i < n; i++)
         p[i] = x[i];
+}
+
+/* Rows become columns. One round takes row i and row i + LANES/2 apart into their lanes and lays these alternately into
+ * rows 2i and 2i + 1; each row's number, written in bits, then turns by one bit with the lane's: log2(LANES) rounds
+ * exchange the two. */
+INLINE void transpose(vec square[LANES])
+{
+    for (int round = 1; round < LANES; round *= 2) {
+        vec mixed[LANES];
+        for (int i = 0; i < LANES / 2; i++) {
+            const vec a = square[i], b = square[i + LANES / 2];
+            mixed[2 * i] = SHUFFLE(a, b, ZIPPED(0));
+            mixed[2 * i + 1] = SHUFFLE(a, b, ZIPPED(LANES / 2));
+        }
+        for (int i = 0; i < LANES; i++)
+            square[i] = mixed[i];
+    }
 }
 
 /* mask ? a : b, lane by lane; mask is the result of a comparison. */

@@ -27,8 +27,8 @@ typedef struct {
     void *gates;            /* (B, G*H) activations, or NULL where no tape is wanted */
     void *candidates;       /* (B, H), GRU, or NULL */
     const void *dy;         /* (B, H) upstream gradient */
-    void *dh;               /* (B, H) gradients carried back, of the state after the step; left behind: the */
-    void *dc;               /* part for the state before it that does not go through the product */
+    void *dh;               /* (B, H) gradients carried back, of the state after the step; left behind: the part */
+    void *dc;               /* for the state before it that does not go through the product, if the cell has one */
     void *dcells;           /* (B, H), or NULL: where the gradient of c goes, for who wants to look at it */
     void *dgates;           /* compact (n, G*H): of the sums that the input enters */
     void *drecurrent;       /* compact (n, G*H): of the recurrent products; a GRU's differ from dgates */

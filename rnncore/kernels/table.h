@@ -33,9 +33,9 @@ typedef struct {
     /* Products on packed panels: product.h. */
     ptrdiff_t (*packed_size)(ptrdiff_t K, ptrdiff_t units, int gates);
     void (*pack)(const void *w, ptrdiff_t K, ptrdiff_t units, int gates, ptrdiff_t gate_stride, ptrdiff_t unit_stride,
-                 ptrdiff_t k_stride, void *packed);
-    void (*pack_rows)(const void *w, const ptrdiff_t *places, ptrdiff_t K, ptrdiff_t units, ptrdiff_t first_panel,
-                      ptrdiff_t last_panel, void *packed);
+                 ptrdiff_t k_stride, int share, int shares, void *packed);
+    void (*pack_rows)(const void *w, const ptrdiff_t *places, ptrdiff_t K, ptrdiff_t units, int share, int shares,
+                      void *packed);
     void (*multiply)(ptrdiff_t n, const void *a, const ptrdiff_t *places_a, ptrdiff_t lda, ptrdiff_t K, const void *packed,
                      ptrdiff_t units, int gates, const void *start, int add, void *out, const ptrdiff_t *places_out,
                      ptrdiff_t ldo, ptrdiff_t columns);
