@@ -51,6 +51,38 @@ def check_array(name: str, value: Any, dtype: np.dtype[Any], axes: str, sizes: S
     return value
 
 
+def take_array(name: str, value: Any) -> Any:
+    """``value`` as a NumPy array on its own memory, where it has ``__array__`` or the buffer protocol.
+
+    Nothing is converted: the dtype stays, and what is neither (a list, a number) comes back as it is, so that
+    ``check_array`` refuses both. An array.array, a memoryview or a tensor on the CPU costs no copy.
+
+    Raises
+    ------
+    TypeError
+        If it offers an array but gives none, as a tensor does that requires a gradient.
+    """
+    if value is None or isinstance(value, (np.ndarray, np.generic, type)):
+        return value
+    if not hasattr(value, "__array__"):
+        try:
+            value = memoryview(value)
+        except TypeError:
+            return value
+    try:
+        return np.asarray(value)
+    except Exception as error:  # whatever another library's __array__ raises
+        came, reason = type(value).__name__, str(error).partition("\n")[0][:200]
+        raise TypeError(f"{name} is a {came} that gives no NumPy array: {reason}") from error
+
+
+def take_state(name: str, state: Any) -> Any:
+    """A state with each of its parts as ``take_array`` gives it; tuples stay tuples."""
+    if isinstance(state, tuple):
+        return tuple(take_state(f"{name}[{place}]", part) for place, part in enumerate(state))
+    return take_array(name, state)
+
+
 def check_lengths(lengths: Any, steps: int, rows: int) -> NDArray[np.intp] | None:
     """Lengths of the rows as ``intp (B,)``, or None when every row has all ``steps``.
 

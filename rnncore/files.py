@@ -80,8 +80,8 @@ def save(
             if LAYERS.get(type(part).__name__) is not type(part):
                 came, known = type(part).__name__, ", ".join(sorted(LAYERS))
                 raise ValueError(f"layer {place} is a {came}, but a file can only hold {known}")
-    vocabulary = getattr(net, "vocabulary", None) if vocabulary is None else vocabulary
-    task = getattr(net, "task", None) if task is None else task
+    vocabulary = net.vocabulary if vocabulary is None else vocabulary
+    task = net.task if task is None else task
     content = {
         "kind": KIND,
         "version": VERSION,
@@ -111,9 +111,10 @@ def load(path: Path) -> Network:
     tensors, content = read_tensors(path, check)
     try:
         architecture = content["architecture"]
-        net = Network(*chain, seed=architecture["seed"], dtype=architecture["dtype"])
-        setattr(net, "vocabulary", _build_vocabulary(content.get("vocabulary")))  # noqa: B010
-        setattr(net, "task", _build_task(content.get("task")))  # noqa: B010
+        seed, dtype = architecture["seed"], architecture["dtype"]
+        net = Network(*chain, seed=seed, dtype=dtype, initialize=False)
+        net.vocabulary = _build_vocabulary(content.get("vocabulary"))
+        net.task = _build_task(content.get("task"))
     except (TypeError, ValueError) as error:
         raise ValueError(f"{os.fspath(path)} cannot be read: {error}") from error
     for name, tensor in tensors.items():

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import kernels
-from .checks import check_array, check_lengths
+from .checks import check_array, check_lengths, take_array
 from .kernels.memory import empty
 
 Array = NDArray[Any]
@@ -55,6 +55,7 @@ class Loss:
         TypeError, ValueError
             If an argument has another type, shape, memory order or range than wanted.
         """
+        y, target = take_array("y", y), take_array("target", target)
         if not isinstance(y, np.ndarray):
             raise TypeError(f"y is a {type(y).__name__}, but a NumPy array is wanted")
         if y.dtype not in (np.float32, np.float64):

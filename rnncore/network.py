@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from .checks import check_array, check_finite, check_lengths, check_seed
+from .checks import check_array, check_finite, check_lengths, check_seed, take_array, take_state
 from .layers import Layer
 from .layers.base import ExplodingState
 from .layers.bidirectional import BidirectionalTape
 from .layers.recurrent import RecurrentTape
 from .params import Params
+
+if TYPE_CHECKING:
+    from .data import Task, Vocabulary
 
 Array = NDArray[Any]
 State = tuple[Any, ...] | None
@@ -29,15 +32,26 @@ class Network:
         All randomness of the network, initial weights and dropout, comes from one generator with this seed.
     dtype
         ``"float32"`` or ``"float64"``.
+    initialize
+        False leaves all parameters 0 and draws nothing: for weights that come from elsewhere.
 
     Attributes
     ----------
     params, grads : Params
         All parameters and all gradients, each in one flat buffer; names are ``"<position>.<name>"``, such as
         ``"0.weight_ih"``.
+    vocabulary : Vocabulary or None
+        What ids stand for; None at first. ``rnncore.save`` writes it, ``rnncore.load`` reads it.
+    task : Task or None
+        What the outputs stand for; saved and loaded likewise.
     """
 
-    def __init__(self, *layers: Layer, seed: int = 0, dtype: DTypeLike = "float32") -> None:
+    vocabulary: Vocabulary | None = None
+    task: Task | None = None
+
+    def __init__(
+        self, *layers: Layer, seed: int = 0, dtype: DTypeLike = "float32", initialize: bool = True
+    ) -> None:
         if not layers:
             raise ValueError("a network wants at least one layer")
         for position, layer in enumerate(layers):
@@ -63,7 +77,8 @@ class Network:
             params = {name: self.params[f"{position}.{name}"] for name in names}
             grads = {name: self.grads[f"{position}.{name}"] for name in names}
             layer.bind(params, grads, self.dtype, self.rng)
-            layer.initialize(params, self.rng)
+            if initialize:
+                layer.initialize(params, self.rng)
 
     def config(self) -> dict[str, Any]:
         """The architecture as JSON can hold it."""
@@ -93,7 +108,8 @@ class Network:
         Parameters
         ----------
         x
-            ``(T, B, F)`` numbers, or ``(T, B)`` integer ids if the first layer is an embedding.
+            ``(T, B, F)`` numbers, or ``(T, B)`` integer ids if the first layer is an embedding. Here and in
+            ``state`` an array is also what has the buffer protocol or ``__array__``; its dtype must fit.
         state
             What an earlier call returned, to go on from there; None for zero states.
         lengths
@@ -114,6 +130,7 @@ class Network:
         ExplodingState
             If a state leaves the range that its layer allows, a FloatingPointError.
         """
+        x, state = take_array("x", x), take_state("state", state)
         self._check_states("state", state, self._check_input(x, lengths))
         states, tapes = [], []
         for position, layer in enumerate(self.layers):
@@ -147,6 +164,7 @@ class Network:
         # A network without recurrent layers has no state, of whatever number of rows.
         recurrent = RecurrentTape | BidirectionalTape
         rows = next((entry.rows for entry in tape if isinstance(entry, recurrent)), 0)
+        dy, dstate = take_array("dy", dy), take_state("dstate", dstate)
         self._check_states("dstate", dstate, rows)
         dstates = []
         gradient: Array | None = dy
@@ -189,6 +207,8 @@ class Network:
 
 def _check_dtype(dtype: DTypeLike) -> np.dtype[Any]:
     try:
+        if dtype is None:  # which NumPy takes for float64
+            raise TypeError
         checked = np.dtype(dtype)
     except TypeError:
         raise TypeError(f"dtype is {dtype!r}, but float32 or float64 is wanted") from None

@@ -65,9 +65,19 @@ class Params(Mapping[str, Array]):
         return len(self._views)
 
     def at(self, index: int) -> str:
-        """Name of the parameter that holds entry ``index`` of ``flat``."""
+        """Name of the parameter that holds entry ``index`` of ``flat``; a negative index counts from the end.
+
+        Raises
+        ------
+        IndexError
+            If there is no such entry.
+        """
+        given, total = index, self.flat.size
+        index += total if index < 0 else 0
+        if not 0 <= index < total:
+            raise IndexError(f"index is {given}, but there are {total} entries")
         for name, view in self._views.items():
             if index < view.size:
                 return name
             index -= view.size
-        raise IndexError("index lies beyond the last parameter")
+        raise AssertionError("unreachable: the views cover the buffer")

@@ -517,6 +517,7 @@ CONSTRUCTORS = {
         TypeError,
         ("dtype is int64", "float32 or float64"),
     ),
+    "no type": (lambda: Network(Dense(2, 2), dtype=None), TypeError, ("dtype is None", "float32 or float64")),
     "another byte order": (lambda: Network(Dense(2, 2), dtype=">f8"), TypeError, ("dtype is >f8", "float64")),
     "an unknown type": (lambda: Network(Dense(2, 2), dtype="single-ish"), TypeError, ("dtype", "single-ish")),
     "a negative seed": (lambda: Network(Dense(2, 2), seed=-1), ValueError, ("seed is -1", "0")),

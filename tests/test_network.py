@@ -203,3 +203,13 @@ def test_public_names_are_the_layers():
     for name in (*layers.__all__, "Network"):
         if name != "Layer":
             assert getattr(rnncore, name).__name__ == name
+
+
+def test_a_network_can_be_made_without_drawing_weights():
+    """Its generator then stands where the seed puts it, and nothing but the weights differs."""
+    drawn, bare = (Network(LSTM(3, 4), Dense(4, 2), seed=5, initialize=draws) for draws in (True, False))
+    assert drawn.params.flat.any()
+    assert not bare.params.flat.any()
+    assert bare.config() == drawn.config()
+    assert bare.rng.bytes(8) == np.random.default_rng(5).bytes(8)
+    assert bare.vocabulary is None

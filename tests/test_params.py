@@ -60,8 +60,10 @@ def test_at_finds_the_name_of_every_entry(shapes):
     params = Params(shapes)
     names = [name for name, shape in shapes.items() for _ in range(math.prod(shape))]
     assert [params.at(index) for index in range(params.flat.size)] == names
-    with pytest.raises(IndexError, match="beyond"):
-        params.at(params.flat.size)
+    assert [params.at(index) for index in range(-params.flat.size, 0)] == names
+    for index in (params.flat.size, -params.flat.size - 1):
+        with pytest.raises(IndexError, match=rf"index is {index}, but there are {params.flat.size} entries"):
+            params.at(index)
 
 
 def test_an_unknown_name_is_told_the_known_ones():

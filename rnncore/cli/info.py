@@ -75,7 +75,7 @@ def model_rows(path: str) -> list[tuple[str, str]]:
         rows += [("", f"  {name:<10} {' x '.join(map(str, shape))}") for name, shape in shapes.items()]
     largest = np.abs(net.params.flat).max(initial=0)
     rows.append(("largest weight", f"{largest:.3g}"))
-    vocabulary = getattr(net, "vocabulary", None)
+    vocabulary = net.vocabulary
     if vocabulary is not None:
         characters = "".join(vocabulary.to_list())
         shown = characters if len(characters) <= 120 else characters[:120] + "..."

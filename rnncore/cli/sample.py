@@ -69,7 +69,7 @@ def text_network(path: str) -> tuple[Network, Vocabulary]:
         If it is no network that reads and predicts characters.
     """
     net = load(path)
-    vocabulary: Vocabulary | None = getattr(net, "vocabulary", None)
+    vocabulary: Vocabulary | None = net.vocabulary
     if vocabulary is None:
         raise ValueError(f"{path} holds no vocabulary: it is no network that writes text")
     first, last = net.layers[0], net.layers[-1]
