@@ -10,6 +10,7 @@ from laws import assert_close, derivative, snapshot
 from rnncore import (
     GRU,
     LSTM,
+    Bidirectional,
     CrossEntropy,
     Dense,
     Dropout,
@@ -194,6 +195,19 @@ def test_a_mean_over_steps_is_followed_from_one_of_them(rng):
     assert flow[0].half_life() == pytest.approx(1, rel=1e-6)
 
 
+@pytest.mark.parametrize("lengths", LENGTHS)
+def test_each_direction_is_followed_from_where_it_ends(lengths, rng):
+    """The reversed layer has read all when it comes to the first step."""
+    net = Network(Bidirectional(Elman(I, H, "identity")), seed=4, dtype="float64")
+    orthogonal(net.params["0.weight_hh"], rng, 0.9)
+    orthogonal(net.params["0.weight_hh_reverse"], rng, 0.5)
+    x = rng.standard_normal((T, B, I))
+    flow = gradient_flow(net, x, rng.standard_normal((T, B, 2 * H)), SquaredError(), LENGTHS[lengths])
+    assert [layer.name for layer in flow] == ["0.layer", "0.reverse"]
+    assert flow["0.layer"].rate() == pytest.approx(math.log(0.9))
+    assert flow["0.reverse"].rate() == pytest.approx(math.log(0.5))
+
+
 def test_the_table_and_the_dictionary_name_every_layer(rng):
     import json
 
@@ -207,11 +221,17 @@ def test_the_table_and_the_dictionary_name_every_layer(rng):
 
 
 def test_a_fitted_line_withstands_a_burst():
-    norms = 0.9 ** np.arange(100.0)
+    norms = 0.9 ** np.arange(100.0)[:, None] * [1, 1e3]
     norms[40:50] *= 1e6
     assert fit_rate(norms) == pytest.approx(math.log(0.9), rel=0.05)
-    assert math.isnan(fit_rate(np.zeros(5)))
-    assert fit_rate(0.99 ** np.arange(5000.0)) == pytest.approx(math.log(0.99), rel=1e-6)
+    assert math.isnan(fit_rate(np.zeros((5, 2))))
+    assert fit_rate(0.99 ** np.arange(5000.0)[:, None]) == pytest.approx(math.log(0.99), rel=1e-6)
+
+
+def test_a_row_that_ends_early_leaves_no_jump():
+    norms = 0.9 ** np.arange(30.0)[:, None] * [1, 1e6]
+    norms[10:, 1] = np.nan
+    assert fit_rate(norms) == pytest.approx(math.log(0.9))
 
 
 def test_wrong_calls_are_refused(rng):

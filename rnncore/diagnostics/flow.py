@@ -23,23 +23,29 @@ Norms = NDArray[np.float64]
 
 MOST_POINTS = 500  # of a line that is fitted; Theil and Sen look at all pairs
 SHARE_LEFT = 0.01  # of the gradient, where its reach ends
+TINY = 1e-37  # the smallest normal float32, about
 
 
 def fit_rate(norms: Norms) -> float:
-    """Growth per step of a positive series, in nats: the median of all pairs' slopes (Theil, 1950; Sen,
-    1968).
+    """Growth per step of positive series (L, B), in nats: a line through their logarithms.
 
-    Numbers at or below the smallest normal one of float32 have underflowed and are left out. NaN if fewer
-    than two are left.
+    The series are joined by the mean of their increments, so that one that ends early leaves no jump; the
+    line has the median of all pairs' slopes (Theil, 1950; Sen, 1968). Numbers below the normal ones of
+    float32 have underflowed and are left out. NaN if fewer than two are left.
     """
     from scipy.stats import theilslopes  # takes a second to import
 
-    lags = np.flatnonzero(norms > 1e-37)
-    if len(lags) < 2:
+    with np.errstate(divide="ignore", invalid="ignore"):
+        logs = np.log(np.where(norms > TINY, norms, np.nan))
+    increments = mean_of_rows(np.diff(logs, axis=0))
+    known = np.flatnonzero(np.isfinite(increments))
+    if not len(known):
         return math.nan
+    series, lags = np.concatenate([[0.0], np.cumsum(increments[known])]), np.append(known[0], known + 1)
     if len(lags) > MOST_POINTS:
-        lags = lags[np.linspace(0, len(lags) - 1, MOST_POINTS).astype(np.intp)]
-    return float(theilslopes(np.log(norms[lags]), lags)[0])
+        some = np.linspace(0, len(lags) - 1, MOST_POINTS).astype(np.intp)
+        series, lags = series[some], lags[some]
+    return float(theilslopes(series, lags)[0])
 
 
 def mean_of_rows(norms: Norms) -> Norms:
@@ -80,10 +86,17 @@ class LayerFlow:
         """``lags`` averaged over the rows, (L,)."""
         return mean_of_rows(self._of(self.lags, state))
 
+    def left(self, state: str = "h") -> Norms:
+        """The share of the gradient at lag 0 that is left by lag, (L,), averaged over the rows that have
+        one."""
+        norms = self._of(self.lags, state)
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+            return mean_of_rows(np.where(norms[0] > TINY, norms / norms[0], np.nan))
+
     def rate(self, state: str = "h") -> float:
         """Growth of the gradient per step back in nats, below 0 where it decays: a robust line through the
         logarithms by lag. NaN where there is no gradient, or one step alone."""
-        return fit_rate(self.by_lag(state))
+        return fit_rate(self._of(self.lags, state))
 
     def half_life(self, state: str = "h") -> float:
         """Steps back until half of the gradient is left; infinite where it does not decay."""
@@ -98,11 +111,8 @@ class LayerFlow:
     def reach(self, state: str = "h") -> float:
         """The first lag at which 1% of the gradient at lag 0, or less, is left; infinite where the sequence
         ends before, NaN where there is no gradient."""
-        norms = self.by_lag(state)
-        if not norms[0] > 0:
-            return math.nan
-        below = np.flatnonzero(norms <= SHARE_LEFT * norms[0])
-        return float(below[0]) if len(below) else math.inf
+        below = np.flatnonzero(self.left(state) <= SHARE_LEFT)
+        return float(below[0]) if len(below) else (math.inf if self.by_lag(state)[0] > 0 else math.nan)
 
     def _of(self, table: dict[str, Norms], state: str) -> Norms:
         if state not in table:
@@ -205,31 +215,44 @@ def gradient_flow(
         assert tape is not None
         net.backward(dy.copy(), tape)
         norms = {name: _norms(layer) for name, layer in layers.items()}
-        backward_at(net, dy, tape, lengths, step)
-        result = {}
-        for name, layer in layers.items():
-            entered = _entry(row_lengths(_flow_tape(layer)), step)
-            lags = {state: _by_lag(norm, entered) for state, norm in _norms(layer).items()}
-            result[name] = LayerFlow(name, type(layer).__name__, norms[name], lags)
-    return GradientFlow(float(value), result)
+        lags = {}
+        for mirrored in (False, True):
+            own = {name: layer for name, layer in layers.items() if name.endswith(".reverse") == mirrored}
+            if own:
+                backward_at(net, dy, tape, lengths, step, mirrored)
+            for name, layer in own.items():
+                entered = _entry(row_lengths(_flow_tape(layer)), step)
+                lags[name] = {state: _by_lag(norm, entered) for state, norm in _norms(layer).items()}
+    return GradientFlow(
+        float(value),
+        {
+            name: LayerFlow(name, type(layer).__name__, norms[name], lags[name])
+            for name, layer in layers.items()
+        },
+    )
 
 
-def backward_at(net: Network, dy: Array, tape: Any, lengths: Any, step: int) -> None:
-    """Go back from one step alone: behind pooling layers, all of the gradient but this step's is dropped."""
+def backward_at(net: Network, dy: Array, tape: Any, lengths: Any, step: int, mirrored: bool = False) -> None:
+    """Go back from one step alone: behind pooling layers, all of the gradient but this step's is dropped.
+
+    ``mirrored`` counts the steps from the other end of each row, as a reversed layer does.
+    """
     gradient: Array | None = dy
     masked = False
     for layer, own in zip(reversed(net.layers), reversed(tape), strict=True):
         assert gradient is not None
         if gradient.ndim == 3 and not masked:
-            gradient, masked = _only(gradient, lengths, step), True
+            gradient, masked = _only(gradient, lengths, step, mirrored), True
         gradient, _ = layer.backward(gradient, own)
 
 
-def _only(dy: Array, lengths: Any, step: int) -> Array:
+def _only(dy: Array, lengths: Any, step: int, mirrored: bool) -> Array:
     """dy (T, B, ...) with zeros at every step but one of each row."""
     steps, rows = dy.shape[:2]
     own = np.full(rows, steps) if lengths is None else np.asarray(lengths)
     entered, row = _entry(own, step), np.arange(rows)
+    if mirrored:
+        entered = own - 1 - entered
     only = np.zeros_like(dy)
     only[entered, row] = dy[entered, row]
     return only
