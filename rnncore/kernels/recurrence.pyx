@@ -379,7 +379,7 @@ cdef Py_ssize_t run_backward(Sequence *s) noexcept nogil:
     """BPTT over the whole sequence; returns how often clip_step acted."""
     cdef Work w
     cdef int k
-    cdef Py_ssize_t row, clipped = 0
+    cdef Py_ssize_t row, clipped = 0, gate_rows = s.gates * s.units
     lay_out(s, &w, True)
     arrange(s, &w)
     memset(w.clipped, 0, sizeof(w.clipped))
