@@ -12,12 +12,14 @@ from .optimizers import SGD, Adam, AdamW, RMSprop
 
 if TYPE_CHECKING:
     from . import diagnostics
+    from .ctc import CTC
     from .files import load, save
     from .trainer import Trainer
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "CTC",
     "GRU",
     "LSTM",
     "SGD",
@@ -47,7 +49,7 @@ __all__ = [
 ]
 
 # Imported when they are first asked for: who only runs a network does not wait for them.
-_LATE = {"Trainer": "trainer", "load": "files", "save": "files"}
+_LATE = {"CTC": "ctc", "Trainer": "trainer", "load": "files", "save": "files"}
 
 
 def __getattr__(name: str) -> Any:

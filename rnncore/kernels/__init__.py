@@ -2,6 +2,7 @@
 
 from .bidirectional import join_directions, reverse_rows, split_directions
 from .clipping import clip_norm, clip_value, global_norm
+from .ctc import ctc_loss, ctc_scratch_size, ctc_search, ctc_search_sizes
 from .dense import dense_backward, dense_forward, dense_scratch_size
 from .elman import elman_backward, elman_forward
 from .embedding import embedding_backward, embedding_forward
@@ -15,6 +16,10 @@ __all__ = [
     "adam_update",
     "clip_norm",
     "clip_value",
+    "ctc_loss",
+    "ctc_scratch_size",
+    "ctc_search",
+    "ctc_search_sizes",
     "dense_backward",
     "dense_forward",
     "dense_scratch_size",
