@@ -145,7 +145,8 @@ class Step:
 
     def jacobian(self, state: Array) -> Array:
         """dF/ds, (n, n)."""
-        return linearize(self.twin, self._tape(state)).matrices()[0])
+        matrix: Array = linearize(self.twin, self._tape(state)).matrices()[0]
+        return matrix
 
     def slope(self, state: Array) -> Array:
         """The derivative of the motion, (n, n)."""
