@@ -1,4 +1,4 @@
-"""Pictures of training (matplotlib, the extra ``plot``).
+"""Pictures of training and of what comes of it (matplotlib, the extra ``plot``).
 
 Each takes matplotlib axes, or makes a figure of its own, and returns the axes. A figure made here is drawn by
 Agg and stays clear of pyplot: no window opens, and the backend that the user has chosen remains.
@@ -201,3 +201,125 @@ def _draw_smoothed(ax: Any, step: Any, values: NDArray[np.float64], mean: Any, l
         return
     ax.plot(step, values, color=FAINT, linewidth=0.7)
     ax.plot(step, mean(values, window), color=DARK, linewidth=1.6, label=f"{label} (mean of {window})")
+
+
+def confusion_size(classes: int) -> tuple[float, float]:
+    """Inches, width and height, that a confusion matrix of so many classes can be read in."""
+    side = min(4.0 + 0.35 * classes, 14.0)
+    return side + 0.8, side
+
+
+def confusion_picture(matrix: Any, labels: Sequence[str], axes: Any = None) -> Any:
+    """A confusion matrix: how often each class was taken for each other.
+
+    The darker a field, the larger its share of the row; the number is the count, left out where it is 0.
+
+    Parameters
+    ----------
+    matrix
+        Counts ``(C, C)``, a row for each true class, as ``metrics.confusion_matrix`` returns it.
+    labels
+        C names.
+    axes
+        To draw into; None makes a figure.
+
+    Returns
+    -------
+    The axes.
+
+    Raises
+    ------
+    ModuleNotFoundError
+        If matplotlib is not installed.
+    ValueError
+        If the matrix is not square, or there is not one label for each row.
+    """
+    counts = np.asarray(matrix)
+    classes = len(labels)
+    if counts.shape != (classes, classes) or not classes:
+        raise ValueError(f"matrix has shape {counts.shape}, but {classes} labels want ({classes}, {classes})")
+    if axes is None:
+        axes = new_figure(*confusion_size(classes)).subplots()
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    # Light enough at the dark end for no printer to swallow the number.
+    axes.imshow(shares, cmap="Greys", vmin=0, vmax=1.25)
+    for i, j in np.argwhere(counts):
+        color = "white" if shares[i, j] > 0.6 else "black"
+        size = 10 if classes <= 8 else 7
+        axes.text(j, i, f"{counts[i, j]}", ha="center", va="center", color=color, fontsize=size)
+    turned = 0 if classes <= 4 else 90
+    axes.set_xticks(range(classes), labels, rotation=turned)
+    axes.set_yticks(range(classes), labels)
+    axes.set_xlabel("said")
+    axes.set_ylabel("true")
+    right = np.trace(counts) / max(counts.sum(), 1)
+    axes.set_title(f"{right:.1%} of {counts.sum():,} are right", fontsize=10)
+    axes.spines[:].set_visible(False)
+    return axes
+
+
+def forecast_picture(
+    series: Any,
+    origins: Any,
+    forecasts: Any,
+    naive: Any,
+    axes: Any = None,
+    label: str = "value",
+    naive_label: str = "naive",
+) -> Any:
+    """Forecasts of a series, the naive ones beside them, and what happened.
+
+    Parameters
+    ----------
+    series
+        What happened, ``(N,)``; NaN leaves a gap.
+    origins
+        The first step of each forecast, integers ``(W,)``, at least one; they should not overlap.
+    forecasts, naive
+        ``(W, horizon)``.
+    axes
+        To draw into; None makes a figure.
+    label, naive_label
+        What the series is, and what the naive forecast is called.
+
+    Returns
+    -------
+    The axes.
+
+    Raises
+    ------
+    ModuleNotFoundError
+        If matplotlib is not installed.
+    ValueError
+        If the shapes do not fit, or an origin lies outside the series.
+    """
+    values, starts = np.asarray(series, np.float64), np.asarray(origins)
+    said, plain = np.asarray(forecasts, np.float64), np.asarray(naive, np.float64)
+    if values.ndim != 1 or starts.ndim != 1 or not len(starts):
+        raise ValueError(f"series has shape {values.shape}, origins {starts.shape}; (N,), (W,) are wanted")
+    if said.ndim != 2 or said.shape != plain.shape or len(said) != len(starts):
+        raise ValueError(
+            f"forecasts have shape {said.shape}, naive {plain.shape}, but ({len(starts)}, horizon) is wanted"
+        )
+    if starts.min() < 0 or starts.max() > len(values):
+        raise ValueError(f"origins run from {starts.min()} to {starts.max()}, but series has {len(values)}")
+    if axes is None:
+        axes = new_figure(9.0, 5.0).subplots()
+    horizon = said.shape[1]
+    first, last = max(int(starts.min()) - 2 * horizon, 0), int(starts.max()) + horizon
+    steps = np.arange(first, min(last, len(values)))
+    axes.plot(steps, values[steps], color="black", linewidth=1.6, label="what happened")
+    lines = ((plain, naive_label, REFERENCE, ":", "s"), (said, "this network", STRONG, "-", "o"))
+    for rows, name, color, style, marker in lines:
+        for number, (start, row) in enumerate(zip(starts.tolist(), rows, strict=True)):
+            axes.plot(
+                np.arange(start, start + horizon), row, color=color, linestyle=style, linewidth=1.3,
+                marker=marker, markersize=4, markerfacecolor="white", label=None if number else name,
+            )  # fmt: skip
+    for start in starts.tolist():
+        axes.axvline(start - 0.5, color="#d0d0d0", linewidth=0.8, zorder=0)
+    axes.set_xlabel(f"step; a line where a forecast of {horizon} begins")
+    axes.set_ylabel(label)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False, fontsize=9, loc="lower left", bbox_to_anchor=(-0.01, 1.0), ncols=3)
+    return axes

@@ -10,6 +10,7 @@ import click
 
 from .. import layers as cells
 from ..clipping import ClipNorm, ClipStep, ClipValue
+from ..layers.recurrent import Recurrent
 from ..network import Network
 from ..optimizers import SGD, Adam, AdamW, RMSprop
 from ..regularizers import L1, L2
@@ -18,25 +19,46 @@ from ..trainer import Trainer
 from .options import Options
 
 TIME_UNITS = 100_000  # steps of a schedule that only time drives
-ENDLESS = 10**9  # epochs, where only time ends the run
 
 
-def build_network(options: Options, classes: int) -> Network:
-    """Embedding, recurrent layers and one output per character, with dropout where it is asked for."""
-    chain: list[cells.Layer] = [cells.Embedding(classes, options.embedding)]
-    width = options.embedding
+def build_network(
+    options: Options,
+    embedding: tuple[int, int] | None,
+    features: int,
+    outputs: int,
+    pool: str = "",
+    bidirectional: bool = False,
+) -> Network:
+    """Embedding, recurrent layers, pooling and one dense layer, with dropout where it is asked for.
+
+    Parameters
+    ----------
+    embedding
+        Ids and numbers for each; None where the input is numbers.
+    features
+        Of the input of the first recurrent layer.
+    outputs
+        Of the dense layer.
+    pool
+        ``"mean"``, ``"last"``, or empty for an output at every step.
+    """
+    chain: list[cells.Layer] = [] if embedding is None else [cells.Embedding(*embedding)]
+    width = features
     for number in range(options.layers):
         dropout = options.dropout if number else options.dropout_input
         if dropout:
             chain.append(cells.Dropout(dropout))
-        chain.append(_cell(options, width))
-        width = options.hidden
+        cell = _cell(options, width)
+        chain.append(cells.Bidirectional(cell) if bidirectional else cell)
+        width = options.hidden * (2 if bidirectional else 1)
+    if pool:
+        chain.append(cells.MeanPool() if pool == "mean" else cells.LastStep())
     if options.dropout_output:
         chain.append(cells.Dropout(options.dropout_output))
-    return Network(*chain, cells.Dense(width, classes), seed=options.seed, dtype=options.dtype)
+    return Network(*chain, cells.Dense(width, outputs), seed=options.seed, dtype=options.dtype)
 
 
-def _cell(options: Options, width: int) -> cells.Layer:
+def _cell(options: Options, width: int) -> Recurrent:
     if options.cell == "elman":
         return cells.Elman(width, options.hidden, activation=options.activation)
     return cells.GRU(width, options.hidden) if options.cell == "gru" else cells.LSTM(width, options.hidden)
@@ -78,13 +100,20 @@ def build_penalties(options: Options) -> list[Any]:
 
 
 class Clock:
-    """The time that a run may take and has taken; infinite seconds for no limit."""
+    """The time that a run may take and has taken; a Trainer's monitor that stops it when that is over.
+
+    Attributes
+    ----------
+    first
+        Updates made before this process took part; None before the first of its own.
+    """
 
     def __init__(self, seconds: float) -> None:
         if not seconds > 0:
             raise ValueError(f"minutes are {seconds / 60}, but a number above 0 is wanted")
         self.seconds = seconds
         self.before = 0.0  # what an earlier part of a resumed run took
+        self.first: int | None = None
         self._began = time.monotonic()
 
     def start(self) -> None:
@@ -100,6 +129,14 @@ class Clock:
     def progress(self) -> float:
         """Share of the time that is over, from 0 to 1."""
         return min(self.elapsed / self.seconds, 1.0)
+
+
+    def on_step(self, trainer: Trainer) -> None:
+        """Stop the trainer when the time is over."""
+        if self.first is None:
+            self.first = trainer.step - 1
+        if self.progress >= 1:
+            trainer.stop("minutes")
 
 
 class Timed(Schedule):
@@ -157,28 +194,3 @@ def build_schedule(options: Options, total: int | None, clock: Clock) -> Schedul
     steps = TIME_UNITS if total is None else total
     decay = kind(lr, steps, final=options.final_lr, warmup=options.warmup)
     return decay if options.minutes is None else Timed(decay, steps, clock, counted=total is not None)
-
-
-class TimedTrainer(Trainer):
-    """A Trainer that also stops when the clock says so, and knows how long it validated."""
-
-    def __init__(self, *args: Any, clock: Clock, **settings: Any) -> None:
-        super().__init__(*args, **settings)
-        self.clock = clock
-        self.validating = 0.0
-        self.first: int | None = None  # updates made before this process took part
-
-    def evaluate(self, source: Any) -> float:
-        began = time.monotonic()
-        try:
-            return super().evaluate(source)
-        finally:
-            self.validating += time.monotonic() - began
-
-    def _ended(self, epochs: int | None, steps: int | None) -> str:
-        if self.first is None:
-            self.first = self.step
-        return super()._ended(epochs, steps) or ("minutes" if self.clock.progress >= 1 else "")
-
-    def _total(self, epochs: int | None, *rest: Any) -> int | None:
-        return None if epochs == ENDLESS else super()._total(epochs, *rest)

@@ -11,6 +11,7 @@ import click
 
 from .. import __version__
 from .info import info
+from .predict import predict
 from .sample import sample
 from .train import train
 
@@ -56,11 +57,12 @@ SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 @click.version_option(__version__, prog_name="rnncore")
 @click.pass_context
 def main(context: click.Context) -> None:
-    """Train recurrent networks on text, and let them write."""
+    """Train recurrent networks on text, labels and time series, and put them to work."""
     if context.invoked_subcommand is None:
         click.echo(context.get_help())
 
 
 main.add_command(train)
+main.add_command(predict)
 main.add_command(sample)
 main.add_command(info)

@@ -12,6 +12,7 @@ CELLS = ("lstm", "gru", "elman")
 ACTIVATIONS = ("tanh", "sigmoid", "relu", "identity")
 OPTIMIZERS = ("adam", "adamw", "rmsprop", "sgd", "momentum", "nesterov")
 SCHEDULES = ("constant", "step", "cosine", "linear", "plateau")
+POOLS = ("mean", "last")
 
 Command = Callable[..., Any]
 COUNT = click.IntRange(min=1)
@@ -23,16 +24,14 @@ POSITIVE = click.FloatRange(min=0, min_open=True)
 FILE = click.Path(dir_okay=False)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """The options of one training run, under the names that the command line gives them."""
+    """What every training run can be told, under the names that the command line gives them."""
 
-    files: tuple[str, ...]
     validation: float
     test: float
     cell: str
     activation: str
-    embedding: int
     hidden: int
     layers: int
     dropout: float
@@ -40,7 +39,6 @@ class Options:
     dropout_output: float
     dtype: str
     batch: int
-    bptt: int
     accumulate: int
     steps: int | None
     epochs: int | None
@@ -71,61 +69,127 @@ class Options:
     checkpoint_every: int | None
     resume: bool
     progress: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TextOptions(Options):
+    """For a network that writes text."""
+
+    files: tuple[str, ...]
+    embedding: int
+    bptt: int
     demo: bool
 
 
-# As the help shows them, in groups: what is read, what is built, how it learns, what is written.
-_OPTIONS = [
-    click.argument("files", nargs=-1, type=click.Path()),
-    click.option("--validation", type=SHARE, default=0.05, help="Share of the text to validate on."),
-    click.option("--test", type=SHARE, default=0.0, help="Share at its end, measured once, after training."),
-    click.option("--cell", type=click.Choice(CELLS), default="lstm"),
-    click.option("--activation", type=click.Choice(ACTIVATIONS), default="tanh", help="Of --cell elman."),
-    click.option("--embedding", type=COUNT, default=64, help="Numbers that stand for a character."),
-    click.option("--hidden", type=COUNT, default=256, help="Units of a layer."),
-    click.option("--layers", type=COUNT, default=1),
-    click.option("--dropout", type=SHARE, default=0.0, help="Between the recurrent layers."),
-    click.option("--dropout-input", type=SHARE, default=0.0, help="Behind the embedding."),
-    click.option("--dropout-output", type=SHARE, default=0.0, help="Behind the last recurrent layer."),
-    click.option("--dtype", type=click.Choice(["float32", "float64"]), default="float32"),
-    click.option("--batch", type=COUNT, default=32, help="Streams read side by side."),
-    click.option("--bptt", type=COUNT, default=100, help="Steps that the gradient goes back."),
-    click.option("--accumulate", type=COUNT, default=1, help="Minibatches for one update."),
-    click.option("--steps", type=COUNT, help="Updates to make."),
-    click.option("--epochs", type=COUNT, help="Passes over the text.  [default: 10, without other limits]"),
-    click.option("--minutes", type=POSITIVE, help="Time limit; of several limits the first one counts."),
-    click.option("--optimizer", type=click.Choice(OPTIMIZERS), default="adam"),
-    click.option("--lr", type=POSITIVE, default=2e-3, help="Learning rate, at first."),
-    click.option("--momentum", type=SHARE, default=0.9, help="Of momentum and nesterov."),
-    click.option("--weight-decay", type=AMOUNT, default=0.01, help="Of adamw."),
-    click.option("--schedule", type=click.Choice(SCHEDULES), default="linear", help="Of the learning rate."),
-    click.option("--final-lr", type=AMOUNT, default=0.0, help="Where linear, cosine, plateau end."),
-    click.option("--warmup", type=WHOLE, default=0, help="Of linear and cosine."),
-    click.option("--lr-every", type=COUNT, help="Updates between two falls, of step."),
-    click.option("--lr-factor", type=FACTOR, default=0.5, help="Of each fall, of step and plateau."),
-    click.option("--lr-patience", type=WHOLE, default=2, help="Validations that plateau waits for."),
-    click.option("--clip", type=AMOUNT, default=1.0, help="Largest norm of the gradient; 0 is off."),
-    click.option("--clip-value", type=POSITIVE, help="Largest entry of the gradient."),
-    click.option("--clip-step", type=POSITIVE, help="Largest norm handed from a step back to the last."),
-    click.option("--l1", type=AMOUNT, default=0.0, help="Strength of the penalty on absolute weights."),
-    click.option("--l2", type=AMOUNT, default=0.0, help="Strength of the penalty on squared weights."),
-    click.option("--patience", type=COUNT, help="Validations to wait for a new best; else stop."),
-    click.option("--validate-every", type=COUNT, help="Updates between two validations."),
-    click.option("--seed", type=WHOLE, default=1),
-    click.option("--out", "--output", type=FILE, default="model.safetensors", help="The model."),
-    click.option("--plot", type=FILE, help="The picture of the training.  [default: as --out, .png]"),
-    click.option("--picture/--no-picture", default=True, help="Whether to draw it."),
-    click.option("--history", type=FILE, help="CSV file of every update."),
-    click.option("--checkpoint", type=FILE, help="Where training goes on from."),
-    click.option("--checkpoint-every", type=COUNT, help="Updates between two checkpoints."),
-    click.option("--resume", is_flag=True, help="Go on from the checkpoint; give the same options again."),
-    click.option("--progress", type=click.Choice(["auto", "bar", "lines", "off"]), default="auto"),
-    click.option("--demo", is_flag=True, help="At most two minutes on two cores, then a sample."),
-]  # fmt: skip
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClassifyOptions(Options):
+    """For a network that gives each text a label."""
+
+    files: tuple[str, ...]
+    text_column: str
+    label_column: str
+    encoding: str
+    delimiter: str | None
+    units: str
+    lower: bool
+    min_count: int
+    max_size: int | None
+    embedding: int
+    embedding_scale: float
+    bidirectional: bool
+    pool: str
 
 
-def training_options(command: Command) -> Command:
-    """Give a function the options of ``rnncore train``."""
-    for decorate in reversed(_OPTIONS):
-        command = decorate(command)
-    return command
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ForecastOptions(Options):
+    """For a network that forecasts a time series."""
+
+    file: str
+    target: tuple[str, ...]
+    columns: str | None
+    encoding: str
+    delimiter: str | None
+    horizon: int
+    season: int
+    window: int | None
+    stride: int
+
+
+# What all commands of ``rnncore train`` share, as the help shows it: what is built, how it learns, what is
+# written. Each command may have defaults of its own.
+_SPECS: list[tuple[tuple[str, ...], dict[str, Any]]] = []
+
+
+def _shared(*names: str, **settings: Any) -> None:
+    _SPECS.append((names, settings))
+
+
+_shared("--validation", type=SHARE, default=0.1, help="Share to validate on.")
+_shared("--test", type=SHARE, default=0.1, help="Share that is measured once, after training.")
+_shared("--cell", type=click.Choice(CELLS), default="lstm")
+_shared("--activation", type=click.Choice(ACTIVATIONS), default="tanh", help="Of --cell elman.")
+_shared("--hidden", type=COUNT, default=64, help="Units of a layer, in each direction.")
+_shared("--layers", type=COUNT, default=1)
+_shared("--dropout", type=SHARE, default=0.0, help="Between the recurrent layers.")
+_shared("--dropout-input", type=SHARE, default=0.0, help="Before the first of them.")
+_shared("--dropout-output", type=SHARE, default=0.0, help="Behind the last of them.")
+_shared("--dtype", type=click.Choice(["float32", "float64"]), default="float32")
+_shared("--batch", type=COUNT, default=32, help="Sequences read side by side.")
+_shared("--accumulate", type=COUNT, default=1, help="Minibatches for one update.")
+_shared("--steps", type=COUNT, help="Updates to make.")
+_shared("--epochs", type=COUNT, help="Passes over the data.  [default: 10, without other limits]")
+_shared("--minutes", type=POSITIVE, help="Time limit; of several limits the first one counts.")
+_shared("--optimizer", type=click.Choice(OPTIMIZERS), default="adam")
+_shared("--lr", type=POSITIVE, default=2e-3, help="Learning rate, at first.")
+_shared("--momentum", type=SHARE, default=0.9, help="Of momentum and nesterov.")
+_shared("--weight-decay", type=AMOUNT, default=0.01, help="Of adamw.")
+_shared("--schedule", type=click.Choice(SCHEDULES), default="linear", help="Of the learning rate.")
+_shared("--final-lr", type=AMOUNT, default=0.0, help="Where linear, cosine, plateau end.")
+_shared("--warmup", type=WHOLE, default=0, help="Of linear and cosine.")
+_shared("--lr-every", type=COUNT, help="Updates between two falls, of step.")
+_shared("--lr-factor", type=FACTOR, default=0.5, help="Of each fall, of step and plateau.")
+_shared("--lr-patience", type=WHOLE, default=2, help="Validations that plateau waits for.")
+_shared("--clip", type=AMOUNT, default=1.0, help="Largest norm of the gradient; 0 is off.")
+_shared("--clip-value", type=POSITIVE, help="Largest entry of the gradient.")
+_shared("--clip-step", type=POSITIVE, help="Largest norm handed from a step back to the last.")
+_shared("--l1", type=AMOUNT, default=0.0, help="Strength of the penalty on absolute weights.")
+_shared("--l2", type=AMOUNT, default=0.0, help="Strength of the penalty on squared weights.")
+_shared("--patience", type=COUNT, help="Validations to wait for a new best; else stop.")
+_shared("--validate-every", type=COUNT, help="Updates between two validations.")
+_shared("--seed", type=WHOLE, default=1)
+_shared("--out", "--output", type=FILE, default="model.safetensors", help="The model.")
+_shared("--plot", type=FILE, help="The picture of the training.  [default: as --out, .png]")
+_shared("--picture/--no-picture", default=True, help="Whether to draw it.")
+_shared("--history", type=FILE, help="CSV file of every update.")
+_shared("--checkpoint", type=FILE, help="Where training goes on from.")
+_shared("--checkpoint-every", type=COUNT, help="Updates between two checkpoints.")
+_shared("--resume", is_flag=True, help="Go on from the checkpoint; give the same options again.")
+_shared("--progress", type=click.Choice(["auto", "bar", "lines", "off"]), default="auto")
+
+ENCODING = click.option("--encoding", default="utf-8", help="Of the files' text.")
+DELIMITER = click.option("--delimiter", help="Between columns.  [default: tab, comma or semicolon]")
+
+
+def training_options(*own: Any, **defaults: Any) -> Callable[[Command], Command]:
+    """Give a function options of its own, shown first, and those of every training run.
+
+    Parameters
+    ----------
+    own
+        Decorators: arguments and options.
+    defaults
+        Of shared options, where they are others than usual.
+    """
+    names = {spec[0][0].split("/")[0][2:].replace("-", "_") for spec in _SPECS}
+    assert set(defaults) <= names, set(defaults) - names
+
+    def decorate(command: Command) -> Command:
+        for flags, settings in reversed(_SPECS):
+            name = flags[0].split("/")[0][2:].replace("-", "_")
+            more = {"default": defaults[name]} if name in defaults else {}
+            command = click.option(*flags, **{**settings, **more})(command)
+        for decorator in reversed(own):
+            command = decorator(command)
+        return command
+
+    return decorate

@@ -1,0 +1,112 @@
+"""``rnncore predict``: what a network says of new data, as CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+import sys
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import click
+import numpy as np
+
+from ..data import Classification, Forecast, RaggedSource, check_series, read_table
+from ..data.labelled import texts_of
+from ..data.table import read_lines
+from ..files import load, write_atomically
+from ..layers import Dense, Embedding
+from ..network import Network
+from ..trainer import predict as run
+from .forecast import read_columns
+from .options import DELIMITER, ENCODING, FILE
+
+ROWS = 64  # sequences in a batch
+Rows = Iterator[Sequence[Any]]
+
+
+@click.command("predict", context_settings={"show_default": True})
+@click.argument("model", type=FILE)
+@click.argument("file", type=FILE)
+@click.option("--out", "--output", type=FILE, help="Where the CSV goes.  [default: standard output]")
+@ENCODING
+@DELIMITER
+def predict(model: str, file: str, out: str | None, encoding: str, delimiter: str | None) -> None:
+    """Write what the network in the file MODEL says of FILE, data of the kind that it was trained on.
+
+    Of texts: a line with the text, its label, and the probability of each label. FILE is a table with the
+    column that held the texts in training, or has a text on each line if there were no columns. Of a time
+    series: a line for each step of the horizon behind its end.
+    """
+    net, task = task_network(model)
+    if isinstance(task, Forecast):
+        rows = forecast_rows(net, task, file, encoding, delimiter)
+    else:
+        rows = label_rows(net, task, file, encoding, delimiter)
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    if out is None:
+        sys.stdout.write(text.getvalue())
+    else:
+        write_atomically(out, text.getvalue().encode())
+
+
+def task_network(path: str) -> tuple[Network, Classification | Forecast]:
+    """A model file's network and task.
+
+    Raises
+    ------
+    ValueError
+        If it has no task, or a network that does not fit it.
+    """
+    net = load(path)
+    task: Classification | Forecast | None = getattr(net, "task", None)
+    if task is None:
+        raise ValueError(f"{path} holds no task: it was not made by rnncore train classify or forecast")
+    first, last = net.layers[0], net.layers[-1]
+    outputs = last.out_features if isinstance(last, Dense) else None
+    if isinstance(task, Forecast):
+        wanted = task.features, task.outputs
+        inputs = None if isinstance(first, Embedding) else first.features()[0]
+    else:
+        wanted = len(task.tokens), len(task.labels)
+        inputs = first.num_embeddings if isinstance(first, Embedding) else None
+    if (inputs, outputs) != wanted or not any(layer.pools for layer in net.layers):
+        raise ValueError(
+            f"{path} holds a network of {inputs or 'other'} inputs and {outputs or 'other'} outputs, but its "
+            f"task wants {wanted[0]} and {wanted[1]}, one row per sequence"
+        )
+    return net, task
+
+
+def label_rows(
+    net: Network, task: Classification, file: str, encoding: str, delimiter: str | None
+) -> Rows:
+    """A header, and for each text its label and the probability of each label."""
+    if task.text is not None:
+        texts = texts_of(read_table(file, encoding, delimiter), task.text)
+    elif delimiter is not None:
+        raise click.UsageError("--delimiter wants a table, but this model reads a text on each line")
+    else:
+        texts = read_lines(file, encoding)
+    sequences = task.sequences(texts)
+    y = np.asarray(run(net, RaggedSource(sequences, batch_size=ROWS, shuffle=False)), np.float64)
+    p = np.exp(y - y.max(axis=1, keepdims=True))
+    p /= p.sum(axis=1, keepdims=True)
+    yield ["text", "label", *(f"p({label})" for label in task.labels)]
+    for text, row in zip(texts, p, strict=True):
+        yield [text, task.labels[int(row.argmax())], *(f"{value:.6f}" for value in row)]
+
+
+def forecast_rows(net: Network, task: Forecast, file: str, encoding: str, delimiter: str | None) -> Rows:
+    """A header, and for each step behind the end of the series the forecast of each target."""
+    table = read_table(file, encoding, delimiter)
+    read = read_columns(table, list(task.columns))[-task.window :]
+    if len(read) < task.window:
+        raise ValueError(f"{file} has {len(read)} steps, but the model reads {task.window} before a forecast")
+    values, _ = check_series(read, task.columns)
+    x = np.ascontiguousarray(task.inputs(values)[:, None], net.dtype)
+    y, _, _ = net.eval().forward(x, record=False)
+    yield ["step", *task.targets]
+    for step, row in enumerate(task.unscale(y)[0], 1):
+        yield [step, *(f"{value:.8g}" for value in row)]
