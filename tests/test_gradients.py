@@ -29,7 +29,7 @@ STACKS = {
     "mean": lambda: (Dense(I, H), GRU(H, H), Elman(H, 4), MeanPool(), Dense(4, 2)),
     "dense": lambda: (Dense(I, 3), Dense(3, 2)),
     "both ways lstm": lambda: (Bidirectional(LSTM(I, 2)), Bidirectional(LSTM(4, 2), "sum"), LSTM(2, 2)),
-    "both ways": lambda: (Bidirectional(GRU(I, 2)), Dropout(0.3), Bidirectional(Elman(4, H), "sum")),
+    "both ways": lambda: (Bidirectional(GRU(I, 2)), Dropout(0.1, True), Bidirectional(Elman(4, H), "sum")),
 }
 
 

@@ -422,8 +422,25 @@ def test_dropout_of_the_same_seed_gives_the_same_bits(dtype):
     assert not np.array_equal(*first), "each pass draws anew"
 
 
-def test_dropout_goes_back_through_its_own_mask(rng):
-    net = Network(Dropout(0.5), dtype="float64")
+def test_variational_dropout_drops_the_same_at_every_step(rng):
+    """One draw for each row and feature a pass, with the probability and the mean of plain dropout."""
+    rows, features = 100, 400
+    net = Network(Dropout(0.3, variational=True), seed=3, dtype="float64")
+    x = rng.standard_normal((T, rows, features))
+    factors = net.forward(x)[0] / x
+    np.testing.assert_allclose(factors, np.broadcast_to(factors[0], factors.shape), rtol=1e-15)
+    deviation = math.sqrt(0.3 * 0.7 / (rows * features))
+    assert abs((factors[0] == 0).mean() - 0.3) < 5 * deviation
+    assert abs(factors[0].mean() - 1) < 5 * deviation / 0.7
+    assert not np.array_equal(net.forward(x)[0] / x, factors), "each pass draws anew"
+    together = (factors[0, 1:] > 0) == (factors[0, :-1] > 0)
+    assert abs(together.mean() - 0.58) < 0.01, "rows draw for themselves"
+    assert net.forward(x[0])[0].shape == (rows, features)
+
+
+@pytest.mark.parametrize("variational", [False, True])
+def test_dropout_goes_back_through_its_own_mask(variational, rng):
+    net = Network(Dropout(0.5, variational), dtype="float64")
     x, dy = rng.standard_normal((2, T, B, I))
     y, _, tape = net.forward(x)
     np.testing.assert_allclose(net.backward(dy, tape)[0], dy * (y / x), rtol=1e-15)

@@ -120,6 +120,7 @@ def test_float32_starts_as_the_rounded_float64():
         Embedding(5, 2),
         Dense(3, 4),
         Dropout(0.25),
+        Dropout(0.25, variational=True),
         Bidirectional(LSTM(2, 3, forget_bias=0.5), merge="sum"),
         LastStep(),
         MeanPool(),

@@ -17,7 +17,29 @@ class DropoutTape:
     """The shape of x, and its factors, 0 or 1/(1-p) an entry; None where nothing was dropped."""
 
     shape: tuple[int, ...]
-    mask: Array | None
+    mask: Array | None  # of x's shape, or (B, F) where it is the same at every step
+
+
+def draw_mask(
+    shape: tuple[int, ...], p: float, dtype: np.dtype[Any], rng: np.random.Generator, scaled: bool = True
+) -> Array:
+    """0 with probability p an entry, else 1/(1-p), so that the mean is 1; or else 1 if not ``scaled``."""
+    # Sixteen random bits an entry are enough for p and cost a quarter of a random float; the scale is that of
+    # the probability that they really give, so that the mean is kept exactly.
+    kept = 65536 - round(p * 65536)
+    mask: Array = empty(shape, dtype)
+    bits = np.frombuffer(rng.bytes(2 * mask.size), np.uint16)
+    factor = dtype.type(65536 / max(kept, 1) if scaled else 1)
+    np.multiply(bits.reshape(shape) < kept, factor, out=mask)
+    return mask
+
+
+def check_probability(name: str, value: Any) -> float:
+    """``value`` as a float in [0, 1); TypeError or ValueError otherwise."""
+    number = check_number(name, value)
+    if not 0 <= number < 1:
+        raise ValueError(f"{name} is {value}, but a probability in [0, 1) is wanted")
+    return number
 
 
 class Dropout(Layer):
@@ -27,19 +49,22 @@ class Dropout(Layer):
     ----------
     p
         In [0, 1). The draws come from the network's generator. In evaluation x passes unchanged.
+    variational
+        Draw once a forward pass for each row and feature, and drop the same ones at every step (Gal &
+        Ghahramani, 2016); else every step draws anew.
     """
 
     takes_rows = True
 
-    def __init__(self, p: float = 0.5) -> None:
+    def __init__(self, p: float = 0.5, variational: bool = False) -> None:
         super().__init__()
-        check_number("p", p)
-        if not 0 <= p < 1:
-            raise ValueError(f"p is {p}, but a probability in [0, 1) is wanted")
-        self.p = float(p)
+        self.p = check_probability("p", p)
+        if not isinstance(variational, bool):
+            raise TypeError(f"variational is {variational!r}, but True or False is wanted")
+        self.variational = variational
 
     def config(self) -> dict[str, Any]:
-        return {"p": self.p}
+        return {"p": self.p, "variational": True} if self.variational else {"p": self.p}
 
     def forward(
         self, x: Array, state: State = None, lengths: Any = None, record: bool = True
@@ -50,12 +75,7 @@ class Dropout(Layer):
         if not self.training or not self.p:
             return x, None, DropoutTape(x.shape, None) if record else None
         assert self.rng is not None
-        # Sixteen random bits an entry are enough for p and cost a quarter of a random float; the scale is
-        # that of the probability that they really give, so that the mean is kept exactly.
-        kept = 65536 - round(self.p * 65536)
-        bits = np.frombuffer(self.rng.bytes(2 * x.size), np.uint16)
-        mask = empty(x.shape, self.dtype)
-        np.multiply(bits.reshape(x.shape) < kept, self.dtype.type(65536 / max(kept, 1)), out=mask)
+        mask = draw_mask(x.shape[-2:] if self.variational else x.shape, self.p, self.dtype, self.rng)
         y = np.multiply(x, mask, out=empty(x.shape, self.dtype))
         return y, None, DropoutTape(x.shape, mask) if record else None
 
