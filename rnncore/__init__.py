@@ -3,7 +3,7 @@
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from .clipping import ClipNorm, ClipStep, ClipValue
+from .clipping import ClipNorm, ClipParameter, ClipStep, ClipValue
 from .kernels.threads import get_num_threads, set_num_threads
 from .layers import GRU, LSTM, Bidirectional, Dense, Dropout, Elman, Embedding, LastStep, MeanPool
 from .losses import BinaryCrossEntropy, CrossEntropy, SquaredError
@@ -28,6 +28,7 @@ __all__ = [
     "Bidirectional",
     "BinaryCrossEntropy",
     "ClipNorm",
+    "ClipParameter",
     "ClipStep",
     "ClipValue",
     "CrossEntropy",

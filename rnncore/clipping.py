@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import math
 from types import ModuleType
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from . import kernels
-from .params import Array
+from .params import Array, Params
 
 
 def check_flat(name: str, value: Any, like: Array | None = None) -> None:
@@ -48,8 +48,12 @@ class Clipper:
     ----------
     calls, clipped : int
         How often it was called, and how often it changed something.
+    factors : float
+        Sum over those times of threshold / measured, the factor by which what was too long was shortened.
     """
 
+    #: whether it is called with gradients by name, a Params, in place of the flat array
+    takes_names: ClassVar[bool] = False
     backend: ModuleType = kernels
 
     def __init__(self, threshold: float) -> None:
@@ -58,19 +62,32 @@ class Clipper:
         self.threshold = float(threshold)
         self.calls = 0
         self.clipped = 0
+        self.factors = 0.0
+
+    @property
+    def mean_factor(self) -> float:
+        """How strongly it acted where it did: the mean of ``factors``, 1 where it never has."""
+        return self.factors / self.clipped if self.clipped else 1.0
 
     def state(self) -> dict[str, Any]:
         """The counts, for a checkpoint."""
-        return {"calls": self.calls, "clipped": self.clipped}
+        return {"calls": self.calls, "clipped": self.clipped, "factors": self.factors}
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Take over the counts that ``state`` returned."""
         self.calls, self.clipped = int(state["calls"]), int(state["clipped"])
+        self.factors = float(state["factors"])
 
     def _count(self, measured: float) -> float:
         self.calls += 1
-        self.clipped += measured > self.threshold
+        self._acted(measured)
         return measured
+
+    def _acted(self, measured: float) -> None:
+        """Count what came to the clipper once more, if it was too long."""
+        if measured > self.threshold:
+            self.clipped += 1
+            self.factors += self.threshold / measured if math.isfinite(measured) else 0.0
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.threshold:g})"
@@ -98,6 +115,29 @@ class ClipValue(Clipper):
     def __call__(self, grads: Array) -> float:
         check_flat("grads", grads)
         return self._count(self.backend.clip_value(grads, self.threshold))
+
+
+class ClipParameter(Clipper):
+    """Scales each parameter's gradient by itself to norm ``threshold`` where its L2 norm exceeds it.
+
+    Called with gradients by name, ``net.grads``; returns the largest norm before. One gate's explosion then
+    leaves other layers' gradients as they are, and the direction of the whole is not kept. ``calls`` counts
+    calls, ``clipped`` and ``factors`` count parameters. A norm that is NaN or infinite scales nothing.
+    """
+
+    takes_names = True
+
+    def __call__(self, grads: Params) -> float:
+        if not isinstance(grads, Params):
+            came = type(grads).__name__
+            raise TypeError(f"grads is a {came}, but net.grads, gradients by name, is wanted")
+        self.calls += 1
+        largest = 0.0
+        for view in grads.values():
+            norm = self.backend.clip_norm(view.reshape(-1), self.threshold)
+            self._acted(norm)
+            largest = norm if norm > largest or math.isnan(norm) else largest
+        return largest
 
 
 class ClipStep(Clipper):

@@ -115,6 +115,7 @@ def load(path: Path) -> Network:
         net = Network(*chain, seed=seed, dtype=dtype, initialize=False)
         net.vocabulary = _build_vocabulary(content.get("vocabulary"))
         net.task = _build_task(content.get("task"))
+        net.freeze(*_frozen(architecture.get("frozen", [])))
     except (TypeError, ValueError) as error:
         raise ValueError(f"{os.fspath(path)} cannot be read: {error}") from error
     for name, tensor in tensors.items():
@@ -168,6 +169,12 @@ def _compare(claims: Claims, chain: list[layers.Layer], dtype: str) -> None:
                 f"its tensor {name!r} is {found} {reprlib.repr(shape)}, but its architecture asks for "
                 f"{dtype} {reprlib.repr(wanted[name])}"
             )
+
+
+def _frozen(names: Any) -> list[str]:
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise ValueError("its frozen parameters are no list of names")
+    return names
 
 
 def _build_vocabulary(entries: Any) -> Vocabulary | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -44,6 +46,8 @@ class Network:
         What ids stand for; None at first. ``rnncore.save`` writes it, ``rnncore.load`` reads it.
     task : Task or None
         What the outputs stand for; saved and loaded likewise.
+    frozen : tuple of str
+        Names of the parameters that training must not move; see ``freeze``.
     """
 
     vocabulary: Vocabulary | None = None
@@ -71,6 +75,7 @@ class Network:
         }
         self.params = Params(shapes, self.dtype)
         self.grads = Params(shapes, self.dtype)
+        self.frozen: tuple[str, ...] = ()
         self.training = True
         for position, layer in enumerate(layers):
             names = layer.parameter_shapes()
@@ -83,7 +88,33 @@ class Network:
     def config(self) -> dict[str, Any]:
         """The architecture as JSON can hold it."""
         layers = [{"type": type(layer).__name__, **layer.config()} for layer in self.layers]
-        return {"layers": layers, "seed": self.seed, "dtype": str(self.dtype)}
+        frozen = {"frozen": list(self.frozen)} if self.frozen else {}
+        return {"layers": layers, "seed": self.seed, "dtype": str(self.dtype), **frozen}
+
+    def freeze(self, *patterns: str) -> Network:
+        """Freeze parameters by name or pattern, such as ``"0.weight_hh"`` or ``"0.*"``; returns the network.
+
+        Their gradients stay 0, so that no optimizer moves them; the Trainer also keeps penalties and weight
+        decay from them. ``frozen`` has their names.
+
+        Raises
+        ------
+        ValueError
+            If a pattern matches no parameter.
+        """
+        for pattern in patterns:
+            if not any(fnmatchcase(name, pattern) for name in self.params):
+                raise ValueError(f"{pattern!r} matches none of the parameters {', '.join(self.params)}")
+        chosen = [name for name in self.params if any(fnmatchcase(name, pattern) for pattern in patterns)]
+        self.frozen = tuple(name for name in self.params if name in {*self.frozen, *chosen})
+        for name in self.frozen:
+            self.grads[name].fill(0)
+        return self
+
+    def unfreeze(self) -> Network:
+        """Let all parameters move again."""
+        self.frozen = ()
+        return self
 
     def train(self, mode: bool = True) -> Network:
         """Switch dropout on (or off, with ``mode=False``) and return the network."""
@@ -145,8 +176,22 @@ class Network:
                 lengths = None
         return x, tuple(states), tuple(tapes) if record else None
 
-    def backward(self, dy: Array, tape: Any, dstate: State = None) -> tuple[Array | None, tuple[Any, ...]]:
-        """Go back along the tape; adds into ``grads``.
+    def backward(
+        self, dy: Array, tape: Any, dstate: State = None, extra: Mapping[int, Array] | None = None
+    ) -> tuple[Array | None, tuple[Any, ...]]:
+        """Go back along the tape; adds into ``grads``, but for frozen parameters.
+
+        Parameters
+        ----------
+        dy
+            The gradient of y, of its shape.
+        tape
+            What forward returned.
+        dstate
+            The gradients of the final states, one entry per layer; None for zero.
+        extra
+            Gradients that enter at the outputs of layers besides, by the layer's position, as those of a
+            penalty on activity do; None for none.
 
         Returns
         -------
@@ -171,8 +216,12 @@ class Network:
         for position in reversed(range(len(self.layers))):
             upstream = None if dstate is None else dstate[position]
             assert gradient is not None  # only ids have none, and they come first
+            if extra is not None and position in extra:
+                gradient = gradient + extra[position]
             gradient, initial = self.layers[position].backward(gradient, tape[position], upstream)
             dstates.append(initial)
+        for name in self.frozen:
+            self.grads[name].fill(0)
         return gradient, tuple(reversed(dstates))
 
     def _check_input(self, x: Any, lengths: Any) -> int | None:

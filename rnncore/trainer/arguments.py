@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from ..checks import check_positive_integer
+from ..network import Network
 
 
 class Batches:
@@ -58,6 +59,39 @@ def require(name: str, value: Any, *methods: str) -> None:
 def optional_count(name: str, value: Any) -> int | None:
     """None, or an int of at least 1."""
     return None if value is None else check_positive_integer(name, value)
+
+
+def check_bptt(value: Any) -> int | tuple[int, int] | None:
+    """None, steps of a segment k, or (k1, k2) with k1 <= k2; TypeError or ValueError otherwise."""
+    if not isinstance(value, (tuple, list)):
+        return optional_count("bptt", value)
+    if len(value) != 2:
+        raise ValueError(f"bptt is {value!r}, but k or (k1, k2) is wanted")
+    k1, k2 = (check_positive_integer("bptt", k) for k in value)
+    if k2 < k1:
+        raise ValueError(f"bptt is {value!r}, but k2, how far gradients go back, must not be below k1")
+    return k1, k2
+
+
+def split_penalties(net: Network, value: Any) -> tuple[list[Any], list[Any]]:
+    """None, one regularizer or several, as those on weights and those on activity.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If one is neither, or finds nothing in the network to act on.
+    """
+    weights, activity = [], []
+    for penalty in as_list("regularizer", value):
+        if hasattr(penalty, "before"):
+            require("regularizer", penalty, "check", "before", "after")
+            penalty.check(net.layers)
+            activity.append(penalty)
+        else:
+            require("regularizer", penalty, "__call__", "names")
+            penalty.names(net.params)  # a pattern that matches nothing is an error now, not later
+            weights.append(penalty)
+    return weights, activity
 
 
 def check_checkpoint(path: Any, every: int | None) -> None:

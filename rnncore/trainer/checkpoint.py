@@ -30,8 +30,9 @@ VERSION = 1
 class Position:
     """Where a run stands: between two minibatches.
 
-    ``window``, ``weight``, ``unit`` and ``loss`` belong to the minibatches accumulated since the last update:
-    how many, their valid steps, those of the first of them, and the sum of the losses over their valid steps.
+    ``window``, ``weight``, ``unit``, ``loss`` and ``penalty`` belong to the minibatches accumulated since the
+    last update: how many, their valid steps, those of the first of them, the sum of the losses over their
+    valid steps, and that of the penalties on activity.
     """
 
     step: int = 0
@@ -42,6 +43,7 @@ class Position:
     weight: int = 0
     unit: int = 0
     loss: float = 0.0
+    penalty: float = 0.0
     unvalidated: bool = False  # a validation is due, or was broken off
     best: float = float("inf")
     best_step: int = 0

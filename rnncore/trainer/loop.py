@@ -16,8 +16,18 @@ from ..checks import check_positive_integer
 from ..clipping import ClipNorm, ClipStep
 from ..files import Path
 from ..network import Network
-from .arguments import as_list, as_source, check_checkpoint, check_span, optional_count, require
+from .arguments import (
+    as_list,
+    as_source,
+    check_bptt,
+    check_checkpoint,
+    check_span,
+    optional_count,
+    require,
+    split_penalties,
+)
 from .checkpoint import Run, load_checkpoint, save_checkpoint
+from .gradient import Gradient, mean_loss
 from .history import History
 from .interrupts import CtrlC
 from .progress import MODES, Progress, make_progress
@@ -46,11 +56,12 @@ class Trainer:
         Minibatches per update; a segment is one.
     bptt
         Steps of a segment: longer batches are cut, the state is carried from segment to segment, and each row
-        is reset where its ``starts`` are True. None takes batches whole.
+        is reset where its ``starts`` are True. None takes batches whole. (k1, k2), k2 not below k1: an
+        update's losses are those of k1 steps, and its gradients go back through k2 (Williams & Peng, 1990).
     schedule
         Sets the optimizer's learning rate before each update; ``Plateau`` learns of every validation loss.
     regularizer
-        One penalty or several.
+        One penalty or several, on weights or on activity.
     seed
         Of ``trainer.rng``, for whatever draws at random during training beside network and data.
     checkpoint
@@ -68,10 +79,6 @@ class Trainer:
         Updates made in this run.
     history : History
         What was measured so far.
-    piece : Piece
-        Input, target and lengths of the latest forward pass.
-    entered : State
-        The state with which that pass began; None where it was zero.
     validating : float
         Seconds that validations took so far.
     """
@@ -83,7 +90,7 @@ class Trainer:
         optimizer: Any,
         clip: Any = None,
         accumulate: int = 1,
-        bptt: int | None = None,
+        bptt: int | tuple[int, int] | None = None,
         schedule: Any = None,
         regularizer: Any = None,
         seed: int = 0,
@@ -105,17 +112,15 @@ class Trainer:
         check_checkpoint(checkpoint, checkpoint_every)
         self.net, self.loss, self.optimizer, self.schedule = net, loss, optimizer, schedule
         self.accumulate = check_positive_integer("accumulate", accumulate)
-        self.bptt = optional_count("bptt", bptt)
+        self.bptt = check_bptt(bptt)
         self.checkpoint = checkpoint
         self.checkpoint_every = optional_count("checkpoint_every", checkpoint_every)
         self.clips = as_list("clip", clip, "state", "load_state")
-        self.regularizers = as_list("regularizer", regularizer, "__call__", "names")
-        for penalty in self.regularizers:
-            penalty.names(net.params)  # a pattern that matches nothing is an error now, not later
+        self.regularizers, activity = split_penalties(net, regularizer)
         self.monitor, self.progress = monitor, progress
         self.rng = np.random.default_rng(seed)
-        self.piece: Piece | None = None
-        self.entered: Any = None
+        self._gradient = Gradient(net, loss, activity, self.bptt)
+        self._segment = self.bptt[0] if isinstance(self.bptt, tuple) else self.bptt
         self.penalty = 0.0
         self._recurrent: list[Any] = [layer for layer in net.layers if hasattr(layer, "clip_step")]
         ahead = next((layer for layer in net.layers if layer.looks_ahead), None)
@@ -151,6 +156,16 @@ class Trainer:
     def history(self) -> History:
         """What was measured so far."""
         return self._run.history
+
+    @property
+    def piece(self) -> Piece | None:
+        """Input, target and lengths of the latest forward pass."""
+        return self._gradient.piece
+
+    @property
+    def entered(self) -> Any:
+        """The state with which that pass began; None where it was zero."""
+        return self._gradient.entered
 
     def _new_run(self, settings: dict[str, Any]) -> Run:
         parts: dict[str, Any] = {"optimizer": self.optimizer}
@@ -212,8 +227,10 @@ class Trainer:
         check_span(epochs, steps, validation, validate_every, patience, keep_best, self.monitor)
         if resume and self.checkpoint is None:
             raise ValueError("resume is True, but the Trainer has no checkpoint to resume from")
-        settings = {"accumulate": self.accumulate, "bptt": self.bptt, "batches": len(train)}
-        self._run = self._new_run({**settings, "patience": patience, "keep_best": keep_best})
+        bptt = list(self.bptt) if isinstance(self.bptt, tuple) else self.bptt  # as JSON gives it back
+        settings: dict[str, Any] = {"accumulate": self.accumulate, "bptt": bptt, "batches": len(train)}
+        settings |= {"patience": patience, "keep_best": keep_best, "frozen": list(self.net.frozen)}
+        self._run = self._new_run(settings)
         if resume and self.checkpoint is not None:
             load_checkpoint(self.checkpoint, self._run)
         run, position = self._run, self._run.position
@@ -262,27 +279,13 @@ class Trainer:
         ValueError
             If the source yields no batch.
         """
-        total, weight = 0.0, 0
         training = self.net.training
         self.net.eval()
         try:
-            for batch in as_source("source", source).batches(0):
-                walk = Walk(batch, self.bptt)
-                for first, last in walk.segments():
-                    for piece in walk.pieces(first, last):
-                        x, state = piece.x, walk.enter(piece)
-                        y, state, _ = self.net.forward(x, state, piece.lengths, record=False)
-                        value, _ = self.loss(y, piece.target, piece.lengths)
-                        walk.leave(piece, state)
-                        count = self.loss.count(piece.target, piece.lengths)
-                        total += value * count
-                        weight += count
-                    self._ctrl_c.check()
+            batches = as_source("source", source).batches(0)
+            return mean_loss(self.net, self.loss, batches, self._segment, self._ctrl_c.check)
         finally:
             self.net.train(training)
-        if not weight:
-            raise ValueError("source yields no batch: there is nothing to evaluate")
-        return total / weight
 
     def _total(self, epochs: int | None, steps: int | None, batches: int, walk: Walk) -> int | None:
         """Updates of the whole run, if all batches are as long as this one: for the display."""
@@ -301,7 +304,7 @@ class Trainer:
             empty = position.batch == 0
             for batch in train.batches(position.epoch, position.batch):
                 empty = False
-                walk = Walk(batch, self.bptt, f"batch {position.batch} of epoch {position.epoch}")
+                walk = Walk(batch, self._segment, f"batch {position.batch} of epoch {position.epoch}")
                 walk.state, run.carry = run.carry, None
                 if self._display.total is None:
                     self._display.total = self._total(epochs, steps, len(train), walk)
@@ -337,27 +340,12 @@ class Trainer:
 
     def _minibatch(self, walk: Walk, first: int, last: int) -> None:
         """Add a segment's gradient, weighed by its valid steps over those of the window's first segment."""
-        net, loss, position = self.net, self.loss, self._run.position
+        position = self._run.position
         self._between = False
-        if position.window == 0:
-            net.zero_grad()
-            position.weight = position.unit = 0
-            position.loss = 0.0
-        for piece in walk.pieces(first, last):
-            self.piece, self.entered = piece, walk.enter(piece)
-            y, state, tape = net.forward(piece.x, self.entered, piece.lengths)
-            value, dy = loss(y, piece.target, piece.lengths)
-            if not math.isfinite(value):
-                raise FloatingPointError(self._diagnosis(self.step + 1, f"the loss is {value}"))
-            count = loss.count(piece.target, piece.lengths)
-            if position.unit == 0:
-                position.unit = count
-            elif count != position.unit:
-                dy *= count / position.unit
-            net.backward(dy, tape)
-            walk.leave(piece, state)
-            position.weight += count
-            position.loss += value * count
+        try:
+            self._gradient.add(walk, first, last, position)
+        except FloatingPointError as error:
+            raise FloatingPointError(self._diagnosis(self.step + 1, str(error))) from error
         if self._step_clips:
             self._count_clipped_steps()
         position.window += 1
@@ -371,11 +359,17 @@ class Trainer:
         grads = net.grads.flat
         if position.weight != position.unit:
             np.multiply(grads, position.unit / position.weight, out=grads)
-        self.penalty = sum((penalty(net.params, net.grads) for penalty in self.regularizers), 0.0)
+        self.penalty = position.penalty / position.weight
+        self.penalty += sum((penalty(net.params, net.grads) for penalty in self.regularizers), 0.0)
+        held = {name: net.params[name].copy() for name in net.frozen}  # from penalties and weight decay
+        for name in held:
+            net.grads[name].fill(0)
         norm = self._clip(grads)
         if self.schedule is not None:
             self.optimizer.lr = self.schedule(position.step)
         self.optimizer.step(net.params.flat, grads)
+        for name, values in held.items():
+            net.params[name] = values
         position.step += 1
         position.window = 0
         position.seconds = time.perf_counter() - self._began
@@ -417,7 +411,7 @@ class Trainer:
                 "the parameters are as they were before the step"
             )
         for clipper in clips:
-            clipper(grads)
+            clipper(self.net.grads if clipper.takes_names else grads)
         return norm
 
     def _validate(self) -> None:

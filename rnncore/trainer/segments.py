@@ -170,11 +170,42 @@ class Walk:
             return
         if self.state is None:
             # Rows that are not in the piece have ended already, or their state is set by a later one.
-            shape = self.rows
-            self.state = map_state(
-                lambda part: np.zeros((*part.shape[:-2], shape, part.shape[-1]), part.dtype), state
-            )
+            self.state = map_state(self._all_rows, state)
         _put_rows(self.state, piece.rows, state)
+
+
+    def gradient_of(self, piece: Piece, dstate: Any) -> Any:
+        """The gradient of the state with which a piece ended, from that of all rows: ``leave`` reversed."""
+        if dstate is None or piece.rows is None:
+            return dstate
+        rows = piece.rows
+        return map_state(lambda part: part.take(rows, axis=-2), dstate)
+
+    def gradient_before(self, piece: Piece, dstate: Any, dinitial: Any) -> Any:
+        """The gradient of all rows' states before a piece: ``enter`` reversed.
+
+        Rows that the piece does not hold keep theirs; those that began with a zero state get none.
+        """
+        if piece.fresh is not None:
+            fresh = piece.fresh
+
+            def stop(part: Array) -> Array:
+                part = part.copy()
+                part[..., fresh, :] = 0
+                return part
+
+            dinitial = map_state(stop, dinitial)
+        if piece.rows is None:
+            return dinitial
+        if dstate is None:
+            dstate = map_state(self._all_rows, dinitial)
+        dstate = map_state(np.copy, dstate)
+        _put_rows(dstate, piece.rows, dinitial)
+        return dstate
+
+    def _all_rows(self, part: Array) -> Array:
+        """Zeros for all rows, in the shape of a state of some."""
+        return np.zeros((*part.shape[:-2], self.rows, part.shape[-1]), part.dtype)
 
 
 def map_state(function: Callable[[Array], Any], state: Any) -> Any:
