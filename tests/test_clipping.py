@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rnncore import LSTM, Dense, Network, kernels, reference
-from rnncore.clipping import ClipNorm, ClipStep, ClipValue
+from rnncore import LSTM, SGD, Dense, Network, SquaredError, Trainer, kernels, reference
+from rnncore.clipping import ClipNorm, ClipParameter, ClipStep, ClipValue
 
 DTYPES = [np.float32, np.float64]
 TOLERANCE = {np.float32: 1e-5, np.float64: 1e-12}
@@ -105,7 +105,7 @@ def test_clip_value_is_the_projection_on_the_cube(size, threshold):
     assert clip.clipped == int(np.abs(before).max() > threshold)
 
 
-@pytest.mark.parametrize("clipper", [ClipNorm, ClipValue, ClipStep])
+@pytest.mark.parametrize("clipper", [ClipNorm, ClipValue, ClipParameter, ClipStep])
 @pytest.mark.parametrize("threshold", [0, -1.0, math.nan])
 def test_threshold_must_be_above_zero(clipper, threshold):
     with pytest.raises(ValueError, match="threshold is"):
@@ -140,4 +140,57 @@ def test_counts_survive_a_checkpoint():
     clip(np.full(4, 3.0))
     other = ClipNorm(1.0)
     other.load_state(clip.state())
-    assert (other.calls, other.clipped) == (1, 1)
+    assert (other.calls, other.clipped, other.mean_factor) == (1, 1, 1 / 6)
+
+
+@given(st.integers(0, 99), st.floats(1e-3, 1e2))
+def test_each_parameter_is_clipped_by_itself(seed, threshold):
+    net = Network(LSTM(2, 3), Dense(3, 2), dtype="float64")
+    net.grads.flat[:] = np.random.default_rng(seed).standard_normal(net.grads.flat.size)
+    before = {name: view.copy() for name, view in net.grads.items()}
+    clip = ClipParameter(threshold)
+    largest = clip(net.grads)
+    norms = {name: np.linalg.norm(view) for name, view in before.items()}
+    assert largest == pytest.approx(max(norms.values()))
+    for name, view in net.grads.items():
+        np.testing.assert_allclose(view, before[name] * min(1, threshold / norms[name]), rtol=1e-12)
+    factors = [threshold / norm for norm in norms.values() if norm > threshold]
+    assert (clip.calls, clip.clipped) == (1, len(factors))
+    assert clip.mean_factor == pytest.approx(np.mean(factors) if factors else 1)
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+def test_a_parameter_that_is_not_finite_stays_and_is_told(bad):
+    net = Network(LSTM(2, 3), Dense(3, 2))
+    net.grads.flat[:] = 3
+    net.grads["0.weight_hh"][1, 1] = bad
+    largest = ClipParameter(1.0)(net.grads)
+    assert math.isnan(largest) if math.isnan(bad) else largest == bad
+    np.testing.assert_array_equal(net.grads["0.weight_hh"][0], 3)
+    assert np.linalg.norm(net.grads["1.bias"]) == pytest.approx(1)
+
+
+def test_gradients_by_name_are_wanted():
+    with pytest.raises(TypeError, match=r"grads is a ndarray, but net\.grads"):
+        ClipParameter(1.0)(np.ones(3))
+
+
+@pytest.mark.parametrize(("clip", "factor"), [(ClipNorm(1.0), 0.25), (ClipValue(1.0), 0.5)])
+def test_how_strongly_it_acted_is_the_mean_over_the_times_it_did(clip, factor):
+    assert clip.mean_factor == 1
+    for value in (2.0, 0.1, 2.0, 0.2):
+        clip(np.full(4, value))
+    assert (clip.calls, clip.clipped) == (4, 2)
+    assert clip.mean_factor == pytest.approx(factor)
+
+
+def test_the_trainer_clips_parameters_by_name():
+    net = Network(LSTM(2, 3), Dense(3, 2))
+    rng = np.random.default_rng(0)
+    x, target = (rng.standard_normal((5, 4, 2)).astype(np.float32) for _ in "xt")
+    clip = ClipParameter(1e-3)
+    batches = [type("Batch", (), {"x": x, "target": target})]
+    Trainer(net, SquaredError(), SGD(0.1), clip=clip, progress="off").fit(batches, steps=2)
+    assert clip.calls == 2
+    assert clip.clipped == 2 * len(net.params)
+    assert all(np.linalg.norm(view) <= 1e-3 * (1 + 1e-5) for view in net.grads.values())

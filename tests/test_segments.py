@@ -99,6 +99,11 @@ def test_no_step_is_run_twice():
     assert sum(counts) == 40 + 1 + 17 + 30 + 11
 
 
+def test_steps_behind_the_longest_row_are_no_segments():
+    walk = Walk(draw_batch(40, 3, lengths=[5, 11, 2]), 4)
+    assert list(walk.segments()) == [(0, 4), (4, 8), (8, 11)]
+
+
 def test_whole_batches_and_plain_segments_are_views():
     """No copy is made where none is needed."""
     given = draw_batch(12, 3)

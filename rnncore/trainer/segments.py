@@ -80,6 +80,9 @@ class Walk:
             raise ValueError(
                 f"{name}'s target has shape {self.target.shape}, but x has T={self.steps}, B={self.rows}"
             )
+        if self.lengths is not None:  # behind the longest row there is nothing to walk
+            self.steps = int(self.lengths.max())
+            self.bptt = min(self.bptt, self.steps)
 
     def _check_starts(self, name: str, starts: Any) -> None:
         if not isinstance(starts, np.ndarray) or starts.dtype != np.bool_:
@@ -99,7 +102,7 @@ class Walk:
     def pieces(self, first: int, last: int) -> list[Piece]:
         """The forward passes of the steps first..last-1; they must be run in this order."""
         crossed = self.starts is not None and bool(self.starts[first + 1 : last].any())
-        if self.bptt == self.steps and not crossed:
+        if (first, last) == (0, self.steps) and not crossed:
             return [Piece(_whole(self.x), _whole(self.target), self.lengths, None, None)]
         if not crossed and (self.lengths is None or int(self.lengths.min()) >= last):
             fresh = None if self.starts is None else _places(self.starts[first])
