@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
@@ -223,6 +223,54 @@ class Network:
         for name in self.frozen:
             self.grads[name].fill(0)
         return gradient, tuple(reversed(dstates))
+
+    def objective(self, batch: Any, loss: Any) -> Callable[[Array], tuple[float, NDArray[np.float64]]]:
+        """The loss as a function of all parameters, as ``scipy.optimize.minimize(..., jac=True)`` wants it.
+
+        Parameters
+        ----------
+        batch
+            Has ``x``, ``target`` and ``lengths``, such as a ``Batch``; whole sequences from zero states.
+        loss
+            Called as ``loss(y, target, lengths)``, and with ``weights`` where the batch has some.
+
+        Returns
+        -------
+        f
+            ``value, gradient = f(flat)``. Copies ``flat``, ``(P,)`` of any float type, into ``params.flat``
+            (in a float32 network it is rounded), so the network holds the parameters of the last call;
+            ``grads`` are overwritten. Dropout is off, since a minimizer wants the same value for the same
+            parameters. ``gradient`` is float64 and belongs to the caller.
+
+        Raises
+        ------
+        ValueError
+            If the batch has ``starts``: states are not reset on the way here; or from f, if ``flat`` has
+            another shape.
+        """
+        if getattr(batch, "starts", None) is not None:
+            raise ValueError("batch has starts, but an objective runs whole sequences: it must have none")
+        weights = getattr(batch, "weights", None)
+        more = {} if weights is None else {"weights": weights}
+
+        def value_and_gradient(flat: Array) -> tuple[float, NDArray[np.float64]]:
+            given = np.asarray(flat)
+            if given.shape != self.params.flat.shape:
+                raise ValueError(f"flat has shape {given.shape}, but {self.params.flat.shape} is wanted")
+            if given is not self.params.flat:
+                self.params.flat[:] = given
+            before = self.training
+            self.eval()
+            try:
+                y, _, tape = self.forward(batch.x, lengths=batch.lengths)
+                value, dy = loss(y, batch.target, batch.lengths, **more)
+                self.zero_grad()
+                self.backward(dy, tape)
+            finally:
+                self.train(before)
+            return float(value), self.grads.flat.astype(np.float64)
+
+        return value_and_gradient
 
     def _check_input(self, x: Any, lengths: Any) -> int | None:
         """Check x and lengths before any layer acts (dropout would draw); returns the number of rows."""
