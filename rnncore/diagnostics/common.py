@@ -120,3 +120,18 @@ def row_lengths(tape: RecurrentTape) -> NDArray[np.intp]:
     """Steps of each row, (B,), also where all have as many."""
     steps, rows = tape.x.shape[:2]
     return np.full(rows, steps, np.intp) if tape.lengths is None else tape.lengths
+
+
+def tapes_of(net: Network, tape: Any) -> dict[str, RecurrentTape]:
+    """The tapes of the recurrent layers in a network's tape, under the layers' names."""
+    tapes: dict[str, RecurrentTape] = {}
+    for position, (layer, entry) in enumerate(zip(net.layers, tape, strict=True)):
+        if isinstance(layer, Recurrent):
+            tapes[str(position)] = entry
+            continue
+        inner = [name for name, part in vars(layer).items() if isinstance(part, Recurrent)]
+        if inner:
+            parts = [getattr(entry, field.name) for field in dataclasses.fields(entry)]
+            own = [part for part in parts if isinstance(part, RecurrentTape)]
+            tapes |= {f"{position}.{name}": part for name, part in zip(inner, own, strict=True)}
+    return tapes

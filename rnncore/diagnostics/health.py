@@ -1,0 +1,215 @@
+"""The health of cells: gates that no longer move, units that never fire, how long each unit remembers.
+
+A sigmoid gate below 0.05 or above 0.95, and a tanh unit beyond ±0.95, lie where their slope is a tenth of the
+largest or less: little gradient passes. A ReLU that is zero at every step of every row passes none at all.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..layers import GRU, LSTM, Elman
+from ..layers.recurrent import Recurrent, RecurrentTape
+from ..network import Network
+from .common import Array, recurrent_layers, row_lengths, tapes_of, whole_tape
+
+SIGMOID_EDGE = 0.05
+TANH_EDGE = 0.95
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class LayerHealth:
+    """One layer; G gates by name, or the unit itself.
+
+    Attributes
+    ----------
+    name, kind, gates
+        The layer's place in the network, its class, and the names of its gates.
+    saturated
+        Share of saturated entries of each gate, ``(G,)``; ``saturated_by_step (T, G)`` and
+        ``saturated_by_unit (G, H)`` say when and where. NaN at steps that no row has, and for ReLU and
+        identity units.
+    activity
+        The mean over rows of each gate's activation, ``(T, G, H)``.
+    dead
+        ReLU units that are 0 at every step of every row, ``(H,)``; None for other cells.
+    time_constants
+        -1 / (mean of ln f) of each unit in steps, ``(H,)``, f being the LSTM's forget gate or the GRU's
+        update gate, which keeps h[t-1]; None for other cells.
+    memory
+        Each unit's effective memory: the first lag at which the autocorrelation of its state is below 1/e,
+        ``(H,)``; infinite where it is not within the sequence, as for one that never moves.
+    state_norm
+        The mean over rows of ||h[t]||, ``(1+T,)``.
+    eigenvalues, singular_values
+        Of each gate's recurrent weights, ``(G, H)``; empty where weights were not looked at.
+    """
+
+    name: str
+    kind: str
+    gates: tuple[str, ...]
+    saturated: Floats
+    saturated_by_step: Floats
+    saturated_by_unit: Floats
+    activity: Floats
+    dead: NDArray[np.bool_] | None
+    time_constants: Floats | None
+    memory: Floats
+    state_norm: Floats
+    eigenvalues: NDArray[np.complex128]
+    singular_values: Floats
+
+    @property
+    def spectral_radius(self) -> Floats:
+        """The largest eigenvalue modulus of each gate's recurrent weights, (G,)."""
+        return np.asarray(np.abs(self.eigenvalues).max(axis=1))
+
+    @property
+    def dead_share(self) -> float:
+        """Share of units that are dead ReLUs."""
+        return 0.0 if self.dead is None else float(self.dead.mean())
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """A `LayerHealth` for each recurrent layer, by name."""
+
+    layers: dict[str, LayerHealth]
+
+    def __getitem__(self, name: str | int) -> LayerHealth:
+        if str(name) not in self.layers:
+            raise KeyError(f"there is no recurrent layer {name!r}; there are {', '.join(self.layers)}")
+        return self.layers[str(name)]
+
+    def __iter__(self) -> Iterator[LayerHealth]:
+        return iter(self.layers.values())
+
+    def __len__(self) -> int:
+        return len(self.layers)
+
+    def __str__(self) -> str:
+        lines = [f"{'layer':<14}{'gate':>6}{'saturated':>11}{'dead':>7}{'spectral radius':>17}{'memory':>9}"]
+        for layer in self:
+            for gate, name in enumerate(layer.gates):
+                radius = layer.spectral_radius[gate] if len(layer.eigenvalues) else math.nan
+                lines.append(
+                    f"{layer.name + ' ' + layer.kind:<14}{name:>6}{layer.saturated[gate]:>11.1%}"
+                    f"{layer.dead_share:>7.1%}{radius:>17.3f}{np.median(layer.memory):>9.3g}"
+                )
+        return "\n".join(lines)
+
+
+def cell_health(net: Network, x: Array, lengths: Any = None, state: Any = None) -> Health:
+    """Look at the gates, states and recurrent weights of every recurrent layer on a batch.
+
+    One forward pass, without dropout; the network is left as it was.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If there is no recurrent layer, or an argument is none that the network takes.
+    """
+    layers = recurrent_layers(net)
+    training = net.training
+    net.eval()
+    try:
+        _, _, tape = net.forward(x, state, lengths)
+    finally:
+        net.train(training)
+    tapes = tapes_of(net, tape)
+    return Health({name: layer_health(name, layer, tapes[name]) for name, layer in layers.items()})
+
+
+def layer_health(name: str, layer: Recurrent, tape: RecurrentTape, weights: bool = True) -> LayerHealth:
+    """The health of one layer on its tape; ``weights=False`` saves the eigenvalues, which cost H^3."""
+    tape = whole_tape(layer, tape)
+    steps = len(tape.x)
+    valid = np.arange(steps)[:, None] < row_lengths(tape)
+    names, activations, bounded = _activations(layer, tape)
+    low, high = _edges(names, layer)
+    outside = (activations < low[:, None]) | (activations > high[:, None])
+    outside &= valid[:, :, None, None]
+    # Means over valid entries; no row at all has the last steps of a segment.
+    count = np.maximum(valid.sum(axis=1), 1)[:, None]
+    by_step = outside.sum(axis=(1, 3)) / (count * layer.hidden_size)
+    by_step[~valid.any(axis=1)] = np.nan
+    by_unit = outside.sum(axis=(0, 1)) / valid.sum()
+    if not bounded:
+        by_step, by_unit = np.full_like(by_step, np.nan), np.full_like(by_unit, np.nan)
+    hidden = tape.hidden[1:]
+    dead = None
+    if isinstance(layer, Elman) and layer.activation == "relu":
+        dead = ~(hidden != 0).any(axis=(0, 1))
+    norms = np.sqrt(np.einsum("tbh,tbh->tb", tape.hidden, tape.hidden, dtype=np.float64))
+    own = np.arange(steps + 1)[:, None] <= row_lengths(tape)
+    eigenvalues, singular = _of_weights(layer) if weights else (np.empty((0, 0), complex), np.empty((0, 0)))
+    return LayerHealth(
+        name, type(layer).__name__, names, by_unit.mean(axis=1), by_step, by_unit,
+        np.asarray(activations.sum(axis=1, dtype=np.float64) / count[:, :, None]), dead,
+        _time_constants(layer, activations, valid), _memory(hidden, valid),
+        np.asarray((norms * own).sum(axis=1) / np.maximum(own.sum(axis=1), 1)), eigenvalues, singular,
+    )  # fmt: skip
+
+
+def _activations(layer: Recurrent, tape: Any) -> tuple[tuple[str, ...], Array, bool]:
+    """The gates' names and activations (T, B, G, H), and whether they saturate at all."""
+    steps, rows = tape.x.shape[:2]
+    shape = (steps, rows, -1, layer.hidden_size)
+    if isinstance(layer, LSTM):
+        return ("i", "f", "g", "o"), tape.gates.reshape(shape), True
+    if isinstance(layer, GRU):
+        return ("r", "z", "n"), tape.gates.reshape(shape), True
+    bounded = getattr(layer, "activation", "tanh") in ("tanh", "sigmoid")
+    return ("h",), tape.hidden[1:].reshape(shape), bounded
+
+
+def _edges(names: tuple[str, ...], layer: Recurrent) -> tuple[Array, Array]:
+    """Below and above what each gate counts as saturated, (G,) each."""
+    sigmoid = getattr(layer, "activation", "tanh") == "sigmoid"
+    tanh = np.array([name in "gn" or (name == "h" and not sigmoid) for name in names])
+    return np.where(tanh, -TANH_EDGE, SIGMOID_EDGE), np.where(tanh, TANH_EDGE, 1 - SIGMOID_EDGE)
+
+
+def _time_constants(layer: Recurrent, activations: Array, valid: Array) -> Floats | None:
+    """-1 / (mean of ln f) of each unit, (H,); infinite for a gate that is always open."""
+    if not isinstance(layer, (LSTM, GRU)):
+        return None
+    kept = activations[:, :, 1].astype(np.float64)
+    mean = np.log(np.maximum(kept[valid], 1e-300)).mean(axis=0)
+    with np.errstate(divide="ignore"):
+        return np.asarray(-1 / np.minimum(mean, -0.0))
+
+
+def _memory(hidden: Array, valid: Array) -> Floats:
+    """The first lag at which each unit's autocorrelation, over all rows, is below 1/e: (H,)."""
+    mean = hidden[valid].mean(axis=0, dtype=np.float64)
+    moved = np.where(valid[:, :, None], hidden - mean, 0.0)
+    steps = len(hidden)
+    size = 2 ** math.ceil(math.log2(2 * steps))
+    power = np.square(np.abs(np.fft.rfft(moved, size, axis=0))).sum(axis=1)
+    covariance = np.fft.irfft(power, size, axis=0)[:steps]
+    # A row of n steps has n - lag pairs: not to divide by their number would make every memory short.
+    lengths = valid.sum(axis=0)
+    pairs = np.maximum(lengths - np.arange(steps)[:, None], 0).sum(axis=1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        correlation = (covariance / pairs[:, None]) / (covariance[0] / pairs[0])
+    below = correlation < 1 / math.e
+    return np.where(below.any(axis=0), below.argmax(axis=0).astype(np.float64), np.inf)
+
+
+def _of_weights(layer: Recurrent) -> tuple[NDArray[np.complex128], Floats]:
+    """Eigenvalues and singular values of each gate's square, (G, H) each, largest first."""
+    units = layer.hidden_size
+    squares = layer.params["weight_hh"].astype(np.float64).reshape(-1, units, units)
+    values = np.linalg.eigvals(squares).astype(np.complex128)
+    order = np.argsort(-np.abs(values), axis=1, kind="stable")
+    singular = np.asarray(np.linalg.svd(squares, compute_uv=False), np.float64)
+    return np.take_along_axis(values, order, axis=1), singular

@@ -1,0 +1,101 @@
+"""What to change, as a line of code, for each illness of a recurrent layer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..layers import GRU, LSTM, Elman
+from ..layers.recurrent import Recurrent, RecurrentTape
+from .common import row_lengths
+
+SHORTEST_CHRONO = 3  # steps: below, chrono biases have nothing to spread over
+
+
+@dataclass(frozen=True, slots=True)
+class Remedy:
+    """A line of code, and why it helps."""
+
+    code: str
+    why: str
+
+
+def remedies(problem: str, layer: Recurrent, name: str, tape: RecurrentTape | None) -> tuple[Remedy, ...]:
+    """The remedies of the library for an illness of this layer, the best first."""
+    steps = SHORTEST_CHRONO if tape is None else max(int(row_lengths(tape).max()), SHORTEST_CHRONO)
+    if problem == "vanishing":
+        return _vanishing(layer, steps)
+    if problem == "exploding":
+        clip = Remedy(
+            "Trainer(..., clip=ClipNorm(1.0))",
+            "bounds each update; the direction stays (Pascanu et al., 2013)",
+        )
+        return _smaller(layer, "orthogonal:0.95", "weights that lengthen no gradient"), clip
+    if problem == "chaotic":
+        clip = Remedy("Trainer(..., clip=ClipNorm(1.0))", "keeps the updates small until the network is calm")
+        return _smaller(layer, "spectral:0.9", "a spectral radius below 1 lets perturbations die"), clip
+    if problem == "dead":
+        return _dead(layer, name)
+    return _saturated(layer, tape)
+
+
+def _call(layer: Recurrent, kind: str, **options: object) -> str:
+    """A constructor call with this layer's sizes."""
+    words = [
+        str(layer.input_size),
+        str(layer.hidden_size),
+        *(f"{key}={value!r}" for key, value in options.items()),
+    ]
+    return f"{kind}({', '.join(words)})"
+
+
+def _smaller(layer: Recurrent, init: str, why: str) -> Remedy:
+    options = {"recurrent_init": init}
+    if isinstance(layer, Elman) and layer.activation != "tanh":
+        options = {"activation": layer.activation, **options}
+    return Remedy(_call(layer, type(layer).__name__, **options), why)
+
+
+def _vanishing(layer: Recurrent, steps: int) -> tuple[Remedy, ...]:
+    why = f"biases that spread the units' memories over 1 to {steps} steps (Tallec & Ollivier, 2018)"
+    if isinstance(layer, (LSTM, GRU)):
+        return (Remedy(_call(layer, type(layer).__name__, chrono=steps), why),)
+    return (
+        Remedy(
+            _call(layer, "LSTM", chrono=steps), f"a cell whose memory decays as slowly as it is told; {why}"
+        ),
+        Remedy(_call(layer, "GRU", chrono=steps), "the same with fewer parameters"),
+        Remedy(
+            _call(layer, "Elman", recurrent_init="orthogonal"),
+            "weights that shorten no gradient (Saxe et al., 2014)",
+        ),
+        Remedy(
+            _call(layer, "Elman", activation="relu", recurrent_init="identity"),
+            "units that begin by remembering everything (Le, Jaitly & Hinton, 2015)",
+        ),
+    )
+
+
+def _dead(layer: Recurrent, name: str) -> tuple[Remedy, ...]:
+    return (
+        Remedy(f'net.params["{name}.bias"][...] = 0', "biases far below 0 keep a ReLU shut for ever"),
+        Remedy(_call(layer, "Elman", activation="tanh"), "a unit that has a slope everywhere"),
+        Remedy("Trainer(net, loss, Adam(lr=1e-4))", "a smaller step kills no unit"),
+    )
+
+
+def _saturated(layer: Recurrent, tape: RecurrentTape | None) -> tuple[Remedy, ...]:
+    decay = Remedy("Trainer(..., regularizer=L2(1e-4))", "keeps the weights from growing back")
+    if tape is not None and _input_dominates(layer, tape):
+        code = "x = (x - x.mean(axis=(0, 1))) / x.std(axis=(0, 1))"
+        return Remedy(code, "its input drives the units: features of mean 0 and variance 1"), decay
+    return _smaller(layer, "orthogonal", "its recurrent weights drive the units: smaller ones"), decay
+
+
+def _input_dominates(layer: Recurrent, tape: RecurrentTape) -> bool:
+    """Whether the input adds more to the gates' sums than the recurrent product does."""
+    valid = np.arange(len(tape.x))[:, None] < row_lengths(tape)
+    of_input = tape.x[valid] @ layer.params["weight_ih"].T + layer.params["bias"]
+    of_state = tape.hidden[:-1][valid] @ layer.params["weight_hh"].T
+    return bool(np.square(of_input, dtype=np.float64).sum() >= np.square(of_state, dtype=np.float64).sum())
