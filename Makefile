@@ -4,12 +4,15 @@
 #   make test          build, install, test the installed package, run the linters
 #   make lint          ruff, cython-lint, mypy
 #   make test-checked  the tests once more, on kernels built with bounds checks and, where there are any, sanitizers
-#   make bench         kernels and training steps against the NumPy reference: the table of ratios
+#   make bench         race PyTorch, JAX and ONNX Runtime, which go into .venv-bench; results go to bench/results/
+#   make ratios        kernels and training steps against the NumPy reference: the table of ratios
 #   make clean         remove what the others made
 
 VENV := .venv
+RIVALS := .venv-bench
 BIN := $(CURDIR)/$(VENV)/bin
-PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check --no-input
+PIP_OPTIONS := --quiet --disable-pip-version-check --no-input
+PIP := $(BIN)/python -m pip $(PIP_OPTIONS)
 CHECKED := $(CURDIR)/build/checked/site
 SOURCES := setup.py pyproject.toml $(shell find rnncore -name '*.py' -o -name '*.pyx' -o -name '*.p[xy][di]' \
 	-o -name '*.h' -o -path '*/levels/*.c')
@@ -27,7 +30,7 @@ export PATH := $(BIN):$(PATH)
 # The source tree must not shadow the installed package, whatever the caller has set.
 unexport PYTHONPATH
 
-.PHONY: help demo test lint test-checked bench clean
+.PHONY: help demo test lint test-checked bench race ratios clean
 .DELETE_ON_ERROR:
 
 help:
@@ -49,19 +52,23 @@ lint: $(VENV)/test
 test-checked: $(CHECKED)
 	RNNCORE_TESTED=$(CHECKED) PYTHONPATH=$(CHECKED) $(PRELOAD) pytest -q --capture=sys
 
-bench: $(VENV)/test
+# Options of the race: make bench RACE="--quick".
+bench race: $(RIVALS)/rnncore $(RIVALS)/peers
+	$(RIVALS)/bin/python bench/race $(RACE)
+
+ratios: $(VENV)/test
 	python bench/ratios.py
 
 clean:
-	rm -rf $(VENV) build dist demo *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks
+	rm -rf $(VENV) $(RIVALS) build dist demo *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks
 	rm -f rnncore/kernels/*.c rnncore/kernels/*.html rnncore/kernels/*.so
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
-$(VENV)/made:
-	rm -rf $(VENV)
+$(VENV)/made $(RIVALS)/made:
+	rm -rf $(@D)
 	@for python in $(PYTHON) python3 python3.14 python3.13 python3.12 python3.11; do \
 		if $$python -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
-			echo "$$python -m venv $(VENV)"; $$python -m venv $(VENV) && touch $@; exit; fi; done; \
+			echo "$$python -m venv $(@D)"; $$python -m venv $(@D) && touch $@; exit; fi; done; \
 	echo "No CPython >= 3.11 with venv was found; name one: make PYTHON=/path/to/python3" >&2; exit 1
 
 # setuptools copies into build/lib and never removes: without the first line a deleted module would live on in the wheel.
@@ -78,6 +85,17 @@ $(VENV)/demo: $(VENV)/wheel
 $(VENV)/test: $(VENV)/wheel
 	$(PIP) install --find-links build/wheel "rnncore[test]"
 	@touch $@
+
+$(RIVALS)/rnncore: $(VENV)/wheel | $(RIVALS)/made
+	$(RIVALS)/bin/python -m pip $(PIP_OPTIONS) install --no-deps --force-reinstall build/wheel/rnncore-*.whl
+	$(RIVALS)/bin/python -m pip $(PIP_OPTIONS) install --find-links build/wheel "rnncore[cli]"
+	@touch $@
+
+# One by one: the race goes on without a peer that this machine cannot have, and the next run tries again.
+$(RIVALS)/peers: bench/race/requirements.txt | $(RIVALS)/made
+	@missing=0; for peer in $$(sed 's/#.*//' $<); do echo "$$peer"; \
+		$(RIVALS)/bin/python -m pip $(PIP_OPTIONS) install "$$peer" || missing=1; done; \
+	if [ $$missing = 0 ]; then touch $@; fi
 
 $(CHECKED): $(SOURCES) | $(VENV)/test
 	rm -rf build/checked/lib* $@

@@ -8,7 +8,6 @@ squared error, backward, norm clipping and Adam.
 from __future__ import annotations
 
 import argparse
-import platform
 import statistics
 import sys
 import time
@@ -19,6 +18,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent))  # a script, a module and the benchmarks find it alike
 
+from race.machine import processor
 from workloads import CELLS, GRID, MIDDLE, SMALL, Shape, cell_step, one_thread
 
 from rnncore.kernels import dispatch
@@ -51,15 +51,6 @@ def race(functions: list[Callable[[], None]], budget: float, rounds: int) -> lis
                 function()
             measured.append((time.perf_counter() - start) / count)
     return [statistics.median(measured) for measured in times]
-
-
-def processor() -> str:
-    """The processor's name as Linux gives it, else what Python knows."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()
 
 
 def line(cell: str, shape: Shape, dtype: str, budget: float, rounds: int) -> str:
