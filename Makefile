@@ -53,7 +53,9 @@ test-checked: $(CHECKED)
 	RNNCORE_TESTED=$(CHECKED) PYTHONPATH=$(CHECKED) $(PRELOAD) pytest -q --capture=sys
 
 # Options of the race: make bench RACE="--quick".
-bench race: $(RIVALS)/rnncore $(RIVALS)/peers
+bench: race
+
+race: $(RIVALS)/rnncore $(RIVALS)/peers
 	$(RIVALS)/bin/python bench/race $(RACE)
 
 ratios: $(VENV)/test

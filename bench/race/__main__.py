@@ -105,7 +105,8 @@ def run(wanted: list[grid.Case], crew: Crew, results: Results, plan: measure.Pla
     """Measure the cases that the results lack, and the peak before, after and in between; save after each."""
     lacking = [case for case in wanted if results.lacks(case, crew.workers)]
     if len(lacking) < len(wanted):
-        click.echo(f"{len(wanted) - len(lacking)} of {len(wanted)} cases are there already (--fresh measures them again).", err=True)
+        there = f"{len(wanted) - len(lacking)} of {len(wanted)} cases are there already"
+        click.echo(f"{there}; --fresh measures them again.", err=True)
     with tempfile.TemporaryDirectory(prefix="race-") as folder, tqdm(lacking, unit="case") as progress:
         for number, case in enumerate(progress):
             progress.set_description(str(case))
