@@ -6,6 +6,7 @@ from .flow import GradientFlow, LayerFlow, gradient_flow
 from .health import Health, LayerHealth, cell_health
 from .jacobians import Spectrum, jacobian, jacobian_spectrum
 from .lyapunov import Lyapunov, lyapunov_exponents
+from .monitor import GradientMonitor, GradientWarning
 from .verdict import RULES, Finding, Report, Rule, diagnose
 
 __all__ = [
@@ -14,6 +15,8 @@ __all__ = [
     "Finding",
     "FixedPoints",
     "GradientFlow",
+    "GradientMonitor",
+    "GradientWarning",
     "Health",
     "LayerContributions",
     "LayerFlow",

@@ -181,6 +181,7 @@ def gradient_flow(
     lengths: Any = None,
     state: Any = None,
     step: int = -1,
+    tapes: dict[str, Any] | None = None,
 ) -> GradientFlow:
     """Measure how far back the gradient of a loss reaches.
 
@@ -200,6 +201,8 @@ def gradient_flow(
     step
         The step whose loss is followed back by lag: from 0 on, or counted from each row's own end, -1 being
         its last. Where a layer pools the steps into one row, the gradient enters at this step alone.
+    tapes
+        A dictionary that is given each recurrent layer's tape, by name, for whoever wants to look further.
 
     Raises
     ------
@@ -214,6 +217,8 @@ def gradient_flow(
         assert tape is not None
         net.backward(dy.copy(), tape)
         norms = {name: _norms(layer) for name, layer in layers.items()}
+        if tapes is not None:
+            tapes |= {name: _flow_tape(layer) for name, layer in layers.items()}
         lags = {}
         for mirrored in (False, True):
             own = {name: layer for name, layer in layers.items() if name.endswith(".reverse") == mirrored}

@@ -128,8 +128,11 @@ def cell_health(net: Network, x: Array, lengths: Any = None, state: Any = None) 
     return Health({name: layer_health(name, layer, tapes[name]) for name, layer in layers.items()})
 
 
-def layer_health(name: str, layer: Recurrent, tape: RecurrentTape, weights: bool = True) -> LayerHealth:
-    """The health of one layer on its tape; ``weights=False`` saves the eigenvalues, which cost H^3."""
+def layer_health(
+    name: str, layer: Recurrent, tape: RecurrentTape, weights: bool = True, memory: bool = True
+) -> LayerHealth:
+    """The health of one layer on its tape; without eigenvalues, which cost H^3, or autocorrelations if so
+    told."""
     tape = whole_tape(layer, tape)
     steps = len(tape.x)
     valid = np.arange(steps)[:, None] < row_lengths(tape)
@@ -154,7 +157,7 @@ def layer_health(name: str, layer: Recurrent, tape: RecurrentTape, weights: bool
     return LayerHealth(
         name, type(layer).__name__, names, by_unit.mean(axis=1), by_step, by_unit,
         np.asarray(activations.sum(axis=1, dtype=np.float64) / count[:, :, None]), dead,
-        _time_constants(layer, activations, valid), _memory(hidden, valid),
+        _time_constants(layer, activations, valid), _memory(hidden, valid) if memory else np.empty(0),
         np.asarray((norms * own).sum(axis=1) / np.maximum(own.sum(axis=1), 1)), eigenvalues, singular,
     )  # fmt: skip
 

@@ -12,7 +12,7 @@ from ..layers import Elman
 from ..layers.base import ExplodingState
 from ..layers.recurrent import Recurrent, RecurrentTape
 from ..network import Network
-from .common import Array, recurrent_layers, row_lengths, tapes_of
+from .common import Array, recurrent_layers, row_lengths
 from .flow import GradientFlow, LayerFlow, gradient_flow, jsonable
 from .health import Health, LayerHealth, layer_health
 from .lyapunov import lyapunov_exponents
@@ -165,18 +165,12 @@ def diagnose(net: Network, batch: Any, loss: Any, state: Any = None) -> Report:
     """
     layers = recurrent_layers(net)
     x, target, lengths = _parts(batch)
-    training = net.training
+    tapes: dict[str, Any] = {}
     try:
         with np.errstate(over="ignore", invalid="ignore"):
-            flow = gradient_flow(net, x, target, loss, lengths, state)
-            net.eval()
-            _, _, tape = net.forward(x, state, lengths)
+            flow = gradient_flow(net, x, target, loss, lengths, state, tapes=tapes)
     except ExplodingState as error:
         return _exploded(layers, len(x), str(error))
-    finally:
-        net.train(training)
-    assert tape is not None
-    tapes = tapes_of(net, tape)
     health = Health({name: layer_health(name, layer, tapes[name]) for name, layer in layers.items()})
     measures = {
         name: _measures(flow[name], health[name], layer, tapes[name]) for name, layer in layers.items()
