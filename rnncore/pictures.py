@@ -69,7 +69,7 @@ def save_picture(path: str | os.PathLike[str], axes: Any) -> None:
     """
     check_name(path)
     first = axes if not isinstance(axes, (Sequence, np.ndarray)) else np.ravel(np.asarray(axes))[0]
-    first.figure.savefig(path, dpi=150)
+    first.figure.canvas.figure.savefig(path, dpi=150)  # the whole figure, where axes are in a part of one
 
 
 def training_picture(
@@ -254,7 +254,6 @@ def confusion_picture(matrix: Any, labels: Sequence[str], axes: Any = None) -> A
     axes.set_ylabel("true")
     right = np.trace(counts) / max(counts.sum(), 1)
     axes.set_title(f"{right:.1%} of {counts.sum():,} are right", fontsize=10)
-    axes.spines[:].set_visible(False)
     return axes
 
 

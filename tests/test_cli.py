@@ -16,32 +16,14 @@ from rnncore.data import CountModel, Vocabulary, split
 pytest.importorskip("click")
 pytest.importorskip("matplotlib")
 
-from click.testing import CliRunner
+from commands import complaint, run
 
-from rnncore.cli import main
 from rnncore.cli.build import Clock, Timed
 from rnncore.cli.sample import generate
 from rnncore.schedules import Linear
 
 TEXT = "the quick brown fox jumps over the lazy dog.\n" * 40
 TINY = ["--hidden", "8", "--embedding", "4", "--batch", "4", "--bptt", "20", "--progress", "off"]
-
-
-def run(*words, status=0):
-    """What a command prints; it must end with this status, and never with a traceback."""
-    result = CliRunner().invoke(main, [str(word) for word in words])
-    assert result.exit_code == status, result.output
-    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
-    assert "Traceback" not in result.output
-    return result
-
-
-def complaint(*words):
-    """The one line of standard error that a bad command gets."""
-    result = run(*words, status=2)
-    assert result.stderr.startswith("rnncore: "), result.stderr
-    assert result.stderr.count("\n") == 1, result.stderr
-    return result.stderr
 
 
 @pytest.fixture(autouse=True)

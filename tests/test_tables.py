@@ -110,6 +110,13 @@ def test_tabs_semicolons_and_marks_are_seen_and_lines_are_counted(tmp_path):
     assert given.column("b") == ["2"]
 
 
+@pytest.mark.parametrize("name", ["one.csv", "one.txt"])
+def test_a_header_without_delimiter_is_one_column(tmp_path, name):
+    table = read_table(write(tmp_path / name, 'text\n"a, ""b"""\nc, d; e\n'))
+    assert table.column("text") == ['a, "b"', "c, d; e"]
+    assert read_table(write(tmp_path / "one.tsv", 'text\n"a"\n')).column("text") == ['"a"']
+
+
 def test_numbers_and_what_is_missing(tmp_path):
     table = read_table(write(tmp_path / "n.csv", "day,a,b,c\nmon,1,,x\ntue,-2.5e1,NA,x\nwed, 3 ,7,\n"))
     np.testing.assert_array_equal(table.numbers("a"), [1, -25, 3])

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 Path = str | os.PathLike[str]
 
 DELIMITERS = ("\t", ",", ";")
+ALONE = "\x1f"  # Unicode's separator of units, which no text has: one column, in quotes or not
 MISSING = frozenset({"", "na", "n/a", "nan", "null", "none", "?"})
 
 
@@ -92,7 +93,8 @@ def read_table(path: Path, encoding: str = "utf-8", delimiter: str | None = None
     encoding
         Of the text; a byte-order mark is dropped.
     delimiter
-        None for the one of tab, comma and semicolon that the header has most of. Between commas and
+        None for the one of tab, comma and semicolon that the header has most of; without any the table is a
+        single column. Between commas and
         semicolons a field may stand in double quotes; between tabs quotes are like any other character.
 
     Raises
@@ -107,7 +109,7 @@ def read_table(path: Path, encoding: str = "utf-8", delimiter: str | None = None
         try:
             head = file.readline()
             file.seek(0)
-            delimiter = delimiter or max(DELIMITERS, key=head.count)
+            delimiter = delimiter or _delimiter(name, head)
             quotes = None if delimiter == "\t" else '"'
             reader = csv.reader(
                 file, delimiter=delimiter, quotechar=quotes, strict=True,
@@ -158,6 +160,13 @@ def read_lines(path: Path, encoding: str = "utf-8") -> list[str]:
     if not lines:
         raise ValueError(f"{name} holds no text, but at least one line is wanted")
     return lines
+
+
+def _delimiter(name: str, head: str) -> str:
+    found = max(DELIMITERS, key=head.count)
+    if found in head:
+        return found
+    return "\t" if name.lower().endswith((".tsv", ".tab")) else ALONE
 
 
 def check_encoding(encoding: str) -> str:
