@@ -18,6 +18,7 @@ from .params import Params
 
 if TYPE_CHECKING:
     from .data import Task, Vocabulary
+    from .stream import Stream
 
 Array = NDArray[Any]
 State = tuple[Any, ...] | None
@@ -271,6 +272,30 @@ class Network:
             return float(value), self.grads.flat.astype(np.float64)
 
         return value_and_gradient
+
+    def stream(self, batch: int = 1, softmax: bool = False) -> Stream:
+        """The network as something that answers one step at a time, with dropout off and zero states.
+
+        Parameters
+        ----------
+        batch
+            B, the rows that a step advances at once.
+        softmax
+            Whether the result is the softmax of the last layer's.
+
+        Returns
+        -------
+        Stream
+            With `step`, `run`, `state`, `reset` and `refresh`. It runs with the weights as they are now.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument has another type or range than wanted, or a layer needs whole sequences.
+        """
+        from .stream import stream  # which `import rnncore` does not wait for
+
+        return stream(self, batch, softmax)
 
     def _check_input(self, x: Any, lengths: Any) -> int | None:
         """Check x and lengths before any layer acts (dropout would draw); returns the number of rows."""

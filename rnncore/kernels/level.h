@@ -18,6 +18,7 @@ const Kernels TABLE = {
     .exp = exp_array,
     .tanh = tanh_array,
     .sigmoid = sigmoid_array,
+    .softmax = softmax_array,
     .norm = norm_array,
     .scale = scale_array,
     .clip_value = clip_value_array,

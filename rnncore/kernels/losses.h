@@ -16,33 +16,47 @@ INLINE vec load_first_or(const real *p, ptrdiff_t n, real other)
     return x;
 }
 
-/* loss = log sum_c e^y[c] - y[target];  dy[c] = softmax(y)[c] - [c = target].
- * The largest logit is taken off first, so nothing overflows; a logit of -inf takes no part. */
-static double softmax_row(const void *y_, ptrdiff_t classes, ptrdiff_t target, double scale, void *dy_)
+/* p = scale * softmax(y), which may be y itself; leaves the largest logit in *highest and returns log sum_c
+ * e^(y[c] - highest). The largest logit is taken off first, so nothing overflows; a logit of -inf takes no part. */
+INLINE double scaled_softmax(const real *y, ptrdiff_t classes, double scale, real *p, real *highest)
 {
-    const real *y = y_;
-    real *dy = dy_;
     vec top = splat(y[0]);
     for (ptrdiff_t i = 0; i < classes; i += LANES) {
         vec x = load_first_or(y + i, classes - i, y[0]);
         top = choose(x > top, x, top);
     }
-    real highest = max_lanes(top);
+    *highest = max_lanes(top);
 
     vec sums = {0};
     for (ptrdiff_t i = 0; i < classes; i += LANES) {
-        vec x = load_first_or(y + i, classes - i, -(real)INFINITY) - highest;
+        vec x = load_first_or(y + i, classes - i, -(real)INFINITY) - *highest;
         vec e = choose(x < EXP_LOW, splat(0), vexp(x)); /* vexp alone stays above 0 */
-        store_first(dy + i, e, classes - i);
+        store_first(p + i, e, classes - i);
         sums += e;
     }
     real sum = sum_lanes(sums);
 
     real factor = (real)scale / sum;
     for (ptrdiff_t i = 0; i < classes; i += LANES)
-        store_first(dy + i, load_first(dy + i, classes - i) * factor, classes - i);
+        store_first(p + i, load_first(p + i, classes - i) * factor, classes - i);
+    return log((double)sum);
+}
+
+/* loss = log sum_c e^y[c] - y[target];  dy[c] = softmax(y)[c] - [c = target]. */
+static double softmax_row(const void *y_, ptrdiff_t classes, ptrdiff_t target, double scale, void *dy_)
+{
+    const real *y = y_;
+    real *dy = dy_, highest;
+    const double log_sum = scaled_softmax(y, classes, scale, dy, &highest);
     dy[target] -= (real)scale;
-    return log((double)sum) + ((double)highest - (double)y[target]);
+    return log_sum + ((double)highest - (double)y[target]);
+}
+
+/* p = softmax(y), which may be y itself. */
+static void softmax_array(const void *y, void *p, ptrdiff_t classes)
+{
+    real highest;
+    scaled_softmax(y, classes, 1, p, &highest);
 }
 
 /* log(1 + e) for 0 <= e <= 1, as 2 artanh(s) with s = e / (2 + e); above sqrt 2 - 1 as ln 2 + log((1 + e) / 2), so

@@ -11,11 +11,11 @@ rows that have a step.
 """
 
 from libc.math cimport isinf
-from libc.stdint cimport uintptr_t
 from libc.string cimport memcpy, memset
 
 from .blas cimport gemm
 from .dispatch cimport Kernels, Step, kernels
+from .memory cimport carve
 from .threads cimport part, run_shares, threads_for
 
 import numpy as np
@@ -47,14 +47,6 @@ cdef struct Work:
     char *drecurrent
     char *rows_x                  # (chunk * B, I) and (chunk * B, H) packed, backward
     char *rows_h
-
-
-cdef char *carve(char **free_space, Py_ssize_t size) noexcept nogil:
-    """The next ``size`` bytes at a cache line's start; also counts them when there is no memory behind the
-    pointer yet."""
-    cdef uintptr_t start = (<uintptr_t>free_space[0] + 63) // 64 * 64
-    free_space[0] = <char *>(start + size)
-    return <char *>start
 
 
 cdef Py_ssize_t lay_out(const Sequence *s, Work *w, bint back) noexcept nogil:

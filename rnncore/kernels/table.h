@@ -13,6 +13,7 @@ typedef struct {
     void (*exp)(const void *x, void *y, ptrdiff_t n);
     void (*tanh)(const void *x, void *y, ptrdiff_t n);
     void (*sigmoid)(const void *x, void *y, ptrdiff_t n);
+    void (*softmax)(const void *x, void *y, ptrdiff_t n); /* of one row */
     /* Passes over the n numbers of a flat buffer, described in flat.h. */
     double (*norm)(const void *x, ptrdiff_t n);
     void (*scale)(void *x, double factor, ptrdiff_t n);

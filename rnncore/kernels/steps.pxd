@@ -1,0 +1,72 @@
+"""A cell's weights packed once, and steps and sequences on them: no GIL, no Python object, no allocation.
+
+Weights are PyTorch's, time-major arrays C-contiguous, T steps, B rows, I inputs, H units. All functions trust
+their arguments. A Cell is never written to after it was made, so threads may share one; state and work belong to
+one thread at a time. docs/embedding.md has a complete package that uses these.
+"""
+
+from cython cimport floating
+
+# Packed weights; what is inside may change from version to version.
+cdef struct Cell
+
+cdef enum Activation:
+    TANH = 0
+    SIGMOID = 1
+    RELU = 2
+    IDENTITY = 3
+
+# A packed copy of a layer's weights; NULL if there is no memory for it. activation: TANH, SIGMOID, RELU, IDENTITY.
+cdef Cell *new_elman(
+    Py_ssize_t inputs, Py_ssize_t units, const floating *weight_ih, const floating *weight_hh,
+    const floating *bias, int activation
+) noexcept nogil
+cdef Cell *new_lstm(
+    Py_ssize_t inputs, Py_ssize_t units, const floating *weight_ih, const floating *weight_hh,
+    const floating *bias
+) noexcept nogil
+cdef Cell *new_gru(
+    Py_ssize_t inputs, Py_ssize_t units, const floating *weight_ih, const floating *weight_hh,
+    const floating *bias, const floating *bias_hn
+) noexcept nogil
+cdef Cell *new_dense(
+    Py_ssize_t inputs, Py_ssize_t outputs, const floating *weight, const floating *bias
+) noexcept nogil
+cdef void free_cell(Cell *cell) noexcept nogil
+
+# Bytes of working memory that calls with up to so many steps and rows want; none for a dense layer.
+cdef Py_ssize_t cell_work_size(const Cell *cell, Py_ssize_t steps, Py_ssize_t rows) noexcept nogil
+
+# One step of B rows: x (B, I), states before it and after it (B, H). h must not be h_prev; c may be c_prev.
+cdef void elman_step(
+    const Cell *cell, Py_ssize_t rows, const floating *x, const floating *h_prev, floating *h, void *work
+) noexcept nogil
+cdef void lstm_step(
+    const Cell *cell, Py_ssize_t rows, const floating *x, const floating *h_prev, const floating *c_prev,
+    floating *h, floating *c, void *work
+) noexcept nogil
+cdef void gru_step(
+    const Cell *cell, Py_ssize_t rows, const floating *x, const floating *h_prev, floating *h, void *work
+) noexcept nogil
+
+# A whole sequence: x (T, B, I); hidden and cells (1+T, B, H) with the initial state in row 0.
+cdef void elman_sequence(
+    const Cell *cell, Py_ssize_t steps, Py_ssize_t rows, const floating *x, floating *hidden, void *work
+) noexcept nogil
+cdef void lstm_sequence(
+    const Cell *cell, Py_ssize_t steps, Py_ssize_t rows, const floating *x, floating *hidden, floating *cells,
+    void *work
+) noexcept nogil
+cdef void gru_sequence(
+    const Cell *cell, Py_ssize_t steps, Py_ssize_t rows, const floating *x, floating *hidden, void *work
+) noexcept nogil
+
+# y (N, O) = x (N, I) W' + b.
+cdef void dense_rows(const Cell *cell, Py_ssize_t rows, const floating *x, floating *y) noexcept nogil
+
+# For any recurrent cell, by bytes: h_prev, c_prev (B, H) are the states before the first step, h (T, B, H) those
+# after each; c goes on by c_stride bytes a step, 0 for one (B, H) that is overwritten. c is NULL where there is none.
+cdef void run_cell(
+    const Cell *cell, Py_ssize_t steps, Py_ssize_t rows, const void *x, const void *h_prev, const void *c_prev,
+    void *h, void *c, Py_ssize_t c_stride, void *work
+) noexcept nogil

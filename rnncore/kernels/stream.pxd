@@ -1,0 +1,66 @@
+"""Networks step by step: what stream.pyx offers to other compiled modules."""
+
+cimport numpy as cnp
+
+from .dispatch cimport Kernels
+from .steps cimport Cell
+
+# One place of the chain: an embedding's table, or a cell.
+cdef struct Stage:
+    char *table              # (V, F), NULL where there is a cell
+    Cell *cell
+    Py_ssize_t inputs        # features, or V of a table
+    Py_ssize_t outputs
+    int n_states             # (B, H) arrays: 0, 1 (h), or 2 (h, c)
+    Py_ssize_t before        # features of the states of the stages before it
+
+# All that a run of the chain reads and writes; one thread at a time.
+cdef struct Session:
+    const Kernels *kernels
+    const Stage *stages
+    int n_stages
+    int item
+    bint softmax
+    Py_ssize_t rows
+    Py_ssize_t capacity      # steps that the working memory is made for
+    char *states
+    char *between[2]         # (capacity * B, widest) what a stage hands on
+    char *work
+
+# Steps of the whole chain: x (T, B, F), or ids as Py_ssize_t (T, B), to y (T, B, O). The arguments are trusted.
+cdef void run_session(const Session *session, Py_ssize_t steps, const void *x, void *y) noexcept nogil
+
+
+cdef class Program:
+    cdef const Kernels *kernels
+    cdef Stage *stages
+    cdef int n_stages
+    cdef int item
+    cdef Py_ssize_t states       # features of all states together
+    cdef Py_ssize_t widest       # features that any stage hands on
+    cdef double flops            # of one row's step
+    cdef readonly bint takes_ids
+    cdef readonly Py_ssize_t inputs
+    cdef readonly Py_ssize_t outputs
+
+
+cdef class Runner:
+    cdef Session session
+    cdef Program program
+    cdef int busy
+    cdef int typenum
+    cdef char *states
+    cdef char *memory            # working memory, and ids
+    cdef Py_ssize_t *ids
+
+    cdef int make_room(self, Py_ssize_t steps) except -1
+    cdef bint fits(self, x, bint block) noexcept
+    cdef cnp.ndarray output(self, int axes, Py_ssize_t first, out)
+    cdef int run_numbers(self, Py_ssize_t steps, const void *x, void *y) except -1
+    cdef int run_ids(self, Py_ssize_t steps, const char *x, int item, char *y) except -1
+    cdef object advance(self, x, out, bint block)
+
+
+# For who has a Stream from Python and wants to run it without the GIL: from one thread at a time, which keeps the object
+# alive meanwhile.
+cdef const Session *session_of(Runner runner) noexcept

@@ -1,0 +1,197 @@
+"""A network that answers one step at a time; the loop is rnncore/kernels/stream.pyx."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .checks import check_array, check_finite, check_positive_integer
+from .kernels import dispatch
+from .kernels.stream import Program, Runner
+from .layers import GRU, LSTM, Dense, Dropout, Elman, Embedding, Layer
+from .layers.elman import ACTIVATIONS
+
+if TYPE_CHECKING:
+    from .network import Network
+
+Array = NDArray[Any]
+
+# What a stage is made of: its kind, and the parameters that the kernels take, in their order.
+KINDS: dict[type[Layer], tuple[str, tuple[str, ...]]] = {
+    Embedding: ("embedding", ("weight",)),
+    Dense: ("dense", ("weight", "bias")),
+    Elman: ("elman", ("weight_ih", "weight_hh", "bias")),
+    LSTM: ("lstm", ("weight_ih", "weight_hh", "bias")),
+    GRU: ("gru", ("weight_ih", "weight_hh", "bias", "bias_hn")),
+}
+# Arguments of a layer that change nothing in evaluation, or that a stage takes.
+KNOWN = {
+    "num_embeddings", "embedding_dim", "in_features", "out_features",
+    "input_size", "hidden_size", "checkpoint_every", "forget_bias", "activation",
+}  # fmt: skip
+_programs: WeakKeyDictionary[Network, tuple[bytes, Program]] = WeakKeyDictionary()
+_programs_lock = threading.Lock()
+
+
+class Stream(Runner):
+    """A network put to work step by step; ``net.stream()`` makes one.
+
+    `step` and `run` run the whole chain in compiled code and allocate nothing but their result, and not even
+    that with ``out``. Results are the same bits as those of ``net.forward`` over the whole sequence in
+    evaluation. A stream holds states; the packed weights are shared by all streams of a network, a copy from
+    when the stream was made: training does not reach it until `refresh`.
+
+    Streams of one network may run in parallel threads; one stream belongs to one thread at a time.
+    """
+
+    def __init__(self, program: Program, batch: int, softmax: bool, network: Network) -> None:
+        self.batch = batch
+        self.network = network
+        self._states = [(len(layer.state_names), layer.hidden_size) if hasattr(layer, "state_names") else None
+                        for layer in network.layers]
+
+    def refresh(self) -> None:
+        """Take the network's weights as they are now; the state stays."""
+        self._replace(packed(self.network))
+
+    def reset(self, rows: int | Iterable[int] | None = None) -> None:
+        """Set the state to zero, that of all rows or of the given ones.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If ``rows`` are not whole numbers from 0 to batch - 1; the state is as before.
+        """
+        if rows is None:
+            self._clear(np.arange(self.batch, dtype=np.intp))
+            return
+        given = np.atleast_1d(np.asarray(list(rows) if isinstance(rows, Iterable) else rows))
+        if given.size and (given.ndim != 1 or given.dtype.kind not in "iu"):
+            raise TypeError(f"rows is {rows!r}, but a whole number or several are wanted")
+        if given.size and not (given.min() >= 0 and given.max() < self.batch):
+            bad = given[(given < 0) | (given >= self.batch)][0]
+            raise ValueError(f"rows has {bad}, but this stream has rows 0 to {self.batch - 1}")
+        self._clear(given.astype(np.intp))
+
+    @property
+    def state(self) -> tuple[Any, ...]:
+        """A copy of the state, as ``net.forward`` takes and returns it: an entry per layer; can be set."""
+        flat = self._flat()
+        self._copy_states(flat, False)
+        entries: list[Any] = []
+        start = 0
+        for states in self._states:
+            if states is None:
+                entries.append(None)
+                continue
+            count, units = states
+            size = self.batch * units
+            parts = [flat[start + i * size : start + (i + 1) * size] for i in range(count)]
+            start += count * size
+            copies = tuple(part.reshape(self.batch, units).copy() for part in parts)
+            entries.append(copies if count > 1 else copies[0])
+        return tuple(entries)
+
+    @state.setter
+    def state(self, state: tuple[Any, ...] | None) -> None:
+        if state is None:
+            self.reset()
+            return
+        layers = self.network.layers
+        if not isinstance(state, tuple) or len(state) != len(layers):
+            raise ValueError(
+                f"state is no tuple of {len(layers)} entries, one per layer, as net.forward returns it"
+            )
+        flat, start = self._flat(), 0
+        flat.fill(0)  # None stands for a zero state
+        for place, (layer, part, states) in enumerate(zip(layers, state, self._states, strict=True)):
+            layer.check_state(f"state[{place}]", part, self.batch)
+            if states is None:
+                continue
+            count, units = states
+            size = count * self.batch * units
+            if part is not None:
+                flat[start : start + size] = np.concatenate(part if count > 1 else (part,), axis=None)
+            start += size
+        self._copy_states(flat, True)
+
+    def _flat(self) -> Array:
+        sizes = [count * units for count, units in filter(None, self._states)]
+        return np.empty(self.batch * sum(sizes), self.network.dtype)
+
+    def _explain(self, x: Any, block: bool) -> Array:
+        """Raise what is wrong with x; or return it, where it only looked wrong, as the kernel takes it."""
+        net = self.network
+        first = next(layer for layer in net.layers if type(layer) in KINDS)
+        names, sizes = ("T" if block else "") + "BF", [None] * block + [self.batch, first.features()[0]]
+        if isinstance(first, Embedding):
+            names, sizes = names[:-1], sizes[:-1]
+            ids = np.asarray(x) if isinstance(x, (int, np.integer)) and not isinstance(x, bool) else x
+            if not isinstance(ids, np.ndarray) or ids.dtype.kind not in "iu":
+                came = ids.dtype if isinstance(ids, np.ndarray) else type(ids).__name__
+                raise TypeError(f"x is {came}, but an embedding wants integer ids")
+            if ids.size and not (ids.min() >= 0 and ids.max() < first.num_embeddings):
+                bad = ids[(ids < 0) | (ids >= first.num_embeddings)].flat[0]
+                raise ValueError(f"x has the id {bad}, but ids from 0 to {first.num_embeddings - 1} are wanted")
+            x = np.array(ids, dtype=np.intp, order="C")
+        # With one row its axis may be left out.
+        left_out = self.batch == 1 and getattr(x, "ndim", len(names)) == len(names) - 1
+        if left_out:
+            names, sizes = names.replace("B", ""), [size for name, size in zip(names, sizes) if name != "B"]
+        check_array("x", x, x.dtype if isinstance(first, Embedding) else net.dtype, names, sizes)
+        if not x.size:
+            raise ValueError(f"x has shape {x.shape}, but at least one step is wanted")
+        if not (x.flags.aligned and x.dtype.isnative):
+            return x.copy()
+        if not isinstance(first, Embedding):
+            check_finite("x", x)
+        return x
+
+    def _explain_out(self, out: Any, shape: tuple[int, ...]) -> None:
+        """Raise what is wrong with ``out``."""
+        check_array("out", out, self.network.dtype, "TBO"[-len(shape) :], shape)
+        raise ValueError("out cannot be written to: pass an array of your own")
+
+
+def stream(network: Network, batch: int, softmax: bool) -> Stream:
+    """A stream over ``batch`` rows; see `Network.stream`."""
+    batch = check_positive_integer("batch", batch)
+    if not isinstance(softmax, bool):
+        raise TypeError(f"softmax is {softmax!r}, but True or False is wanted")
+    return Stream(packed(network), batch, softmax, network)
+
+
+def packed(network: Network) -> Program:
+    """The network's weights as they are now, packed: the ones from before, if none has changed."""
+    stages = [_stage(place, layer) for place, layer in enumerate(network.layers) if type(layer) is not Dropout]
+    if not stages:
+        raise ValueError("a network of Dropout alone does nothing in evaluation: there is nothing to stream")
+    digest = hashlib.blake2b(network.params.flat.data, person=dispatch.level().encode()).digest()
+    with _programs_lock:
+        found = _programs.get(network)
+        if found is None or found[0] != digest:
+            found = digest, Program(stages, network.dtype == np.float64)
+            _programs[network] = found
+        return found[1]
+
+
+def _stage(place: int, layer: Layer) -> tuple[str, tuple[Array, ...], int]:
+    own = type(layer).__name__
+    if layer.pools:
+        raise ValueError(f"layer {place}, {own}, turns a whole sequence into one row: it cannot go step by step")
+    if layer.looks_ahead:
+        raise ValueError(f"layer {place}, {own}, reads later steps as well: it cannot go step by step")
+    if type(layer) not in KINDS:
+        raise ValueError(f"layer {place}, {own}, has no kernel that goes step by step")
+    kind, names = KINDS[type(layer)]
+    unknown = {*layer.config()} - KNOWN | {*layer.parameter_shapes()} ^ {*names}
+    if unknown:
+        raise ValueError(f"layer {place}, {own}, cannot go step by step with {', '.join(sorted(unknown))}")
+    activation = ACTIVATIONS.index(layer.activation) if isinstance(layer, Elman) else 0
+    return kind, tuple(layer.params[name] for name in names), activation
