@@ -2,10 +2,11 @@
 
     python bench/streaming.py
 
-Medians, one thread a call, all peers in the same process; a peer that is not installed is left out. The peers'
-networks have the same sizes, with weights of their own.
+Medians, one thread a call, all peers in the same process; a peer that is not installed is left out. The
+peers' networks have the same sizes, with weights of their own.
 """
 
+# ruff: noqa: E402
 import os
 
 for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
@@ -83,7 +84,11 @@ def pytorch(cell, units):
     return step
 
 
-PEERS = {"rnncore": (None, ours), "ONNX Runtime": ("onnxruntime", onnx_runtime), "PyTorch": ("torch", pytorch)}
+PEERS = {
+    "rnncore": (None, ours),
+    "ONNX Runtime": ("onnxruntime", onnx_runtime),
+    "PyTorch": ("torch", pytorch),
+}
 
 
 def latency():
@@ -98,7 +103,9 @@ def latency():
                     continue
                 step = make(cell, units)
                 number = max(1, int(0.004 / (timeit.timeit(step, number=50) / 50)))
-                row.append(f"{statistics.median(timeit.repeat(step, number=number, repeat=41)) / number * 1e6:.2f}")
+                row.append(
+                    f"{statistics.median(timeit.repeat(step, number=number, repeat=41)) / number * 1e6:.2f}"
+                )
             print("|", cell, "|", units, "|", " | ".join(row), "|")
 
 
@@ -132,12 +139,16 @@ def throughput(units, block, threads, seconds=1.0):
 
 
 def threads(cores):
-    print(f"\n4 threads, 4 LSTM networks, {cores} cores: steps a second beside one thread, median of 7 pairs\n")
+    print(
+        f"\n4 threads, 4 LSTM networks, {cores} cores: steps a second beside one thread, median of 7 pairs\n"
+    )
     for units, block in ((512, 1), (32, 64), (128, 1), (32, 1)):
         pairs = [(throughput(units, block, 1), throughput(units, block, 4)) for _ in range(7)]
         ratio = statistics.median(four / one for one, four in pairs)
         one = statistics.median(one for one, _ in pairs)
-        print(f"H {units:<4} {block:>3} steps a call: {one:12,.0f} with one thread, times {ratio:.2f} with four")
+        print(
+            f"H {units:<4} {block:>3} steps a call: {one:12,.0f} with one thread, times {ratio:.2f} with four"
+        )
 
 
 def memory():

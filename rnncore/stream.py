@@ -11,11 +11,13 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from numpy.typing import NDArray
 
-from .checks import check_array, check_finite, check_positive_integer
+from .checks import check_array, check_finite, check_positive_integer, take_array, take_state
 from .kernels import dispatch
 from .kernels.stream import Program, Runner
 from .layers import GRU, LSTM, Dense, Dropout, Elman, Embedding, Layer
+from .layers.base import ExplodingState
 from .layers.elman import ACTIVATIONS
+from .layers.recurrent import Recurrent
 
 if TYPE_CHECKING:
     from .network import Network
@@ -33,7 +35,8 @@ KINDS: dict[type[Layer], tuple[str, tuple[str, ...]]] = {
 # Arguments of a layer that change nothing in evaluation, or that a stage takes.
 KNOWN = {
     "num_embeddings", "embedding_dim", "in_features", "out_features",
-    "input_size", "hidden_size", "checkpoint_every", "forget_bias", "activation",
+    "input_size", "hidden_size", "checkpoint_every", "activation", "limit",
+    "recurrent_init", "forget_bias", "chrono",
 }  # fmt: skip
 _programs: WeakKeyDictionary[Network, tuple[bytes, Program]] = WeakKeyDictionary()
 _programs_lock = threading.Lock()
@@ -53,8 +56,11 @@ class Stream(Runner):
     def __init__(self, program: Program, batch: int, softmax: bool, network: Network) -> None:
         self.batch = batch
         self.network = network
-        self._states = [(len(layer.state_names), layer.hidden_size) if hasattr(layer, "state_names") else None
-                        for layer in network.layers]
+        # Of each layer, how many arrays its state has, and of how many units.
+        self._states = [
+            (len(layer.state_names), layer.hidden_size) if isinstance(layer, Recurrent) else None
+            for layer in network.layers
+        ]
 
     def refresh(self) -> None:
         """Take the network's weights as they are now; the state stays."""
@@ -103,7 +109,7 @@ class Stream(Runner):
         if state is None:
             self.reset()
             return
-        layers = self.network.layers
+        layers, state = self.network.layers, take_state("state", state)
         if not isinstance(state, tuple) or len(state) != len(layers):
             raise ValueError(
                 f"state is no tuple of {len(layers)} entries, one per layer, as net.forward returns it"
@@ -127,36 +133,45 @@ class Stream(Runner):
 
     def _explain(self, x: Any, block: bool) -> Array:
         """Raise what is wrong with x; or return it, where it only looked wrong, as the kernel takes it."""
-        net = self.network
-        first = next(layer for layer in net.layers if type(layer) in KINDS)
-        names, sizes = ("T" if block else "") + "BF", [None] * block + [self.batch, first.features()[0]]
-        if isinstance(first, Embedding):
-            names, sizes = names[:-1], sizes[:-1]
-            ids = np.asarray(x) if isinstance(x, (int, np.integer)) and not isinstance(x, bool) else x
-            if not isinstance(ids, np.ndarray) or ids.dtype.kind not in "iu":
-                came = ids.dtype if isinstance(ids, np.ndarray) else type(ids).__name__
-                raise TypeError(f"x is {came}, but an embedding wants integer ids")
-            if ids.size and not (ids.min() >= 0 and ids.max() < first.num_embeddings):
-                bad = ids[(ids < 0) | (ids >= first.num_embeddings)].flat[0]
-                raise ValueError(f"x has the id {bad}, but ids from 0 to {first.num_embeddings - 1} are wanted")
-            x = np.array(ids, dtype=np.intp, order="C")
-        # With one row its axis may be left out.
-        left_out = self.batch == 1 and getattr(x, "ndim", len(names)) == len(names) - 1
-        if left_out:
-            names, sizes = names.replace("B", ""), [size for name, size in zip(names, sizes) if name != "B"]
-        check_array("x", x, x.dtype if isinstance(first, Embedding) else net.dtype, names, sizes)
-        if not x.size:
-            raise ValueError(f"x has shape {x.shape}, but at least one step is wanted")
-        if not (x.flags.aligned and x.dtype.isnative):
-            return x.copy()
+        first = next(layer for layer in self.network.layers if type(layer) in KINDS)
+        x = take_array("x", x)
+        taken = self._take_ids(first, x) if isinstance(first, Embedding) else x
+        axes = {"T": None, "B": self.batch, "F": first.features()[0]}
+        wanted = ("T" if block else "") + ("B" if isinstance(first, Embedding) else "BF")
+        if self.batch == 1 and getattr(taken, "ndim", len(wanted)) == len(wanted) - 1:
+            wanted = wanted.replace("B", "")  # with one row its axis may be left out
+        dtype = taken.dtype if isinstance(first, Embedding) else self.network.dtype
+        checked = check_array("x", taken, dtype, wanted, [axes[axis] for axis in wanted])
+        if not checked.size:
+            raise ValueError(f"x has shape {checked.shape}, but at least one step is wanted")
         if not isinstance(first, Embedding):
-            check_finite("x", x)
-        return x
+            check_finite("x", checked)
+        return checked if checked.flags.aligned else checked.copy()
+
+    def _take_ids(self, first: Embedding, x: Any) -> Array:
+        """Ids as the kernel takes them, checked for their type and range."""
+        ids = np.asarray(x) if isinstance(x, (int, np.integer)) and not isinstance(x, bool) else x
+        if not isinstance(ids, np.ndarray) or ids.dtype.kind not in "iu":
+            came = ids.dtype if isinstance(ids, np.ndarray) else type(ids).__name__
+            raise TypeError(f"x is {came}, but an embedding wants integer ids")
+        if ids.size and not (ids.min() >= 0 and ids.max() < first.num_embeddings):
+            bad, last = ids[(ids < 0) | (ids >= first.num_embeddings)].flat[0], first.num_embeddings - 1
+            raise ValueError(f"x has the id {bad}, but ids from 0 to {last} are wanted")
+        return np.array(ids, dtype=np.intp, order="C")
 
     def _explain_out(self, out: Any, shape: tuple[int, ...]) -> None:
         """Raise what is wrong with ``out``."""
         check_array("out", out, self.network.dtype, "TBO"[-len(shape) :], shape)
         raise ValueError("out cannot be written to: pass an array of your own")
+
+    def _explode(self, stage: int) -> None:
+        """Raise ExplodingState for a stage of the program."""
+        entries = [entry for entry in enumerate(self.network.layers) if type(entry[1]) is not Dropout]
+        place, layer = entries[stage]
+        raise ExplodingState(
+            f"layer {place}, {layer}: the state has left its limit of {getattr(layer, 'limit', None):g}: "
+            "reset the stream; smaller recurrent weights or inputs help"
+        )
 
 
 def stream(network: Network, batch: int, softmax: bool) -> Stream:
@@ -169,7 +184,8 @@ def stream(network: Network, batch: int, softmax: bool) -> Stream:
 
 def packed(network: Network) -> Program:
     """The network's weights as they are now, packed: the ones from before, if none has changed."""
-    stages = [_stage(place, layer) for place, layer in enumerate(network.layers) if type(layer) is not Dropout]
+    entries = enumerate(network.layers)
+    stages = [_stage(place, layer) for place, layer in entries if type(layer) is not Dropout]
     if not stages:
         raise ValueError("a network of Dropout alone does nothing in evaluation: there is nothing to stream")
     digest = hashlib.blake2b(network.params.flat.data, person=dispatch.level().encode()).digest()
@@ -181,12 +197,13 @@ def packed(network: Network) -> Program:
         return found[1]
 
 
-def _stage(place: int, layer: Layer) -> tuple[str, tuple[Array, ...], int]:
+def _stage(place: int, layer: Layer) -> tuple[str, tuple[Array, ...], int, float]:
+    """What the kernels want to know of a layer."""
     own = type(layer).__name__
     if layer.pools:
-        raise ValueError(f"layer {place}, {own}, turns a whole sequence into one row: it cannot go step by step")
+        raise ValueError(f"layer {place}, {own}, turns a whole sequence into one row: no stream can do that")
     if layer.looks_ahead:
-        raise ValueError(f"layer {place}, {own}, reads later steps as well: it cannot go step by step")
+        raise ValueError(f"layer {place}, {own}, reads later steps as well: no stream can do that")
     if type(layer) not in KINDS:
         raise ValueError(f"layer {place}, {own}, has no kernel that goes step by step")
     kind, names = KINDS[type(layer)]
@@ -194,4 +211,5 @@ def _stage(place: int, layer: Layer) -> tuple[str, tuple[Array, ...], int]:
     if unknown:
         raise ValueError(f"layer {place}, {own}, cannot go step by step with {', '.join(sorted(unknown))}")
     activation = ACTIVATIONS.index(layer.activation) if isinstance(layer, Elman) else 0
-    return kind, tuple(layer.params[name] for name in names), activation
+    limit = getattr(layer, "limit", None) or 0.0
+    return kind, tuple(layer.params[name] for name in names), activation, limit

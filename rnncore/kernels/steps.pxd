@@ -1,8 +1,8 @@
 """A cell's weights packed once, and steps and sequences on them: no GIL, no Python object, no allocation.
 
-Weights are PyTorch's, time-major arrays C-contiguous, T steps, B rows, I inputs, H units. All functions trust
-their arguments. A Cell is never written to after it was made, so threads may share one; state and work belong to
-one thread at a time. docs/embedding.md has a complete package that uses these.
+Weights have PyTorch's shapes and gate order; arrays are time-major and C-contiguous: T steps, B rows, I
+inputs, H units. All functions trust their arguments. A Cell is never written to after it was made, so threads
+may share one; state and work belong to one thread at a time. docs/embedding.md has a package that uses these.
 """
 
 from cython cimport floating
@@ -16,7 +16,8 @@ cdef enum Activation:
     RELU = 2
     IDENTITY = 3
 
-# A packed copy of a layer's weights; NULL if there is no memory for it. activation: TANH, SIGMOID, RELU, IDENTITY.
+# A packed copy of a layer's weights; NULL if there is no memory for it. activation: TANH, SIGMOID, RELU or
+# IDENTITY.
 cdef Cell *new_elman(
     Py_ssize_t inputs, Py_ssize_t units, const floating *weight_ih, const floating *weight_hh,
     const floating *bias, int activation
@@ -54,8 +55,8 @@ cdef void elman_sequence(
     const Cell *cell, Py_ssize_t steps, Py_ssize_t rows, const floating *x, floating *hidden, void *work
 ) noexcept nogil
 cdef void lstm_sequence(
-    const Cell *cell, Py_ssize_t steps, Py_ssize_t rows, const floating *x, floating *hidden, floating *cells,
-    void *work
+    const Cell *cell, Py_ssize_t steps, Py_ssize_t rows,
+    const floating *x, floating *hidden, floating *cells, void *work
 ) noexcept nogil
 cdef void gru_sequence(
     const Cell *cell, Py_ssize_t steps, Py_ssize_t rows, const floating *x, floating *hidden, void *work
@@ -64,9 +65,11 @@ cdef void gru_sequence(
 # y (N, O) = x (N, I) W' + b.
 cdef void dense_rows(const Cell *cell, Py_ssize_t rows, const floating *x, floating *y) noexcept nogil
 
-# For any recurrent cell, by bytes: h_prev, c_prev (B, H) are the states before the first step, h (T, B, H) those
-# after each; c goes on by c_stride bytes a step, 0 for one (B, H) that is overwritten. c is NULL where there is none.
+# For any recurrent cell, by bytes: h_prev, c_prev (B, H) are the states before the first step, h (T, B, H)
+# those after each; c goes on by c_stride bytes a step, 0 for one (B, H) that is overwritten. c is NULL where
+# there is none.
 cdef void run_cell(
-    const Cell *cell, Py_ssize_t steps, Py_ssize_t rows, const void *x, const void *h_prev, const void *c_prev,
+    const Cell *cell, Py_ssize_t steps, Py_ssize_t rows,
+    const void *x, const void *h_prev, const void *c_prev,
     void *h, void *c, Py_ssize_t c_stride, void *work
 ) noexcept nogil

@@ -1,8 +1,8 @@
 """A cell's weights packed once, and steps and sequences on them; steps.pxd says what is there.
 
-The layers pack weights in every call, because training changes them. Here they are packed once and then only read.
-Projections, products and gate functions are the layers' own, in the same order for every entry, so that results
-are the same bits. Cost of a step: 2 B G H (I + H) flops; G H (I + H) packed numbers are read once.
+The layers pack weights in every call, because training changes them. Here they are packed once and then only
+read. Projections, products and gate functions are the layers' own, in the same order for every entry, so that
+results are the same bits. Cost of a step: 2 B G H (I + H) flops; G H (I + H) packed numbers are read once.
 """
 
 from cython cimport floating
@@ -115,7 +115,8 @@ cdef Py_ssize_t cell_work_size(const Cell *cell, Py_ssize_t steps, Py_ssize_t ro
 
 
 cdef void run_cell(
-    const Cell *cell, Py_ssize_t steps, Py_ssize_t rows, const void *x, const void *h_prev, const void *c_prev,
+    const Cell *cell, Py_ssize_t steps, Py_ssize_t rows,
+    const void *x, const void *h_prev, const void *c_prev,
     void *h, void *c, Py_ssize_t c_stride, void *work
 ) noexcept nogil:
     cdef char *space = <char *>work
@@ -173,8 +174,8 @@ cdef void elman_sequence(
 
 
 cdef void lstm_sequence(
-    const Cell *cell, Py_ssize_t steps, Py_ssize_t rows, const floating *x, floating *hidden, floating *cells,
-    void *work
+    const Cell *cell, Py_ssize_t steps, Py_ssize_t rows,
+    const floating *x, floating *hidden, floating *cells, void *work
 ) noexcept nogil:
     cdef Py_ssize_t states = rows * cell.units
     run_cell(

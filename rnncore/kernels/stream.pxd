@@ -11,6 +11,7 @@ cdef struct Stage:
     Cell *cell
     Py_ssize_t inputs        # features, or V of a table
     Py_ssize_t outputs
+    double limit             # of the states' entries; 0 where nobody looks
     int n_states             # (B, H) arrays: 0, 1 (h), or 2 (h, c)
     Py_ssize_t before        # features of the states of the stages before it
 
@@ -27,8 +28,9 @@ cdef struct Session:
     char *between[2]         # (capacity * B, widest) what a stage hands on
     char *work
 
-# Steps of the whole chain: x (T, B, F), or ids as Py_ssize_t (T, B), to y (T, B, O). The arguments are trusted.
-cdef void run_session(const Session *session, Py_ssize_t steps, const void *x, void *y) noexcept nogil
+# Steps of the whole chain: x (T, B, F), or ids as Py_ssize_t (T, B), to y (T, B, O). The arguments are
+# trusted. Returns the number of the stage whose states left its limit, where the run ended; else -1.
+cdef int run_session(const Session *session, Py_ssize_t steps, const void *x, void *y) noexcept nogil
 
 
 cdef class Program:
@@ -61,6 +63,6 @@ cdef class Runner:
     cdef object advance(self, x, out, bint block)
 
 
-# For who has a Stream from Python and wants to run it without the GIL: from one thread at a time, which keeps the object
-# alive meanwhile.
+# For who has a Stream from Python and wants to run it without the GIL: from one thread at a time, which keeps
+# the object alive meanwhile.
 cdef const Session *session_of(Runner runner) noexcept

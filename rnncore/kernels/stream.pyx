@@ -1,11 +1,12 @@
 """A network's whole chain, step by step: packed weights that many runners share, and one runner's state.
 
-A Program holds the packed weights and is never written to; a Runner holds states and working memory. Within a block
-of steps each stage takes all of them in turn, so that its projection is one product.
+A Program holds the packed weights and is never written to; a Runner holds states and working memory. Within a
+block of steps each stage takes all of them in turn, so that its projection is one product.
 """
 
 cimport numpy as cnp
 from cython cimport floating
+from libc.float cimport DBL_MAX, FLT_MAX
 from libc.math cimport isfinite
 from libc.stdint cimport int32_t, int64_t, uintptr_t
 from libc.stdlib cimport calloc, free, malloc
@@ -37,9 +38,18 @@ cdef enum:
 cdef str IN_USE = "this stream is in use by another thread: give each thread one of its own, net.stream()"
 
 
-cdef void run_stage(
+cdef bint within(const floating *h, Py_ssize_t n, floating limit) noexcept nogil:
+    """Whether no entry leaves ±limit or is NaN."""
+    cdef Py_ssize_t i, outside = 0
+    for i in range(n):
+        outside += not -limit <= h[i] <= limit
+    return outside == 0
+
+
+cdef bint run_stage(
     const Session *s, const Stage *stage, Py_ssize_t steps, const char *x, char *y
 ) noexcept nogil:
+    """Whether the states have stayed within the stage's limit."""
     cdef Py_ssize_t i, size = stage.outputs * s.item, states = s.rows * size
     cdef const Py_ssize_t *ids = <const Py_ssize_t *>x
     cdef char *h = s.states + stage.before * s.rows * s.item
@@ -51,36 +61,45 @@ cdef void run_stage(
         # The states after each step are y; of c only the last one is kept.
         run_cell(stage.cell, steps, s.rows, x, h, c, y, c, 0, s.work)
         memcpy(h, y + (steps - 1) * states, states)
+        if stage.limit > 0 and s.item == 8:
+            return within(<const double *>y, steps * s.rows * stage.outputs, min(stage.limit, DBL_MAX))
+        if stage.limit > 0:
+            return within(<const float *>y, steps * s.rows * stage.outputs, <float>min(stage.limit, FLT_MAX))
     elif s.item == 8:
         dense_rows(stage.cell, steps * s.rows, <const double *>x, <double *>y)
     else:
         dense_rows(stage.cell, steps * s.rows, <const float *>x, <float *>y)
+    return True
 
 
-cdef void run_block(const Session *s, Py_ssize_t steps, const char *x, char *y) noexcept nogil:
-    """At most s.capacity steps."""
+cdef int run_block(const Session *s, Py_ssize_t steps, const char *x, char *y) noexcept nogil:
+    """At most s.capacity steps; returns what run_session does."""
     cdef const char *given = x
     cdef char *out
     cdef Py_ssize_t i, width = s.stages[s.n_stages - 1].outputs
     cdef int k
     for k in range(s.n_stages):
         out = y if k == s.n_stages - 1 else s.between[k % 2]
-        run_stage(s, &s.stages[k], steps, given, out)
+        if not run_stage(s, &s.stages[k], steps, given, out):
+            return k
         given = out
     if s.softmax:
         for i in range(steps * s.rows):
             s.kernels.softmax(y + i * width * s.item, y + i * width * s.item, width)
+    return -1
 
 
-cdef void run_session(const Session *session, Py_ssize_t steps, const void *x, void *y) noexcept nogil:
+cdef int run_session(const Session *session, Py_ssize_t steps, const void *x, void *y) noexcept nogil:
     cdef const Stage *first = session.stages
     cdef Py_ssize_t size = sizeof(Py_ssize_t) if first.table != NULL else first.inputs * session.item
     cdef Py_ssize_t given = session.rows * size, t = 0, n
+    cdef int exploding = -1
     cdef Py_ssize_t made = session.rows * session.stages[session.n_stages - 1].outputs * session.item
-    while t < steps:
+    while t < steps and exploding < 0:
         n = min(steps - t, session.capacity)
-        run_block(session, n, <const char *>x + t * given, <char *>y + t * made)
+        exploding = run_block(session, n, <const char *>x + t * given, <char *>y + t * made)
         t += n
+    return exploding
 
 
 cdef const Session *session_of(Runner runner) noexcept:
@@ -112,10 +131,10 @@ cdef void clear_rows(const Session *s, const Py_ssize_t *rows, Py_ssize_t n) noe
     """The states of the rows become 0."""
     cdef Py_ssize_t size, i
     cdef char *states = s.states
-    cdef int k, part
+    cdef int k, _
     for k in range(s.n_stages):
         size = s.stages[k].outputs * s.item
-        for part in range(s.stages[k].n_states):
+        for _ in range(s.stages[k].n_states):
             for i in range(n):
                 memset(states + rows[i] * size, 0, size)
             states += s.rows * size
@@ -160,9 +179,9 @@ cdef int fill(Stage *stage, str kind, tuple arrays, int activation, floating of_
 cdef class Program:
     """The packed weights of a chain, of one type: a copy, so that what happens to the arrays matters no more.
 
-    Stages are tuples of a kind, arrays, and an activation's number (of "elman", else 0):
-    ("embedding", (weight,), 0), ("dense", (weight, bias), 0), ("elman" or "lstm", (weight_ih, weight_hh, bias), n),
-    ("gru", (weight_ih, weight_hh, bias, bias_hn), 0).
+    Stages are tuples of a kind, arrays, an activation's number (of "elman", else 0), and what the states must
+    not exceed (0: anything): ("embedding", (weight,), 0, 0), ("dense", (weight, bias), 0, 0), ("elman" or
+    "lstm", (weight_ih, weight_hh, bias), n, limit), ("gru", (weight_ih, weight_hh, bias, bias_hn), 0, limit).
     """
 
     def __cinit__(self, list stages, bint is_double):
@@ -173,8 +192,9 @@ cdef class Program:
         if self.stages == NULL:
             raise MemoryError("no memory for the packed weights")
         self.n_stages = len(stages)
-        for kind, arrays, activation in stages:
+        for kind, arrays, activation, limit in stages:
             stage = &self.stages[place]
+            stage.limit = limit
             if is_double:
                 fill[double](stage, kind, arrays, activation, 0)
             else:
@@ -200,8 +220,8 @@ cdef class Program:
 cdef class Runner:
     """States of ``rows`` sequences, and the memory to run a program on them.
 
-    A subclass explains what is wrong with an argument that does not fit: ``_explain(x, block)`` raises, or returns
-    what to use in its place; ``_explain_out(out, shape)`` raises.
+    A subclass explains what is wrong with an argument that does not fit: ``_explain(x, block)`` raises, or
+    returns what to use in its place; ``_explain_out(out, shape)`` and ``_explode(stage)`` raise.
     """
 
     def __cinit__(self, Program program not None, Py_ssize_t rows, bint softmax, *_):
@@ -273,7 +293,7 @@ cdef class Runner:
         )
 
     cdef cnp.ndarray output(self, int axes, Py_ssize_t first, out):
-        """``out``, if it can be written as it is, or a new array, with ``first`` entries on its first axis."""
+        """``out``, if it can be written as it is, or a new array, ``first`` long."""
         cdef cnp.npy_intp shape[3]
         cdef bint fitting
         cdef int axis = axes
@@ -290,15 +310,18 @@ cdef class Runner:
             axis -= 1
             fitting = cnp.PyArray_DIMS(<cnp.ndarray>out)[axis] == shape[axis]
         if not fitting:
-            self._explain_out(out, ((shape[0],), (shape[0], shape[1]), (shape[0], shape[1], shape[2]))[axes - 1])
+            self._explain_out(out, (shape[0], shape[1], shape[2])[:axes])
         return <cnp.ndarray>out
 
     cdef int run_numbers(self, Py_ssize_t steps, const void *x, void *y) except -1:
+        cdef int exploding
         if self.program.flops * steps * self.session.rows < FLOPS_WITHOUT_GIL:
-            run_session(&self.session, steps, x, y)
+            exploding = run_session(&self.session, steps, x, y)
         else:
             with nogil:
-                run_session(&self.session, steps, x, y)
+                exploding = run_session(&self.session, steps, x, y)
+        if exploding >= 0:
+            self._explode(exploding)
         return 0
 
     cdef int run_ids(self, Py_ssize_t steps, const char *x, int item, char *y) except -1:
@@ -334,7 +357,7 @@ cdef class Runner:
             cnp.PyArray_NDIM(array) + takes_ids, steps if block else self.session.rows, out
         )
         if out is not None and overlap(array, y):
-            raise ValueError("out shares memory with x, which is read while out is written: pass another array")
+            raise ValueError("out shares memory with x, which is read while out is written: pass another")
         if takes_ids:
             self.run_ids(
                 steps, <const char *>cnp.PyArray_DATA(array), <int>cnp.PyArray_ITEMSIZE(array),
@@ -350,11 +373,12 @@ cdef class Runner:
         Parameters
         ----------
         x
-            ``(B, F)`` numbers of the network's dtype; for a network that starts with an embedding, ids ``(B,)`` of
-            any integer type. With batch=1 the axis B may be left out: ``(F,)``, or an int for an id.
+            ``(B, F)`` numbers of the network's dtype; for a network that starts with an embedding, ids
+            ``(B,)`` of any integer type. With batch=1 the axis B may be left out: ``(F,)``, or an int for an
+            id.
         out
-            Where the result goes: a C-contiguous array ``(B, O)`` of the network's dtype, apart from x; None for a
-            new one.
+            Where the result goes: a C-contiguous array ``(B, O)`` of the network's dtype, apart from x; None
+            for a new one.
 
         Returns
         -------
@@ -364,9 +388,12 @@ cdef class Runner:
         Raises
         ------
         TypeError, ValueError
-            If an argument has another type, shape or range than wanted, or x is not finite; the state is as before.
+            If an argument has another type, shape or range than wanted, or x is not finite; the state is as
+            before.
         RuntimeError
             If another thread is within a call of this stream.
+        FloatingPointError
+            If a state leaves the limit of its layer; `reset` the stream then.
         """
         if not rnncore_take(&self.busy):
             raise RuntimeError(IN_USE)
@@ -392,7 +419,7 @@ cdef class Runner:
 
         Raises
         ------
-        TypeError, ValueError, RuntimeError
+        TypeError, ValueError, RuntimeError, FloatingPointError
             As for `step`.
         MemoryError
             If there is no working memory for the block; it is made once, for the longest block so far.
