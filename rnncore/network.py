@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from .checks import check_array, check_finite, check_lengths, check_seed, take_array, take_state
+from .kernels.memory import empty
 from .layers import Layer
 from .layers.base import ExplodingState
 from .layers.bidirectional import BidirectionalTape
@@ -218,7 +219,7 @@ class Network:
             upstream = None if dstate is None else dstate[position]
             assert gradient is not None  # only ids have none, and they come first
             if extra is not None and position in extra:
-                gradient = gradient + extra[position]
+                gradient = np.add(gradient, extra[position], out=empty(gradient.shape, self.dtype))
             gradient, initial = self.layers[position].backward(gradient, tape[position], upstream)
             dstates.append(initial)
         for name in self.frozen:

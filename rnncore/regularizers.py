@@ -18,6 +18,7 @@ import numpy as np
 
 from . import kernels
 from .checks import padding_mask
+from .kernels.memory import empty
 from .layers.base import Layer
 from .layers.elman import Elman
 from .layers.recurrent import Flow, Recurrent, RecurrentTape
@@ -220,7 +221,8 @@ class NormStabilizer(ActivityPenalty):
         dnorms[:-1] -= jumps[1:]
         dnorms *= 2 * self.strength * weight / valid
         slopes = np.divide(dnorms, norms[1:], out=np.zeros_like(dnorms), where=norms[1:] > 0)
-        return value, hidden[1:] * slopes[:, :, None]
+        gradient = empty(hidden[1:].shape, hidden.dtype)
+        return value, np.multiply(hidden[1:], slopes[:, :, None], out=gradient)
 
 
 class Omega(ActivityPenalty):
@@ -278,7 +280,8 @@ class Omega(ActivityPenalty):
         """d, s (T, B, H): the penalty of one layer; adds its gradient."""
         units = weight_hh.shape[1]
         d, s = d.reshape(-1, units), s.reshape(-1, units)
-        handed_on = s @ weight_hh  # (T*B, H): row by row W' s
+        # (T*B, H): row by row W' s. Memory that is used again, for fresh pages cost as much as the product.
+        handed_on = np.matmul(s, weight_hh, out=empty(s.shape, s.dtype))
         come, gone = _lengths(d), _lengths(handed_on)
         felt = come >= self.least
         count = max(int(felt.sum()), 1)
@@ -286,7 +289,8 @@ class Omega(ActivityPenalty):
         # d ||W' s|| / dW = s (W' s)' / ||W' s||
         scale = 2 * self.strength * weight / count * (ratio - 1)
         scale = np.divide(scale, come * gone, out=np.zeros_like(scale), where=felt & (gone > 0))
-        dweight_hh += s.T @ (scale[:, None] * handed_on)
+        handed_on *= scale[:, None]
+        dweight_hh += s.T @ handed_on
         return self.strength / count * float(np.sum(np.square(ratio - 1, dtype=np.float64)))
 
 

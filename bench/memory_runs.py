@@ -1,0 +1,224 @@
+"""What ``bench/long_memory.py`` runs: problems, lengths, remedies, budgets, and what the papers report.
+
+A remedy is one line of ``REMEDIES``: how its recurrent layer is made, and what training adds. A row is one
+line of ``rows``: a problem, the remedies that try it, the budget that all of them have, the published
+figures.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from rnncore import GRU, LSTM, SGD, Adam, ClipNorm, Elman, RMSprop
+from rnncore.problems import (
+    Adding,
+    CopyMemory,
+    DelayedName,
+    Digits,
+    Multiplication,
+    Problem,
+    RandomPermutation,
+    Sine,
+    TemporalOrder,
+    WarpedRecall,
+)
+from rnncore.regularizers import NormStabilizer, Omega, Orthogonality
+
+
+@dataclass(frozen=True)
+class Remedy:
+    """``build(inputs, units, steps)`` makes the layer; ``clip`` None is no clipping; a penalty or none."""
+
+    build: Callable[[int, int, int], Any]
+    clip: float | None = 1.0
+    penalty: Callable[[], Any] | None = None
+
+
+def elman(**options: Any) -> Callable[[int, int, int], Any]:
+    return lambda inputs, units, steps: Elman(inputs, units, **options)
+
+
+# The plain network's weights are Gaussian; Elman's own default, orthogonal, is a remedy.
+PLAIN = {"recurrent_init": "critical"}
+
+REMEDIES: dict[str, Remedy] = {
+    "plain, no clipping": Remedy(elman(**PLAIN), clip=None),
+    "plain": Remedy(elman(**PLAIN)),
+    "orthogonal": Remedy(elman()),
+    "spectral 0.95": Remedy(elman(recurrent_init="spectral:0.95")),
+    "IRNN": Remedy(elman(activation="relu", limit=1e6)),
+    "soft orthogonality": Remedy(elman(**PLAIN), penalty=lambda: Orthogonality(0.01)),
+    "norm stabilizer": Remedy(elman(), penalty=lambda: NormStabilizer(1.0)),
+    "omega": Remedy(elman(recurrent_init="spectral:0.95"), penalty=lambda: Omega(2.0)),
+    "LSTM": Remedy(lambda i, h, t: LSTM(i, h)),
+    "LSTM chrono": Remedy(lambda i, h, t: LSTM(i, h, chrono=t)),
+    "GRU": Remedy(lambda i, h, t: GRU(i, h)),
+    "GRU chrono": Remedy(lambda i, h, t: GRU(i, h, chrono=t)),
+}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table.
+
+    ``problem(seed, batch_size)`` is tried by each remedy with ``units`` units (by name, where they differ),
+    each learning rate and each seed, for at most ``updates``. ``check`` updates lie between two looks at
+    sequences of their own; solved there, a run ends and is tested on ``test`` others.
+    """
+
+    name: str
+    problem: Callable[[int, int], Problem]
+    length: int
+    remedies: tuple[str, ...]
+    units: int | dict[str, int]
+    updates: int
+    batch: int = 20
+    rates: tuple[float, ...] = (1e-3, 3e-3)
+    optimizer: Callable[[float], Any] = Adam
+    check: int = 250
+    test: int = 2560
+    stop: float | None = None  # a run ends where the error is below this; None: the problem's own threshold
+    source: str = ""
+    published: str = ""
+
+    def units_of(self, remedy: str) -> int:
+        return self.units[remedy] if isinstance(self.units, dict) else self.units
+
+
+RECURRENT = ("plain", "orthogonal", "IRNN", "LSTM", "LSTM chrono", "GRU", "GRU chrono")
+ALL = tuple(REMEDIES)
+
+
+# Of 2,560 sequences at most one wrong.
+ONE = 1.5 / 2560
+
+
+def papers(full: bool) -> list[Row]:
+    """The rows that have a published figure."""
+    hochreiter = "Hochreiter & Schmidhuber (1997)"
+    pascanu = "Pascanu, Mikolov & Bengio (2013)"
+    tallec = "Tallec & Ollivier (2018)"
+    bai = "Bai, Kolter & Koltun (2018)"
+    gated = ("LSTM", "GRU", "LSTM chrono")
+    found = [
+        Row(
+            "adding, 1997", lambda s, b: Adding((100, 110), b, seed=s, original=True), 100, gated,
+            {"LSTM": 3, "LSTM chrono": 3, "GRU": 4}, 7400, batch=10, rates=(1e-2, 2e-2), check=200,
+            stop=ONE, source=hochreiter, published="LSTM, 93 weights: 1 of 2,560 wrong, 74,000 sequences",
+        ),
+        Row(
+            "order of 2, 1997", lambda s, b: TemporalOrder((100, 110), b, seed=s, original=True), 100, gated,
+            {"LSTM": 3, "LSTM chrono": 3, "GRU": 4}, 3139, batch=10, rates=(1e-2, 2e-2), check=200,
+            stop=ONE, source=hochreiter, published="LSTM, 156 weights: 1 of 2,560 wrong, 31,390 sequences",
+        ),
+        Row(
+            "order of 2, 50 to 200", lambda s, b: TemporalOrder((50, 200), b, seed=s), 200,
+            ("plain, no clipping", "spectral 0.95", "omega"), 50, 150_000 if full else 6_000, rates=(1e-2,),
+            optimizer=SGD, check=1000, test=10_000, source=pascanu,
+            published="tanh, 50 units, SGD 0.01, clipping 1, omega 2: under 1% of 10,000 wrong",
+        ),
+        Row(
+            "adding, IRNN", lambda s, b: Adding(200, b, seed=s), 200, ("IRNN", "plain", "LSTM"), 100,
+            60_000 if full else 4_000, batch=16, rates=(1e-2,) if not full else (1e-3, 1e-2), optimizer=SGD,
+            check=500, source="Le, Jaitly & Hinton (2015)", published="IRNN: solved; tanh: not",
+        ),
+    ]  # fmt: skip
+    if full:
+        found += [
+            Row(
+                "adding, IRNN", lambda s, b: Adding(400, b, seed=s), 400, ("IRNN", "plain", "LSTM"), 100,
+                100_000, batch=16, rates=(1e-3, 1e-2), optimizer=SGD, check=500,
+                source="Le, Jaitly & Hinton (2015)", published="IRNN slowly, others not",
+            ),
+            Row(
+                "adding, 70,000 weights", lambda s, b: Adding(600, b, seed=s), 600,
+                ("GRU", "LSTM", "LSTM chrono", "plain"),
+                {"GRU": 150, "LSTM": 130, "LSTM chrono": 130, "plain": 262}, 15_000, batch=32,
+                rates=(1e-3, 4e-3), check=250, source=bai,
+                published="mean squared error: GRU 5e-5, LSTM 0.164, plain 0.177",
+            ),
+            *(
+                Row(
+                    "adding, chrono", lambda s, b, t=t: Adding(t, b, seed=s), t, ("LSTM", "LSTM chrono"), 128,
+                    20_000, batch=32, rates=(1e-3,), optimizer=RMSprop, check=100, source=tallec,
+                    published="chrono solves in 7 times fewer steps at 750",
+                )
+                for t in (200, 750)
+            ),
+            Row(
+                "copy, chrono", lambda s, b: CopyMemory(500, b, seed=s), 500, ("LSTM", "LSTM chrono"), 128,
+                20_000, batch=32, rates=(1e-3,), optimizer=RMSprop, check=500, test=1000, source=tallec,
+                published="chrono below the memoryless 10 ln(8) / (T + 20), forget bias 1 not",
+            ),
+        ]  # fmt: skip
+    warped = 500 if full else 200
+    for warp in ("uniform", "variable"):
+        found.append(
+            Row(
+                f"{warp} warp", lambda s, b, warp=warp: WarpedRecall(warped, b, seed=s, warp=warp),
+                warped, ("plain", "LSTM", "GRU"), 64, 20_000 if full else 1_500, batch=32,
+                rates=(1e-3, 3e-3) if full else (3e-3,), optimizer=RMSprop, check=250, test=500,
+                source=tallec,
+                published="leaky units solve uniform warps and fail variable ones, gated units solve both",
+            )
+        )  # fmt: skip
+    return found
+
+
+def grid(full: bool) -> list[Row]:
+    """Problem x length x remedy, for the reader's own sense."""
+    rows = []
+    remedies = ALL if full else RECURRENT
+    updates = 20_000 if full else 3_000
+    for length in (50, 100, 200, 400) if full else (50, 100):
+        rows += [
+            Row("adding", lambda s, b, t=length: Adding(t, b, seed=s), length, remedies, 64, updates),
+            Row(
+                "order of 2",
+                lambda s, b, t=length: TemporalOrder(t, b, seed=s),
+                length,
+                remedies,
+                64,
+                updates,
+            ),
+        ]
+    for between in (16, 64):
+        rows.append(
+            Row(
+                "name", lambda s, b, n=between: DelayedName(n, b, seed=s), between, remedies, 64, updates // 2
+            )
+        )
+    rows.append(
+        Row(
+            "digits", lambda s, b: Digits(64, b, seed=s), 64, ("GRU",) if not full else RECURRENT, 64,
+            10_000 if full else 4_000, test=359, rates=(3e-3,) if not full else (1e-3, 3e-3),
+        )
+    )  # fmt: skip
+    if full:
+        makes: dict[str, Callable[..., Problem]] = {
+            "multiplication": lambda t, s, b: Multiplication(t, b, seed=s),
+            "order of 3": lambda t, s, b: TemporalOrder(t, b, seed=s, symbols=3),
+            "permutation": lambda t, s, b: RandomPermutation(t, b, seed=s),
+            "copy": lambda t, s, b: CopyMemory(t, b, seed=s),
+            "slow sine": lambda t, s, b: Sine(t, b, seed=s, periods="slow"),
+            "fast sine": lambda t, s, b: Sine(t, b, seed=s, periods="fast"),
+            "slow sine, noisy": lambda t, s, b: Sine(t, b, seed=s, periods="slow", noise=0.2),
+            "fast sine, noisy": lambda t, s, b: Sine(t, b, seed=s, periods="fast", noise=0.2),
+        }
+        rows += [
+            Row(name, lambda s, b, make=make, t=t: make(t, s, b), t, remedies, 64, updates, test=1000)
+            for name, make in makes.items()
+            for t in ((400,) if "sine" in name else (50, 100, 200))
+        ]
+    return rows
+
+
+def rows(full: bool) -> list[Row]:
+    """All rows of a profile: those with a published figure first."""
+    return papers(full) + grid(full)
+
+
+def clipper(remedy: Remedy) -> ClipNorm | None:
+    return None if remedy.clip is None else ClipNorm(remedy.clip)
