@@ -113,7 +113,7 @@ def throughput(units, block, threads, seconds=1.0):
     """Steps a second of so many threads, each with a network of its own."""
     counts = [0] * threads
     gate = threading.Barrier(threads + 1)
-    end = 0.0
+    running = [True]
 
     def work(place):
         stream = network("LSTM", units, units).stream()
@@ -122,7 +122,7 @@ def throughput(units, block, threads, seconds=1.0):
         call, data, out = (stream.run, x, y) if block > 1 else (stream.step, x[0], y[0])
         gate.wait()
         n = 0
-        while time.perf_counter() < end:
+        while running[0]:
             call(data, out)
             n += block
         counts[place] = n
@@ -130,9 +130,10 @@ def throughput(units, block, threads, seconds=1.0):
     workers = [threading.Thread(target=work, args=(place,)) for place in range(threads)]
     for worker in workers:
         worker.start()
-    end = time.perf_counter() + seconds + 0.2
-    start = time.perf_counter()
     gate.wait()
+    start = time.perf_counter()
+    time.sleep(seconds)
+    running[0] = False
     for worker in workers:
         worker.join()
     return sum(counts) / (time.perf_counter() - start)

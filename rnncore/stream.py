@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from .network import Network
 
 Array = NDArray[Any]
+Stage = tuple[str, tuple[Array, ...], int, float]
 
 # What a stage is made of: its kind, and the parameters that the kernels take, in their order.
 KINDS: dict[type[Layer], tuple[str, tuple[str, ...]]] = {
@@ -184,20 +185,32 @@ def stream(network: Network, batch: int, softmax: bool) -> Stream:
 
 def packed(network: Network) -> Program:
     """The network's weights as they are now, packed: the ones from before, if none has changed."""
-    entries = enumerate(network.layers)
-    stages = [_stage(place, layer) for place, layer in entries if type(layer) is not Dropout]
-    if not stages:
-        raise ValueError("a network of Dropout alone does nothing in evaluation: there is nothing to stream")
+    chain = stages(network)
     digest = hashlib.blake2b(network.params.flat.data, person=dispatch.level().encode()).digest()
     with _programs_lock:
         found = _programs.get(network)
         if found is None or found[0] != digest:
-            found = digest, Program(stages, network.dtype == np.float64)
+            found = digest, Program(chain, network.dtype == np.float64)
             _programs[network] = found
         return found[1]
 
 
-def _stage(place: int, layer: Layer) -> tuple[str, tuple[Array, ...], int, float]:
+def stages(network: Network) -> list[Stage]:
+    """The chain as one step sees it: of each layer its kind, parameters, activation's number and limit.
+
+    Raises
+    ------
+    ValueError
+        If a layer cannot go step by step.
+    """
+    entries = enumerate(network.layers)
+    found = [_stage(place, layer) for place, layer in entries if type(layer) is not Dropout]
+    if not found:
+        raise ValueError("a network of Dropout alone does nothing in evaluation: there is nothing to run")
+    return found
+
+
+def _stage(place: int, layer: Layer) -> Stage:
     """What the kernels want to know of a layer."""
     own = type(layer).__name__
     if layer.pools:

@@ -231,7 +231,7 @@ def test_layers_that_want_whole_sequences_are_refused_by_name(pool):
         Network(LSTM(3, 4), pool(), Dense(4, 2)).stream()
     with pytest.raises(ValueError, match="layer 0, Bidirectional, reads later steps"):
         Network(Bidirectional(LSTM(3, 4))).stream()
-    with pytest.raises(ValueError, match="nothing to stream"):
+    with pytest.raises(ValueError, match="nothing to run"):
         Network(Dropout()).stream()
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from .. import __version__
+from .export import export
 from .info import info
 from .predict import predict
 from .sample import sample
@@ -66,3 +67,4 @@ main.add_command(train)
 main.add_command(predict)
 main.add_command(sample)
 main.add_command(info)
+main.add_command(export)
