@@ -61,8 +61,7 @@ def run(number: int, full: bool, remedy: str, rate: float, seed: int, limit: flo
     set_num_threads(1)
     row, chosen = rows(full)[number], REMEDIES[remedy]
     problem = row.problem(seed, row.batch)
-    units = row.units_of(remedy)
-    net = problem.network(lambda inputs: chosen.build(inputs, units, row.length), seed=seed)
+    net = chosen.network(problem, row.units_of(remedy), row.length, seed)
     clip, watch = clipper(chosen), Watch(row, seed, limit)
     penalty = None if chosen.penalty is None else chosen.penalty()
     trainer = Trainer(
@@ -152,7 +151,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("long_memory"), help="folder of the results")
     parser.add_argument("--rows", default="", help="only rows whose name holds one of these, by commas")
     parser.add_argument("--remedies", default="", help="only these, by commas")
-    parser.add_argument("--seeds", type=int, default=0, help="runs of each; 2, or 5 with --full")
+    parser.add_argument("--seeds", type=int, default=0, help="runs of each; 2, or 3 with --full")
     parser.add_argument("--seed", type=int, default=0, help="the first seed")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes")
     parser.add_argument("--limit", type=float, default=math.inf, help="seconds after which a run is given up")
@@ -160,7 +159,7 @@ def main() -> None:
         "--report", action="store_true", help="run nothing, write table and map of what is there"
     )
     options = parser.parse_args()
-    options.seeds = options.seeds or (5 if options.full else 2)
+    options.seeds = options.seeds or (3 if options.full else 2)
     options.out.mkdir(parents=True, exist_ok=True)
     path = options.out / ("full.csv" if options.full else "runs.csv")
     if not options.report:
