@@ -55,6 +55,12 @@ DEEDS = {
 }
 
 
+@pytest.fixture(autouse=True)
+def unmeasured(monkeypatch):
+    """The load of the machine that runs the tests is nobody's business, and takes its time to measure."""
+    monkeypatch.setattr(command.machine, "busy", lambda: 0.25)
+
+
 @pytest.fixture(scope="module")
 def race(tmp_path_factory):
     """One case, run by rnncore, the reference, and libraries that fail in every way they can."""
@@ -232,6 +238,7 @@ def test_reports_hold_every_case_and_every_gap(tmp_path):
         assert text.count(f"| {name} |") == (4 if old is not slow else 2), name
     assert f"| {CASE} | 1 | PyTorch | 0.50 |" in text
     assert "- JAX, 1 thread: ModuleNotFoundError" in text
+    assert "used up to 25% of it" in text
     assert f"- ONNX Runtime, 1 thread, {CASE}: ended with status 3" in text
     quoted = report.fragment(results.content)
     assert quoted.count("| B32 H128 |") == 2

@@ -20,7 +20,7 @@ from race.results import Results
 
 HERE = Path(__file__).resolve().parents[1] / "results"
 QUICK = {"batch": (1, 32), "hidden": (32, 128, 512)}
-PEAK_EVERY = 12  # cases between two measurements of the machine's peak
+LOOK_EVERY = 12  # cases between two measurements of the machine itself
 
 
 class Listed(click.ParamType):
@@ -76,7 +76,6 @@ def main(quick, cells, batch, hidden, threads, mode, rounds, seconds, out, fresh
         return
     wanted = grid.cases(cells, mode, **shapes)
     entrants = grid.entrants(sorted(set(threads)))
-    warn_of_load()
     with Crew(entrants, machine.cores()) as crew:
         results = Results.open(path, machine.identity(), crew.versions, fresh)
         results.content["absent"] = {str(entrant): why for entrant, why in crew.absent.items()}
@@ -95,14 +94,18 @@ def main(quick, cells, batch, hidden, threads, mode, rounds, seconds, out, fresh
     sys.exit(bool(different))
 
 
-def warn_of_load() -> None:
-    load = machine.load()
-    if load is not None and load > 0.5:
-        click.echo(f"The machine is busy (load {load}): figures will be noisy.", err=True)
+def look_around(crew: Crew, results: Results) -> None:
+    """Measure, while no library is timed, what other processes use, and the machine's peak."""
+    share = machine.busy()
+    if share is not None:
+        results.content["busy"].append(round(share, 3))
+        if share > summary.QUIET:
+            tqdm.write(f"Other processes use {share:.0%} of the machine: figures will be noisy.", sys.stderr)
+    results.content["peak"] += measure.peak(crew)
 
 
 def run(wanted: list[grid.Case], crew: Crew, results: Results, plan: measure.Plan) -> None:
-    """Measure the cases that the results lack, and the peak before, after and in between; save after each."""
+    """Measure the cases that the results lack, the machine before, after and in between; save after each."""
     lacking = [case for case in wanted if results.lacks(case, crew.workers)]
     if len(lacking) < len(wanted):
         there = f"{len(wanted) - len(lacking)} of {len(wanted)} cases are there already"
@@ -110,8 +113,8 @@ def run(wanted: list[grid.Case], crew: Crew, results: Results, plan: measure.Pla
     with tempfile.TemporaryDirectory(prefix="race-") as folder, tqdm(lacking, unit="case") as progress:
         for number, case in enumerate(progress):
             progress.set_description(str(case))
-            if number % PEAK_EVERY == 0:
-                results.content["peak"] += measure.peak(crew)
+            if number % LOOK_EVERY == 0:
+                look_around(crew, results)
             crew.revive()
             record = measure.measure(case, crew, plan, Path(folder))
             results.add(record)
@@ -120,7 +123,7 @@ def run(wanted: list[grid.Case], crew: Crew, results: Results, plan: measure.Pla
                 for count, why in counts.items():
                     progress.write(f"{case}, {library}, {count}: {why}", file=sys.stderr)
     if lacking:
-        results.content["peak"] += measure.peak(crew)
+        look_around(crew, results)
 
 
 def write(content: dict[str, Any], out: Path) -> None:

@@ -44,7 +44,7 @@ class Layer:
         self.problem = problem
         layer = CELLS[problem.cell](problem.x.shape[2], problem.dy.shape[2])
         layer.backend = BACKENDS[library]
-        self.net = rnncore.Network(layer)
+        self.net = rnncore.Network(layer, initialize=False)
         for name, weight in problem.weights.items():
             self.net.params[f"0.{name}"][...] = weight
 

@@ -33,10 +33,10 @@ def draw(results: dict[str, Any], path: Path) -> None:
         axes[0][column].set_title(CELLS[cell])
         plot(axes[2][column], results, "training", cell, partial(summary.fraction, results))
         axes[2][column].axhline(1, color="black", linewidth=0.8)
-        axes[2][column].set_ylim(bottom=0)
     axes[0][0].set_ylabel("training: times as fast as the\nfaster of PyTorch and JAX")
     axes[1][0].set_ylabel("inference: times as fast as the fastest\nof ONNX Runtime, PyTorch and JAX")
     axes[2][0].set_ylabel("training: products a second\nover the machine's sgemm peak")
+    axes[2][0].set_ylim(bottom=0)  # after all three are drawn: it ends the search for a common scale
     shown = {}
     for axis in axes.flat:
         handles, labels = axis.get_legend_handles_labels()
@@ -51,14 +51,15 @@ def draw(results: dict[str, Any], path: Path) -> None:
 
 
 def plot(axis: Any, results: dict[str, Any], mode: str, cell: str, value: Any) -> None:
-    """One line a thread count over the shapes, grouped by batch."""
+    """One line for each thread count and batch over the units."""
     records = summary.chosen(results, mode, cell)
     for colour, threads in zip(COLOURS, summary.thread_counts(results), strict=False):
-        found = [(place, value(old, threads)) for place, old in enumerate(records)]
-        points = [(place, number) for place, number in found if number is not None]
         label = f"{threads} thread{'s' * (threads > 1)}"
-        if points:
-            axis.plot(*zip(*points, strict=True), "o-", color=colour, markersize=4, linewidth=1, label=label)
+        for batch in sorted({old["B"] for old in records}):
+            found = [(n, value(old, threads)) for n, old in enumerate(records) if old["B"] == batch]
+            points = [(place, number) for place, number in found if number is not None]
+            if points:
+                axis.plot(*zip(*points, strict=True), "o-", color=colour, ms=4, lw=1, label=label)
     names = [f"B{old['B']} H{old['H']}" for old in records]
     axis.set_xticks(range(len(records)), names, rotation=90, fontsize=7)
     axis.tick_params(labelbottom=True)

@@ -59,8 +59,17 @@ def description(results: dict[str, Any]) -> list[str]:
         f"{machine['system']}; kernels at level {level}; {results['date']}.",
         ", ".join(f"{LIBRARIES.get(name, name)} {version}" for name, version in versions.items()) + ".",
         f"Peak (large square sgemm, the best of NumPy and PyTorch, median over the run): {peak}.",
+        *disturbance(results),
         "",
     ]
+
+
+def disturbance(results: dict[str, Any]) -> list[str]:
+    """A word on the other processes, if they used more than nothing."""
+    share = max(results["busy"], default=0.0)
+    if share <= summary.QUIET:
+        return []
+    return [f"**Not a quiet machine:** other processes used up to {share:.0%} of it; figures are noisy."]
 
 
 def by_shape(

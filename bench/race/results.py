@@ -20,7 +20,7 @@ class Results:
     Attributes
     ----------
     content : dict
-        ``machine``, ``versions``, ``date``, ``absent``, ``peak`` and ``cases`` (lists), as in the file.
+        As in the file: ``machine``, ``versions``, ``date``, ``absent``; lists ``busy``, ``peak``, ``cases``.
     """
 
     def __init__(self, path: Path, content: dict[str, Any]) -> None:
@@ -38,6 +38,7 @@ class Results:
             "machine": machine,
             "versions": versions,
             "absent": {},
+            "busy": [],
             "peak": [],
             "cases": [],
         }

@@ -16,6 +16,7 @@ Record = dict[str, Any]
 TARGETS = {"elman": 3.0, "lstm": 1.5, "gru": 3.0}
 SCALING = 1.7  # two threads over one, at B >= 32 and H >= 128
 FRACTION = 0.75  # of the peak: LSTM training, B >= 32, H from 128 to 512
+QUIET = 0.05  # of the processor time may go to other processes before it is worth a word
 REFERENCE = {(32, 128): 4.0, (1, 32): 25.0}  # times the NumPy reference at (B, H), one thread each
 
 
