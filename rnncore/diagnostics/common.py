@@ -81,6 +81,16 @@ def looking(net: Network, layers: dict[str, Recurrent], gates: bool = False) -> 
             layer.clip_step, layer.clipped_steps, layer.flow = before[name]
 
 
+@contextmanager
+def one_blas_thread() -> Iterator[None]:
+    """BLAS and LAPACK by one thread: on the small matrices of long chains a second one costs more than it
+    brings, and tenfold on a machine with other work."""
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(1, user_api="blas"):
+        yield
+
+
 def double(layer: Recurrent) -> Recurrent:
     """A layer of the same weights in float64 with gradients of its own: what it does is not seen outside."""
     config = {name: value for name, value in layer.config().items() if name != "checkpoint_every"}

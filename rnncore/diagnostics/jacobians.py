@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from ..layers import Elman
 from ..layers.recurrent import Recurrent, RecurrentTape
-from .common import Array, require_recurrent, require_tape, row_lengths
+from .common import Array, one_blas_thread, require_recurrent, require_tape, row_lengths
 from .linearize import Linearization, walk
 from .product import Product
 
@@ -134,6 +134,15 @@ def jacobian_spectrum(
         lengths = row_lengths(tape)
         t = int((lengths if rows is None else lengths[np.asarray(rows)]).min())
     chosen, first, last = _check(layer, tape, t, k, state, rows)
+    with one_blas_thread():
+        return _spectrum(layer, tape, chosen, (first, last), state, bounds)
+
+
+def _spectrum(
+    layer: Recurrent, tape: RecurrentTape, chosen: Array, span: tuple[int, int], state: str, bounds: bool
+) -> Spectrum:
+    """The product over the span, its singular values, and the bounds on it."""
+    first, last = span
     units, states = layer.hidden_size, len(layer.state_names)
     only = state == "h" and states > 1
     product = Product(len(chosen), units if only else units * states, units if only else units * states)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from ..checks import check_array, check_finite, check_positive_integer
 from ..layers.recurrent import Recurrent
-from .common import Array, double, require_recurrent
+from .common import Array, double, one_blas_thread, require_recurrent
 from .linearize import walk
 from .product import Product
 
@@ -106,7 +106,8 @@ def lyapunov_exponents(
     skipped = steps // 10 if discard is None else discard
     if isinstance(skipped, bool) or not isinstance(skipped, (int, np.integer)) or not 0 <= skipped < steps:
         raise ValueError(f"discard is {discard!r}, but a number of steps from 0 to {steps - 1} is wanted")
-    growth = _growth(layer, x, state, size, count)
+    with one_blas_thread():
+        growth = _growth(layer, x, state, size, count)
     return _summary(growth[skipped:], int(skipped))
 
 

@@ -1,0 +1,138 @@
+"""One self-contained HTML page with all that `diagnose` found, and the pictures: no other file, no
+network."""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from ..layers import Elman
+from ..network import Network
+from . import pictures
+from .common import Array, recurrent_layers, row_lengths
+from .contributions import weight_contributions
+from .flow import gradient_flow
+from .jacobians import jacobian_spectrum
+from .lyapunov import lyapunov_exponents
+from .monitor import GradientMonitor
+from .verdict import Report
+
+SPANS = (1, 10, 50)  # steps, of the Jacobians whose singular values are shown
+EXPONENTS, EXPONENT_STEPS = 16, 300  # the largest ones, and the steps they are averaged over
+LOSSES = 8  # steps whose losses are taken apart
+
+_STYLE = """
+body { font: 15px/1.5 sans-serif; max-width: 60em; margin: 2em auto; padding: 0 1em; color: #222; }
+pre { background: #f4f4f4; padding: 0.6em 0.8em; overflow-x: auto; }
+img { max-width: 100%; } h1 { font-size: 1.5em; } h2 { font-size: 1.2em; margin-top: 2em; }
+"""
+
+
+def write_page(
+    path: Any,
+    report: Report,
+    net: Network,
+    x: Array,
+    target: Array,
+    loss: Any,
+    lengths: Any = None,
+    state: Any = None,
+    title: str = "Diagnosis",
+    monitor: GradientMonitor | None = None,
+) -> None:
+    """Write the page.
+
+    Parameters
+    ----------
+    path
+        The file.
+    report
+        What ``diagnose(net, (x, target, lengths), loss, state)`` returned.
+    net, x, target, loss, lengths, state
+        What it was given, for the pictures that need more than the report.
+    title
+        Of the page.
+    monitor
+        One that watched the training, for the picture of it.
+
+    Raises
+    ------
+    ModuleNotFoundError
+        If matplotlib is not installed.
+    OSError
+        If the file cannot be written.
+    """
+    parts = [f"<h1>{html.escape(title)}</h1>", _findings(report)]
+    if report.flow is not None:
+        drawn = _pictures(report, net, x, target, loss, lengths, state)
+        parts += [f"<h2>{html.escape(head)}</h2>\n{_image(axes)}" for head, axes in drawn]
+    if monitor is not None and monitor.history:
+        parts.append(f"<h2>Training</h2>\n{_image(pictures.monitor_picture(monitor)[0])}")
+    parts.append(f"<h2>All numbers</h2>\n<pre>{html.escape(str(report))}</pre>")
+    body = "\n".join(parts)
+    page = (
+        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{html.escape(title)}</title>'
+        f"<style>{_STYLE}</style></head>\n<body>\n{body}\n</body></html>\n"
+    )
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(page)
+
+
+def _findings(report: Report) -> str:
+    """The verdict and what to change, as HTML."""
+    lines = [
+        f"<p><strong>Verdict: {report.verdict}</strong> (loss {report.loss:.4g}, {report.steps} steps)</p>"
+    ]
+    for finding in report.findings:
+        lines.append(f"<h2>{html.escape(finding.problem)}</h2>\n<p>{html.escape(finding.text)}.</p>")
+        for remedy in finding.remedies:
+            lines.append(f"<pre>{html.escape(remedy.code)}</pre><p>{html.escape(remedy.why)}</p>")
+    return "\n".join(lines)
+
+
+def _pictures(
+    report: Report, net: Network, x: Array, target: Array, loss: Any, lengths: Any, state: Any
+) -> Iterator[tuple[str, Any]]:
+    """Headings and axes."""
+    assert report.flow is not None
+    assert report.health is not None
+    yield "Gradient flow", pictures.flow_picture(report.flow)
+    yield "Reach of the gradient", pictures.lag_picture(report.flow)
+    pooled = any(layer.pools for layer in net.layers)
+    shortest = len(x) if lengths is None else int(np.min(lengths))
+    steps = None if pooled else np.unique(np.linspace(0, shortest - 1, LOSSES).round().astype(int)).tolist()
+    parts = weight_contributions(net, x, target, loss, lengths, state, steps)
+    yield "Contributions by lag", pictures.contribution_lag_picture(list(parts))
+    tapes: dict[str, Any] = {}
+    gradient_flow(net, x, target, loss, lengths, state, tapes=tapes)
+    for name, layer in recurrent_layers(net).items():
+        head = f"Layer {name}, {type(layer).__name__}"
+        if name in parts.layers and len(parts[name].steps) > 1:
+            yield f"{head}: contributions", pictures.contribution_picture(parts[name])
+        tape, health = tapes[name], report.health[name]
+        row = int(np.argmax(row_lengths(tape)))
+        last = int(row_lengths(tape)[row])
+        spans = sorted({min(span, last) for span in SPANS})
+        spectra = [jacobian_spectrum(layer, tape, last, last - span, rows=[row]) for span in spans]
+        yield f"{head}: Jacobian", pictures.spectrum_picture(spectra)
+        if not (isinstance(layer, Elman) and layer.activation == "identity"):
+            driven = np.ascontiguousarray(tape.x[: min(last, EXPONENT_STEPS), row : row + 1])
+            size = layer.hidden_size * len(layer.state_names)
+            exponents = lyapunov_exponents(layer, driven, k=min(EXPONENTS, size))
+            yield f"{head}: Lyapunov exponents", pictures.lyapunov_picture(exponents)
+        yield f"{head}: recurrent weights", pictures.eigenvalue_picture(health)
+        for gate in health.gates:
+            yield f"{head}: {gate}", pictures.gate_picture(health, gate)
+
+
+def _image(axes: Any) -> str:
+    """The figure that axes belong to, as an image inside the page."""
+    buffer = io.BytesIO()
+    axes.figure.savefig(buffer, format="png", dpi=110)
+    data = base64.b64encode(buffer.getvalue()).decode("ascii")
+    return f'<img alt="{html.escape(axes.get_title(loc="left"))}" src="data:image/png;base64,{data}">'
