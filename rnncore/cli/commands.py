@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from .. import __version__
+from .diagnose import diagnose
 from .export import export
 from .info import info
 from .predict import predict
@@ -68,3 +69,4 @@ main.add_command(predict)
 main.add_command(sample)
 main.add_command(info)
 main.add_command(export)
+main.add_command(diagnose)

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from ..layers import Elman
 from ..network import Network
+from ..pictures import new_figure
 from . import pictures
 from .common import Array, recurrent_layers, row_lengths
 from .contributions import weight_contributions
@@ -119,20 +119,24 @@ def _pictures(
         last = int(row_lengths(tape)[row])
         spans = sorted({min(span, last) for span in SPANS})
         spectra = [jacobian_spectrum(layer, tape, last, last - span, rows=[row]) for span in spans]
-        yield f"{head}: Jacobian", pictures.spectrum_picture(spectra)
-        if not (isinstance(layer, Elman) and layer.activation == "identity"):
-            driven = np.ascontiguousarray(tape.x[: min(last, EXPONENT_STEPS), row : row + 1])
-            size = layer.hidden_size * len(layer.state_names)
-            exponents = lyapunov_exponents(layer, driven, k=min(EXPONENTS, size))
-            yield f"{head}: Lyapunov exponents", pictures.lyapunov_picture(exponents)
-        yield f"{head}: recurrent weights", pictures.eigenvalue_picture(health)
-        for gate in health.gates:
-            yield f"{head}: {gate}", pictures.gate_picture(health, gate)
+        left, middle, right = new_figure(13, 4).subplots(1, 3)
+        pictures.spectrum_picture(spectra, left)
+        pictures.eigenvalue_picture(health, middle)
+        driven = np.ascontiguousarray(tape.x[: min(last, EXPONENT_STEPS), row : row + 1])
+        size = layer.hidden_size * len(layer.state_names)
+        exponents = lyapunov_exponents(layer, driven, k=min(EXPONENTS, size))
+        yield f"{head}: dynamics", pictures.lyapunov_picture(exponents, right)
+        count = len(health.gates)
+        axes = np.ravel(new_figure(7.5, 1 + 2.2 * count).subplots(count, 1, sharex=True, squeeze=False))
+        for gate, place in zip(health.gates, axes, strict=True):
+            pictures.gate_picture(health, gate, place)
+        yield f"{head}: gates", axes[0]
 
 
 def _image(axes: Any) -> str:
     """The figure that axes belong to, as an image inside the page."""
     buffer = io.BytesIO()
-    axes.figure.savefig(buffer, format="png", dpi=110)
+    axes.figure.savefig(buffer, format="png", dpi=90)
     data = base64.b64encode(buffer.getvalue()).decode("ascii")
-    return f'<img alt="{html.escape(axes.get_title(loc="left"))}" src="data:image/png;base64,{data}">'
+    titles = "; ".join(ax.get_title(loc="left") for ax in axes.figure.axes if ax.get_title(loc="left"))
+    return f'<img alt="{html.escape(titles)}" src="data:image/png;base64,{data}">'

@@ -44,7 +44,7 @@ RULES = (
     Rule("chaotic", "lyapunov", True, 0.02, "small changes of its state grow by {value:.3f} nats per step"),
     Rule("exploding", "growth", True, 10.0, "the gradient grows {value:.3g}-fold on its way back"),
     Rule("saturated", "saturated", True, 0.50, "{value:.0%} of its units are where their slope is nearly 0"),
-    Rule("vanishing", "reached", False, 0.20, "the gradient has gone after {value:.0%} of the way back"),
+    Rule("vanishing", "reached", False, 0.25, "the gradient has gone after {value:.0%} of the way back"),
 )
 HEALTHY = "healthy"
 
