@@ -242,9 +242,9 @@ def confusion_picture(matrix: Any, labels: Sequence[str], axes: Any = None) -> A
         axes = new_figure(*confusion_size(classes)).subplots()
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     # Light enough at the dark end for no printer to swallow the number.
-    axes.imshow(shares, cmap="Greys", vmin=0, vmax=1.25)
+    image = axes.imshow(shares, cmap="Greys", vmin=0, vmax=1.25)
     for i, j in np.argwhere(counts):
-        color = "white" if shares[i, j] > 0.6 else "black"
+        color = "white" if image.cmap(image.norm(shares[i, j]))[0] < 0.5 else "black"
         size = 10 if classes <= 8 else 7
         axes.text(j, i, f"{counts[i, j]}", ha="center", va="center", color=color, fontsize=size)
     turned = 0 if classes <= 4 else 90

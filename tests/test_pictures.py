@@ -5,7 +5,7 @@ import sys
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -101,3 +101,76 @@ def test_pictures_leave_pyplot_and_its_backend_alone(tmp_path):
         "assert 'matplotlib.pyplot' not in sys.modules\n"
     )
     subprocess.run([sys.executable, "-c", script], check=True)
+
+
+@settings(max_examples=10)
+@given(arrays(np.int64, st.integers(1, 6).map(lambda n: (n, n)), elements=st.integers(0, 30)))
+def test_every_count_of_a_confusion_stands_in_its_field(matrix):
+    labels = [f"class {i}" for i in range(len(matrix))]
+    axes = pictures.confusion_picture(matrix, labels)
+    found = {(text.get_position()[1], text.get_position()[0]): int(text.get_text()) for text in axes.texts}
+    assert found == {(i, j): int(matrix[i, j]) for i, j in np.argwhere(matrix)}
+    assert [tick.get_text() for tick in axes.get_yticklabels()] == labels
+    assert [tick.get_text() for tick in axes.get_xticklabels()] == labels
+    shades = np.asarray(axes.images[0].get_array())
+    np.testing.assert_allclose(shades * np.maximum(matrix.sum(1, keepdims=True), 1), matrix)
+
+
+def test_numbers_can_be_read_on_their_fields_in_black_and_white():
+    """In every field number and ground differ by at least half of the way from black to white."""
+    counts = np.array([[100 - k, k] for k in range(0, 101, 10)])
+    for row in counts:
+        axes = pictures.confusion_picture(np.array([row, [0, 1]]), "ab")
+        image = axes.images[0]
+        for text in axes.texts:
+            j, i = map(int, text.get_position())
+            ground = np.mean(image.cmap(image.norm(np.asarray(image.get_array())[i, j]))[:3])
+            ink = {"white": 1.0, "black": 0.0}[text.get_color()]
+            assert abs(ink - ground) >= 0.5
+
+
+@settings(max_examples=10)
+@given(st.integers(1, 4), st.integers(1, 5), st.integers(0, 99))
+def test_forecasts_stand_at_their_steps_beside_the_naive_ones(count, horizon, seed):
+    rng = np.random.default_rng(seed)
+    series = rng.standard_normal(50)
+    origins = 20 + np.arange(count) * horizon
+    said, naive = rng.standard_normal((2, count, horizon))
+    axes = pictures.forecast_picture(series, origins, said, naive, label="heat", naive_label="as before")
+    curves = [line for line in axes.get_lines() if len(line.get_xdata()) and line.get_color() != "#d0d0d0"]
+    happened, *rest = curves
+    steps = happened.get_xdata().astype(int)
+    np.testing.assert_array_equal(happened.get_ydata(), series[steps])
+    assert steps[0] < 20
+    assert steps[-1] == origins[-1] + horizon - 1
+    for rows, drawn in ((naive, rest[:count]), (said, rest[count:])):
+        for origin, row, line in zip(origins, rows, drawn, strict=True):
+            np.testing.assert_array_equal(line.get_xdata(), np.arange(origin, origin + horizon))
+            np.testing.assert_array_equal(line.get_ydata(), row)
+    styles = {(line.get_linestyle(), line.get_marker()) for line in (happened, rest[0], rest[-1])}
+    assert len(styles) == 3  # without colours the three still differ
+    assert [text.get_text() for text in axes.get_legend().get_texts()][1] == "as before"
+
+
+def test_they_draw_where_they_are_told(tmp_path):
+    axes = pictures.new_figure(8, 4).subplots(1, 2)
+    assert pictures.confusion_picture([[1, 2], [3, 4]], "ab", axes[0]) is axes[0]
+    assert pictures.forecast_picture([1.0, 2, 3], [2], [[3.0]], [[2.0]], axes[1]) is axes[1]
+    pictures.save_picture(tmp_path / "both.svg", axes)
+    assert b"<svg" in (tmp_path / "both.svg").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: pictures.confusion_picture(np.zeros((2, 3)), "ab"), r"\(2, 3\), but 2 labels"),
+        (lambda: pictures.confusion_picture(np.zeros((0, 0)), ""), "0 labels"),
+        (lambda: pictures.forecast_picture([[1.0]], [0], [[1.0]], [[1.0]]), r"\(1, 1\)"),
+        (lambda: pictures.forecast_picture([1.0], [], np.zeros((0, 1)), np.zeros((0, 1))), r"origins \(0,\)"),
+        (lambda: pictures.forecast_picture([1.0], [1], [[1.0]], [[1.0, 2.0]]), r"\(1, horizon\)"),
+        (lambda: pictures.forecast_picture([1.0], [2], [[1.0]], [[1.0]]), "from 2 to 2, but series has 1"),
+    ],
+)
+def test_what_cannot_be_drawn_is_one_error(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
