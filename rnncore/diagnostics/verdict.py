@@ -42,7 +42,7 @@ class Rule:
 RULES = (
     Rule("dead", "dead", True, 0.30, "{value:.0%} of its ReLU units are 0 at every step of every row"),
     Rule("chaotic", "lyapunov", True, 0.02, "small changes of its state grow by {value:.3f} nats per step"),
-    Rule("exploding", "growth", True, 10.0, "the gradient grows {value:.3g}-fold on its way back"),
+    Rule("exploding", "growth", True, 100.0, "the gradient grows {value:.3g}-fold on its way back"),
     Rule("saturated", "saturated", True, 0.50, "{value:.0%} of its units are where their slope is nearly 0"),
     Rule("vanishing", "reached", False, 0.25, "the gradient has gone after {value:.0%} of the way back"),
 )
