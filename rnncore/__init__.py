@@ -5,7 +5,18 @@ from typing import TYPE_CHECKING, Any
 
 from .clipping import ClipNorm, ClipParameter, ClipStep, ClipValue
 from .kernels.threads import get_num_threads, set_num_threads
-from .layers import GRU, LSTM, Bidirectional, Dense, Dropout, Elman, Embedding, LastStep, MeanPool
+from .layers import (
+    GRU,
+    LSTM,
+    Bidirectional,
+    Dense,
+    Dropout,
+    Elman,
+    Embedding,
+    LastStep,
+    LeakyElman,
+    MeanPool,
+)
 from .losses import BinaryCrossEntropy, CrossEntropy, SquaredError
 from .network import Network
 from .optimizers import SGD, Adam, AdamW, RMSprop
@@ -37,6 +48,7 @@ __all__ = [
     "Elman",
     "Embedding",
     "LastStep",
+    "LeakyElman",
     "MeanPool",
     "Network",
     "RMSprop",

@@ -146,6 +146,13 @@ def check_seed(value: Any) -> int:
     return int(value)
 
 
+def check_flag(name: str, value: Any) -> bool:
+    """``value`` if it is True or False; TypeError otherwise."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{name} is {value!r}, but True or False is wanted")
+    return bool(value)
+
+
 def check_number(name: str, value: Any) -> float:
     """``value`` as a finite float; TypeError or ValueError otherwise."""
     if isinstance(value, bool) or not isinstance(value, Real):

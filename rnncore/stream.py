@@ -220,7 +220,8 @@ def _stage(place: int, layer: Layer) -> Stage:
     if type(layer) not in KINDS:
         raise ValueError(f"layer {place}, {own}, has no kernel that goes step by step")
     kind, names = KINDS[type(layer)]
-    unknown = {*layer.config()} - KNOWN | {*layer.parameter_shapes()} ^ {*names}
+    known = KNOWN if isinstance(layer, Elman) else KNOWN - {"activation"}
+    unknown = {*layer.config()} - known | {*layer.parameter_shapes()} ^ {*names}
     if unknown:
         raise ValueError(f"layer {place}, {own}, cannot go step by step with {', '.join(sorted(unknown))}")
     activation = ACTIVATIONS.index(layer.activation) if isinstance(layer, Elman) else 0

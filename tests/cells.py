@@ -6,9 +6,16 @@ import math
 import numpy as np
 from hypothesis import strategies as st
 
-GATES = {"elman": 1, "lstm": 4, "gru": 3}
+GATES = {"elman": 1, "leaky": 1, "lstm": 4, "gru": 3}
 ACTIVATIONS = ("tanh", "sigmoid", "relu", "identity")
-CELLS = (*(f"elman-{activation}" for activation in ACTIVATIONS), "lstm", "gru")
+# A kernel's name, and behind hyphens what is chosen of it.
+CELLS = (
+    *(f"elman-{activation}" for activation in ACTIVATIONS),
+    *("leaky-tanh", "leaky-relu-noise"),
+    *("lstm", "lstm-peepholes", "lstm-coupled", "lstm-coupled-peepholes", "lstm-activations"),
+    *("gru", "gru-before", "gru-activations", "gru-before-activations"),
+)
+PEEPHOLES = ("weight_ci", "weight_cf", "weight_co")
 TOLERANCE = {"float64": 1e-12, "float32": 1e-5}
 
 # One, a few, and the neighbours of every vector width (2 to 16 lanes) and tile.
@@ -52,9 +59,9 @@ class Call:
     """
 
     def __init__(self, cell, shape, dtype, seed, clip_step=math.inf):
-        self.cell, _, self.activation = cell.partition("-")
+        self.cell, *self.choices = cell.split("-")
         self.shape, self.dtype, self.clip_step = shape, np.dtype(dtype), clip_step
-        self.gates = GATES[self.cell]
+        self.gates = GATES[self.cell] - ("coupled" in self.choices)
         rng = np.random.default_rng(seed)
         T, B, I, H = shape.T, shape.B, shape.I, shape.H
         G = self.gates * H
@@ -68,14 +75,23 @@ class Call:
             "bias": draw(G, scale=0.5),
         }
         if self.cell == "gru":
-            self.weights["bias_hn"] = draw(H, scale=0.5)
+            self.weights["bias_hn"] = None if "before" in self.choices else draw(H, scale=0.5)
+        if "peepholes" in self.choices:
+            names = ("weight_ci", "weight_co") if "coupled" in self.choices else PEEPHOLES
+            self.weights |= {name: draw(H, scale=0.5) for name in names}
+        if self.cell == "leaky":
+            self.weights["leak"] = rng.uniform(0.05, 1, H).astype(dtype)
+        self.noise = draw(T, B, H, scale=0.1) if "noise" in self.choices else None
         self.x, self.dy = draw(T, B, I), draw(T, B, H)
         self.x[shape.padding()] = np.nan
         self.dy[shape.padding()] = np.nan
         self.states = ("hidden", "cells") if self.cell == "lstm" else ("hidden",)
         self.initial = {name: draw(B, H) for name in self.states}
         self.dfinal = {"dh": draw(B, H), "dc": draw(B, H)} if self.cell == "lstm" else {"dh": draw(B, H)}
-        self.start = {f"d{name}": draw(*weight.shape) for name, weight in self.weights.items()}
+        self.start = {
+            f"d{name}": None if weight is None else draw(*weight.shape)
+            for name, weight in self.weights.items()
+        }
 
     def forward(self, backend, record=True):
         """Every array that the forward kernel writes, by name."""
@@ -88,21 +104,25 @@ class Call:
             tape["gates"] = self._unwritten(s.T, s.B, self.gates * s.H) if record else None
         if self.cell == "gru":
             tape["candidates"] = self._unwritten(s.T, s.B, s.H) if record else None
+        if self.cell == "leaky":
+            tape["noise"] = self.noise
         getattr(backend, f"{self.cell}_forward")(**self._common(backend), **self.weights, **out, **tape)
+        tape.pop("noise", None)
         return {**out, **{name: array for name, array in tape.items() if array is not None}}
 
     def backward(self, backend, tape, record=False):
         """Every array that the backward kernel writes, by name, and what it returns."""
-        out = {name: array.copy() for name, array in (self.dfinal | self.start).items()}
+        out = {name: array.copy() for name, array in (self.dfinal | self.start).items() if array is not None}
         out["dx"] = self._unwritten(*self.x.shape)
         if record:
             s = self.shape
             out |= {f"d{name}": self._unwritten(s.T + 1, s.B, s.H) for name in self.states}
             out |= {name: self._unwritten(s.T, s.B, self.gates * s.H) for name in ("dgates", "drecurrent")}
-        weights = {name: self.weights[name] for name in ("weight_ih", "weight_hh")}
+        weights = {name: self.weights[name] for name in self.weights if not name.startswith("bias")}
+        none = {name: None for name, array in self.start.items() if array is None}
         kept = {name: array.copy() for name, array in tape.items()}
         clipped = getattr(backend, f"{self.cell}_backward")(
-            dy=self.dy, **self._common(backend), **weights, clip_step=self.clip_step, **kept, **out
+            dy=self.dy, **self._common(backend), **weights, clip_step=self.clip_step, **kept, **out, **none
         )
         for name, array in tape.items():
             assert np.array_equal(kept[name], array), f"backward has changed the tape's {name}"
@@ -119,4 +139,8 @@ class Call:
         s = self.shape
         size = backend.scratch_size(s.T, s.B, s.I, s.H, self.gates, self.dtype)
         arguments = {"x": self.x, "lengths": s.array(), "scratch": self._unwritten(size)}
-        return arguments | ({"activation": self.activation} if self.cell == "elman" else {})
+        if self.cell in ("elman", "leaky"):
+            arguments["activation"] = self.choices[0]
+        if "activations" in self.choices:
+            arguments |= {"gate_activation": "tanh", "activation": "sigmoid"}
+        return arguments

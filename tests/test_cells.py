@@ -179,6 +179,7 @@ def test_a_row_does_not_depend_on_its_company(cell, dtype, shape, seed, data):
     own = slice(row, row + 1)
     alone.shape = Shape(shape.T, 1, shape.I, shape.H, shape.lengths and shape.lengths[own])
     alone.x, alone.dy = alone.x[:, own].copy(), alone.dy[:, own].copy()
+    alone.noise = None if call.noise is None else call.noise[:, own].copy()
     for arrays in (alone.initial, alone.dfinal):
         arrays.update({name: array[own].copy() for name, array in arrays.items()})
     batch_tape, row_tape = call.forward(kernels), alone.forward(kernels)

@@ -11,7 +11,18 @@ from cells import ACTIVATIONS, seeds, shapes
 from hypothesis import given, settings
 from laws import assert_close, assert_gradient, derivative, jacobian, leaves, like
 
-from rnncore.layers import GRU, LSTM, Bidirectional, Dense, Dropout, Elman, Embedding, LastStep, MeanPool
+from rnncore.layers import (
+    GRU,
+    LSTM,
+    Bidirectional,
+    Dense,
+    Dropout,
+    Elman,
+    Embedding,
+    LastStep,
+    LeakyElman,
+    MeanPool,
+)
 from rnncore.network import Network
 
 pytestmark = pytest.mark.usefixtures("backend")
@@ -23,6 +34,19 @@ STACKS = {
     **{f"elman-{g}": lambda g=g: (Elman(I, H, g), Elman(H, H, g), Elman(H, H, g)) for g in ACTIVATIONS},
     "lstm": lambda: (LSTM(I, H), LSTM(H, H), LSTM(H, H)),
     "gru": lambda: (GRU(I, H), GRU(H, H), GRU(H, H)),
+    "leaky": lambda: (
+        LeakyElman(I, H, leak=0.3),
+        LeakyElman(H, H, "sigmoid", time_constants=(1, 20), learn_leak=True),
+        LeakyElman(H, H, leak=0.7, learn_leak=True, excitatory=0.6),
+    ),
+    "peepholes": lambda: (LSTM(I, H, peepholes=True), LSTM(H, H, peepholes=True, coupled=True), LSTM(H, H)),
+    "coupled": lambda: (LSTM(I, H, coupled=True), LSTM(H, H, coupled=True), LSTM(H, H, coupled=True)),
+    "reset before": lambda: (GRU(I, H, reset_after=False), GRU(H, H), GRU(H, H, reset_after=False)),
+    "other activations": lambda: (
+        LSTM(I, H, gate_activation="tanh", activation="sigmoid"),
+        GRU(H, H, gate_activation="tanh"),
+        GRU(H, H, reset_after=False, activation="sigmoid"),
+    ),
     "mixed": lambda: (GRU(I, 4), Dropout(0.3), LSTM(4, 2), Dropout(0.2), Elman(2, H), Dense(H, 2)),
     "embedding": lambda: (Embedding(4, I), LSTM(I, H), Dropout(0.5), GRU(H, 2), Dense(2, 4)),
     "last step": lambda: (Dense(I, H), LSTM(H, H), GRU(H, 4), LastStep(), Dense(4, 2)),

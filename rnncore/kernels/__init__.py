@@ -7,9 +7,10 @@ from .dense import dense_backward, dense_forward, dense_scratch_size
 from .elman import elman_backward, elman_forward
 from .embedding import embedding_backward, embedding_forward
 from .gru import gru_backward, gru_forward
+from .leaky import leaky_backward, leaky_forward
 from .losses import first_class_outside, sigmoid_cross_entropy, softmax_cross_entropy, squared_error
 from .lstm import lstm_backward, lstm_forward
-from .recurrence import scratch_size
+from .plan import scratch_size
 from .updates import adam_update, l1_penalty, l2_penalty, rmsprop_update, sgd_update
 
 __all__ = [
@@ -34,6 +35,8 @@ __all__ = [
     "join_directions",
     "l1_penalty",
     "l2_penalty",
+    "leaky_backward",
+    "leaky_forward",
     "lstm_backward",
     "lstm_forward",
     "reverse_rows",

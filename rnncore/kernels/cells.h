@@ -21,6 +21,7 @@ typedef void (*cell_function)(const Step *, const Spot *);
 #define AT(array, gate, gates) ((real *)(array) + (spot->place * (gates) + (gate)) * step->units + spot->unit)
 #define GET(array, gate, gates) load_first(AT(array, gate, gates), spot->n)
 #define PUT(array, gate, gates, value) store_first(AT(array, gate, gates), value, spot->n)
+#define UNITWISE(array) load_first((const real *)(array) + spot->unit, spot->n) /* of a vector (H,) */
 /* Ask for the line that the next step will want at the same place. */
 #define FETCH(array, gate, gates, write) __builtin_prefetch(AT(array, gate, gates) + step->ahead * (gates), write)
 #define COMPACT(array, gate, gates) ((real *)(array) + (spot->index * (gates) + (gate)) * step->units + spot->unit)
@@ -126,55 +127,114 @@ INLINE void elman_spot_backward(const Step *step, const Spot *spot)
     FETCH(step->h, 0, 1, 0);
 }
 
-/* LSTM: c = sigmoid(f) c_prev + sigmoid(i) tanh(g); h = sigmoid(o) tanh(c). */
-INLINE void lstm_spot_forward(const Step *step, const Spot *spot)
+/* Leaky Elman: h = h_prev + leak (g(a) - h_prev) + noise; the tape keeps g(a). */
+INLINE void leaky_spot_forward(const Step *step, const Spot *spot)
 {
-    const real *a = spot->sums;
-    const vec i = vsigmoid(load(a)), f = vsigmoid(load(a + LANES));
-    const vec g = vtanh(load(a + 2 * LANES));
-    const vec o = vsigmoid(load(a + 3 * LANES));
-    const vec c = f * GET(step->c_prev, 0, 1) + i * g;
+    const vec g = activate(step->activation, load(spot->sums)), h_prev = GET(step->h_prev, 0, 1);
+    vec h = h_prev + UNITWISE(step->leak) * (g - h_prev);
+    if (step->noise)
+        h += GET(step->noise, 0, 1);
+    PUT(step->h, 0, 1, h);
+    if (step->gates)
+        PUT(step->gates, 0, 1, g);
+}
+
+INLINE void leaky_spot_backward(const Step *step, const Spot *spot)
+{
+    const vec g = GET(step->gates, 0, 1), leak = UNITWISE(step->leak);
+    const vec dh = GET(step->dy, 0, 1) + GET(step->dh, 0, 1);
+    store_first(COMPACT(step->dgates, 0, 1), dh * leak * slope(step->activation, g), spot->n);
+    if (step->dleak)
+        store_first(COMPACT(step->dleak, 0, 1), dh * (g - GET(step->h_prev, 0, 1)), spot->n);
+    PUT(step->dh, 0, 1, dh - leak * dh);
+}
+
+/* The functions of gates and candidates: in a plain cell known to the compiler, sigmoid and tanh. */
+#define GATE(plain) ((plain) ? ACTIVATION_SIGMOID : step->gate_activation)
+#define CANDIDATE(plain) ((plain) ? ACTIVATION_TANH : step->activation)
+
+/* LSTM: c = sigmoid(f) c_prev + sigmoid(i) tanh(g); h = sigmoid(o) tanh(c). With three gates, i g o, f is 1 - i. With
+ * peepholes i and f also see w c_prev, and o sees w c. */
+INLINE void lstm_forward_at(const Step *step, const Spot *spot, const int gates, const int plain)
+{
+    const int coupled = gates == 3, peepholes = !plain && step->weight_ci;
+    const vec c_prev = GET(step->c_prev, 0, 1);
+    vec i = load(spot->sums), f = load(spot->sums + LANES), o = load(spot->sums + (gates - 1) * LANES);
+    if (peepholes) {
+        i += UNITWISE(step->weight_ci) * c_prev;
+        if (!coupled)
+            f += UNITWISE(step->weight_cf) * c_prev;
+    }
+    i = activate(GATE(plain), i);
+    f = coupled ? (real)1 - i : activate(GATE(plain), f);
+    const vec g = activate(CANDIDATE(plain), load(spot->sums + (gates - 2) * LANES));
+    const vec c = f * c_prev + i * g;
+    if (peepholes)
+        o += UNITWISE(step->weight_co) * c;
+    o = activate(GATE(plain), o);
     PUT(step->c, 0, 1, c);
-    PUT(step->h, 0, 1, o * vtanh(c));
+    PUT(step->h, 0, 1, o * activate(CANDIDATE(plain), c));
     FETCH(step->c, 0, 1, 1);
     FETCH(step->h, 0, 1, 1);
     if (step->gates) {
-        for (int gate = 0; gate < 4; gate++)
-            FETCH(step->gates, gate, 4, 1);
-        PUT(step->gates, 0, 4, i);
-        PUT(step->gates, 1, 4, f);
-        PUT(step->gates, 2, 4, g);
-        PUT(step->gates, 3, 4, o);
+        for (int gate = 0; gate < gates; gate++)
+            FETCH(step->gates, gate, gates, 1);
+        PUT(step->gates, 0, gates, i);
+        if (!coupled)
+            PUT(step->gates, 1, gates, f);
+        PUT(step->gates, gates - 2, gates, g);
+        PUT(step->gates, gates - 1, gates, o);
     }
 }
 
-INLINE void lstm_spot_backward(const Step *step, const Spot *spot)
+INLINE void lstm_backward_at(const Step *step, const Spot *spot, const int gates, const int plain)
 {
-    const vec i = GET(step->gates, 0, 4), f = GET(step->gates, 1, 4), g = GET(step->gates, 2, 4),
-              o = GET(step->gates, 3, 4);
-    const vec tanh_c = vtanh(GET(step->c, 0, 1));
+    const int coupled = gates == 3, peepholes = !plain && step->weight_ci;
+    const vec i = GET(step->gates, 0, gates), g = GET(step->gates, gates - 2, gates),
+              o = GET(step->gates, gates - 1, gates);
+    const vec f = coupled ? (real)1 - i : GET(step->gates, 1, gates), c_prev = GET(step->c_prev, 0, 1);
+    const vec squashed = activate(CANDIDATE(plain), GET(step->c, 0, 1));
     const vec dh = GET(step->dy, 0, 1) + GET(step->dh, 0, 1);
-    const vec dc = GET(step->dc, 0, 1) + dh * o * ((real)1 - tanh_c * tanh_c);
-    store_first(COMPACT(step->dgates, 0, 4), dc * g * i * ((real)1 - i), spot->n);
-    store_first(COMPACT(step->dgates, 1, 4), dc * GET(step->c_prev, 0, 1) * f * ((real)1 - f), spot->n);
-    store_first(COMPACT(step->dgates, 2, 4), dc * i * ((real)1 - g * g), spot->n);
-    store_first(COMPACT(step->dgates, 3, 4), dh * tanh_c * o * ((real)1 - o), spot->n);
-    for (int gate = 0; gate < 4; gate++)
-        FETCH(step->gates, gate, 4, 0);
+    const vec d_o = dh * squashed * slope(GATE(plain), o);
+    vec dc = GET(step->dc, 0, 1) + dh * o * slope(CANDIDATE(plain), squashed);
+    if (peepholes)
+        dc += d_o * UNITWISE(step->weight_co);
+    const vec di = dc * (coupled ? g - c_prev : g) * slope(GATE(plain), i);
+    const vec df = coupled ? (vec){0} : dc * c_prev * slope(GATE(plain), f);
+    store_first(COMPACT(step->dgates, 0, gates), di, spot->n);
+    if (!coupled)
+        store_first(COMPACT(step->dgates, 1, gates), df, spot->n);
+    store_first(COMPACT(step->dgates, gates - 2, gates), dc * i * slope(CANDIDATE(plain), g), spot->n);
+    store_first(COMPACT(step->dgates, gates - 1, gates), d_o, spot->n);
+    for (int gate = 0; gate < gates; gate++)
+        FETCH(step->gates, gate, gates, 0);
     FETCH(step->dy, 0, 1, 0);
     FETCH(step->c_prev, 0, 1, 0);
     if (step->dcells)
         PUT(step->dcells, 0, 1, dc);
-    PUT(step->dc, 0, 1, dc * f);
+    vec carried = dc * f;
+    if (peepholes) {
+        carried += di * UNITWISE(step->weight_ci);
+        if (!coupled)
+            carried += df * UNITWISE(step->weight_cf);
+    }
+    PUT(step->dc, 0, 1, carried);
 }
 
+INLINE void lstm_spot_forward(const Step *step, const Spot *spot) { lstm_forward_at(step, spot, 4, 1); }
+INLINE void lstm_spot_backward(const Step *step, const Spot *spot) { lstm_backward_at(step, spot, 4, 1); }
+INLINE void lstm_variant_spot_forward(const Step *step, const Spot *spot) { lstm_forward_at(step, spot, 4, 0); }
+INLINE void lstm_variant_spot_backward(const Step *step, const Spot *spot) { lstm_backward_at(step, spot, 4, 0); }
+INLINE void lstm_coupled_spot_forward(const Step *step, const Spot *spot) { lstm_forward_at(step, spot, 3, 0); }
+INLINE void lstm_coupled_spot_backward(const Step *step, const Spot *spot) { lstm_backward_at(step, spot, 3, 0); }
+
 /* GRU: r, z = sigmoid(a); n = tanh(x_n + r (m_n + b_hn)), m_n the product alone; h = n + z (h_prev - n). */
-INLINE void gru_spot_forward(const Step *step, const Spot *spot)
+INLINE void gru_forward_at(const Step *step, const Spot *spot, const int plain)
 {
     const real *a = spot->sums;
-    const vec r = vsigmoid(load(a)), z = vsigmoid(load(a + LANES));
-    const vec candidate = load(a + 2 * LANES) + load_first((const real *)step->bias_hn + spot->unit, spot->n);
-    const vec n = vtanh(load(spot->x + 2 * LANES) + r * candidate);
+    const vec r = activate(GATE(plain), load(a)), z = activate(GATE(plain), load(a + LANES));
+    const vec candidate = load(a + 2 * LANES) + UNITWISE(step->bias_hn);
+    const vec n = activate(CANDIDATE(plain), load(spot->x + 2 * LANES) + r * candidate);
     PUT(step->h, 0, 1, n + z * (GET(step->h_prev, 0, 1) - n));
     FETCH(step->h, 0, 1, 1);
     if (step->gates) {
@@ -188,13 +248,13 @@ INLINE void gru_spot_forward(const Step *step, const Spot *spot)
     }
 }
 
-INLINE void gru_spot_backward(const Step *step, const Spot *spot)
+INLINE void gru_backward_at(const Step *step, const Spot *spot, const int plain)
 {
     const vec r = GET(step->gates, 0, 3), z = GET(step->gates, 1, 3), n = GET(step->gates, 2, 3);
     const vec dh = GET(step->dy, 0, 1) + GET(step->dh, 0, 1);
-    const vec dn = dh * ((real)1 - z) * ((real)1 - n * n);
-    const vec dr = dn * GET(step->candidates, 0, 1) * r * ((real)1 - r);
-    const vec dz = dh * (GET(step->h_prev, 0, 1) - n) * z * ((real)1 - z);
+    const vec dn = dh * ((real)1 - z) * slope(CANDIDATE(plain), n);
+    const vec dr = dn * GET(step->candidates, 0, 1) * slope(GATE(plain), r);
+    const vec dz = dh * (GET(step->h_prev, 0, 1) - n) * slope(GATE(plain), z);
     store_first(COMPACT(step->dgates, 0, 3), dr, spot->n);
     store_first(COMPACT(step->dgates, 1, 3), dz, spot->n);
     store_first(COMPACT(step->dgates, 2, 3), dn, spot->n);
@@ -209,6 +269,11 @@ INLINE void gru_spot_backward(const Step *step, const Spot *spot)
     PUT(step->dh, 0, 1, dh * z);
 }
 
+INLINE void gru_spot_forward(const Step *step, const Spot *spot) { gru_forward_at(step, spot, 1); }
+INLINE void gru_spot_backward(const Step *step, const Spot *spot) { gru_backward_at(step, spot, 1); }
+INLINE void gru_variant_spot_forward(const Step *step, const Spot *spot) { gru_forward_at(step, spot, 0); }
+INLINE void gru_variant_spot_backward(const Step *step, const Spot *spot) { gru_backward_at(step, spot, 0); }
+
 #define CELL(name, gates, joined)                                                                    \
     static void name##_step_forward(const Step *step)                                                \
     {                                                                                                \
@@ -216,9 +281,73 @@ INLINE void gru_spot_backward(const Step *step, const Spot *spot)
     }                                                                                                \
     static void name##_step_backward(const Step *step) { walk_backward(step, name##_spot_backward); }
 CELL(elman, 1, 4)
+CELL(leaky, 1, 4)
 CELL(lstm, 4, 4)
+CELL(lstm_variant, 4, 4)
+CELL(lstm_coupled, 3, 3)
 CELL(gru, 3, 2)
+CELL(gru_variant, 3, 2)
 #undef CELL
+
+/* GRU with the reset gate before its product: n = tanh(x_n + W_hn (r h_prev)), so that the step takes two products, and
+ * its panels hold plain columns: [r z] in `packed`, n in `packed_hn`. The gates pass through `projected`, and r h_prev
+ * takes the place of r there. */
+static void gru_before_step_forward(const Step *step)
+{
+    const ptrdiff_t H = step->units, wide = PANEL_COUNT(3 * H, 1) * PANEL_WIDTH(1);
+    real *sums = step->projected;
+    multiply(step->n, step->h_prev, step->rows, H, H, step->packed, 2 * H, 1, NULL, 1, sums, NULL, wide, 2 * H);
+    for (ptrdiff_t i = 0; i < step->n; i++)
+        for (ptrdiff_t unit = 0; unit < H; unit += LANES) {
+            const Spot at = {.index = i, .place = step->rows[i], .unit = unit, .n = H - unit}, *spot = &at;
+            real *r_sum = sums + i * wide + unit, *z_sum = r_sum + H;
+            const vec r = activate(step->gate_activation, load_first(r_sum, at.n));
+            const vec z = activate(step->gate_activation, load_first(z_sum, at.n));
+            const vec reset = r * GET(step->h_prev, 0, 1);
+            store_first(r_sum, reset, at.n);
+            store_first(z_sum, z, at.n);
+            if (step->gates) {
+                PUT(step->gates, 0, 3, r);
+                PUT(step->gates, 1, 3, z);
+                PUT(step->candidates, 0, 1, reset);
+            }
+        }
+    multiply(step->n, sums, NULL, wide, H, step->packed_hn, H, 1, NULL, 1, sums + 2 * H, NULL, wide, H);
+    for (ptrdiff_t i = 0; i < step->n; i++)
+        for (ptrdiff_t unit = 0; unit < H; unit += LANES) {
+            const Spot at = {.index = i, .place = step->rows[i], .unit = unit, .n = H - unit}, *spot = &at;
+            const real *z = sums + i * wide + H + unit;
+            const vec n = activate(step->activation, load_first(z + H, at.n));
+            PUT(step->h, 0, 1, n + load_first(z, at.n) * (GET(step->h_prev, 0, 1) - n));
+            if (step->gates)
+                PUT(step->gates, 2, 3, n);
+        }
+}
+
+static void gru_before_step_backward(const Step *step)
+{
+    const ptrdiff_t H = step->units;
+    real *dgates = step->dgates;
+    for (ptrdiff_t i = 0; i < step->n; i++)
+        for (ptrdiff_t unit = 0; unit < H; unit += LANES) {
+            const Spot at = {.index = i, .place = step->rows[i], .unit = unit, .n = H - unit}, *spot = &at;
+            const vec z = GET(step->gates, 1, 3), n = GET(step->gates, 2, 3);
+            const vec dh = GET(step->dy, 0, 1) + GET(step->dh, 0, 1);
+            const vec dz = dh * (GET(step->h_prev, 0, 1) - n) * slope(step->gate_activation, z);
+            store_first(COMPACT(dgates, 1, 3), dz, at.n);
+            store_first(COMPACT(dgates, 2, 3), dh * ((real)1 - z) * slope(step->activation, n), at.n);
+            PUT(step->dh, 0, 1, dh * z);
+        }
+    /* d(r h_prev) = dn @ W_hn, in the place of dr */
+    multiply(step->n, dgates + 2 * H, NULL, 3 * H, H, step->packed_hn, H, 1, NULL, 0, dgates, NULL, 3 * H, H);
+    for (ptrdiff_t i = 0; i < step->n; i++)
+        for (ptrdiff_t unit = 0; unit < H; unit += LANES) {
+            const Spot at = {.index = i, .place = step->rows[i], .unit = unit, .n = H - unit}, *spot = &at;
+            const vec r = GET(step->gates, 0, 3), dreset = load_first(COMPACT(dgates, 0, 3), at.n);
+            PUT(step->dh, 0, 1, GET(step->dh, 0, 1) + dreset * r);
+            store_first(COMPACT(dgates, 0, 3), dreset * GET(step->h_prev, 0, 1) * slope(step->gate_activation, r), at.n);
+        }
+}
 
 /* Rescale the carried gradient of each active row, (dh, dc) taken together, to the threshold where its norm
  * exceeds it; returns how many did. Squares are summed in double, where those of floats cannot overflow. */

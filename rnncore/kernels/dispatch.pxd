@@ -9,10 +9,17 @@ cdef extern from "step.h":
         const Py_ssize_t *rows
         Py_ssize_t units
         Py_ssize_t ahead
+        int gate_activation
         int activation
         const void *packed
-        const void *projected
+        const void *packed_hn
+        void *projected
         const void *bias_hn
+        const void *weight_ci
+        const void *weight_cf
+        const void *weight_co
+        const void *leak
+        const void *noise
         const void *h_prev
         const void *c_prev
         void *h
@@ -25,6 +32,7 @@ cdef extern from "step.h":
         void *dcells
         void *dgates
         void *drecurrent
+        void *dleak
 
 ctypedef void (*StepFunction)(const Step *step) noexcept nogil
 
@@ -89,12 +97,26 @@ cdef extern from "table.h":
         void (*add_rows)(
             Py_ssize_t K, const void *a, Py_ssize_t lda, Py_ssize_t columns, void *sums
         ) noexcept nogil
+        void (*add_products)(
+            Py_ssize_t K, const void *a, Py_ssize_t lda, const void *b, const Py_ssize_t *places,
+            Py_ssize_t ldb, Py_ssize_t columns, void *sums
+        ) noexcept nogil
         StepFunction elman_forward
         StepFunction elman_backward
+        StepFunction leaky_forward
+        StepFunction leaky_backward
         StepFunction lstm_forward
         StepFunction lstm_backward
+        StepFunction lstm_variant_forward
+        StepFunction lstm_variant_backward
+        StepFunction lstm_coupled_forward
+        StepFunction lstm_coupled_backward
         StepFunction gru_forward
         StepFunction gru_backward
+        StepFunction gru_variant_forward
+        StepFunction gru_variant_backward
+        StepFunction gru_before_forward
+        StepFunction gru_before_backward
         Py_ssize_t (*clip_rows)(const Step *step, double threshold) noexcept nogil
 
     const Kernels *rnncore_level(int index, int is_double) noexcept nogil

@@ -5,15 +5,8 @@ Cost: 2 T B H (I + H) flops forward, twice that backward, T B H gate functions; 
 
 from cython cimport floating
 
-from .dispatch cimport ACTIVATION_IDENTITY, ACTIVATION_RELU, ACTIVATION_SIGMOID, ACTIVATION_TANH
-from .recurrence cimport Sequence, at_start, run_backward, run_forward, start
-
-cdef dict CODES = {
-    "tanh": ACTIVATION_TANH,
-    "sigmoid": ACTIVATION_SIGMOID,
-    "relu": ACTIVATION_RELU,
-    "identity": ACTIVATION_IDENTITY,
-}
+from .plan cimport Sequence
+from .recurrence cimport activation_code, at_start, run_backward, run_forward, start
 
 
 def elman_forward(
@@ -28,7 +21,7 @@ def elman_forward(
 ):
     """x (T, B, I) -> hidden (1+T, B, H), whose row 0 holds the initial state; padding becomes 0."""
     cdef Sequence s = start(x, lengths, weight_ih, weight_hh, hidden, scratch)
-    s.gates, s.activation = 1, CODES[activation]
+    s.gates, s.activation = 1, activation_code(activation)
     s.forward = s.kernels.elman_forward
     s.bias = <const char *>&bias[0]
     with nogil:
@@ -65,7 +58,7 @@ def elman_backward(
     """
     cdef Sequence s = start(x, lengths, weight_ih, weight_hh, hidden, scratch)
     cdef Py_ssize_t clipped
-    s.gates, s.activation, s.clip_step = 1, CODES[activation], clip_step
+    s.gates, s.activation, s.clip_step = 1, activation_code(activation), clip_step
     s.backward = s.kernels.elman_backward
     s.dy, s.dh, s.dx = <const char *>&dy[0, 0, 0], <char *>&dh[0, 0], <char *>&dx[0, 0, 0]
     s.dweight_ih, s.dweight_hh = <char *>&dweight_ih[0, 0], <char *>&dweight_hh[0, 0]

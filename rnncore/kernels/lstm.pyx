@@ -4,13 +4,23 @@
     c[t] = sigmoid(f) c[t-1] + sigmoid(i) tanh(g)
     h[t] = sigmoid(o) tanh(c[t])
 
+With peepholes (Gers, Schraudolph & Schmidhuber, 2002) i and f also see w_ci c[t-1] and w_cf c[t-1], o sees
+w_co c[t]. With three gates, i g o, the forget gate is coupled: sigmoid(f) is 1 - sigmoid(i) (Greff et al.,
+2017). Sigmoid and tanh may be other activations.
+
 Cost: 8 T B H (I + H) flops forward, twice that backward, 5 T B H gate functions; the tape is 6 T B H
 numbers, written once forward and read once backward.
 """
 
 from cython cimport floating
 
-from .recurrence cimport Sequence, at_start, run_backward, run_forward, start
+from .plan cimport Sequence
+from .recurrence cimport activation_code, at_first, at_start, run_backward, run_forward, start
+
+
+cdef bint is_plain(str gate_activation, str activation, const floating[::1] weight_ci):
+    """Whether the kernel that knows its activations will do."""
+    return weight_ci is None and gate_activation == "sigmoid" and activation == "tanh"
 
 
 def lstm_forward(
@@ -23,14 +33,28 @@ def lstm_forward(
     floating[:, :, ::1] cells,
     floating[:, :, ::1] gates,
     floating[::1] scratch,
+    const floating[::1] weight_ci=None,
+    const floating[::1] weight_cf=None,
+    const floating[::1] weight_co=None,
+    str gate_activation="sigmoid",
+    str activation="tanh",
 ):
-    """x (T, B, I) -> hidden, cells (1+T, B, H), rows 0 holding the initial state, and gates (T, B, 4H): the
-    activations i, f, g, o, or None where no tape is wanted. Padding becomes 0."""
+    """x (T, B, I) -> hidden, cells (1+T, B, H), rows 0 holding the initial state, and gates (T, B, G*H): the
+    activations i, f, g, o, without f if the weights have but three gates; None where no tape is wanted.
+    Padding becomes 0. Peepholes (H,) come together, or not at all."""
     cdef Sequence s = start(x, lengths, weight_ih, weight_hh, hidden, scratch)
-    s.gates = 4
-    s.forward = s.kernels.lstm_forward
+    s.gates = <int>(weight_hh.shape[0] // weight_hh.shape[1])
+    s.gate_activation, s.activation = activation_code(gate_activation), activation_code(activation)
+    s.weight_ci, s.weight_cf = at_first(weight_ci), at_first(weight_cf)
+    s.weight_co = at_first(weight_co)
+    if s.gates == 3:
+        s.forward = s.kernels.lstm_coupled_forward
+    elif is_plain(gate_activation, activation, weight_ci):
+        s.forward = s.kernels.lstm_forward
+    else:
+        s.forward = s.kernels.lstm_variant_forward
     s.bias, s.cells = <const char *>&bias[0], <char *>&cells[0, 0, 0]
-    s.gate_tape = NULL if gates is None else <char *>&gates[0, 0, 0]
+    s.gate_tape = at_start(gates)
     with nogil:
         run_forward(&s)
 
@@ -56,20 +80,38 @@ def lstm_backward(
     floating[:, :, ::1] dcells=None,
     floating[:, :, ::1] dgates=None,
     floating[:, :, ::1] drecurrent=None,
+    const floating[::1] weight_ci=None,
+    const floating[::1] weight_cf=None,
+    const floating[::1] weight_co=None,
+    floating[::1] dweight_ci=None,
+    floating[::1] dweight_cf=None,
+    floating[::1] dweight_co=None,
+    str gate_activation="sigmoid",
+    str activation="tanh",
 ):
-    """dy (T, B, H) -> dx, and sums into dweight_ih, dweight_hh, dbias.
+    """dy (T, B, H) -> dx, and sums into dweight_ih, dweight_hh, dbias and the peepholes' dweight_c...
 
     dh, dc (B, H): gradients of the final state on entry, of the initial state on exit. Returns how often
     clip_step acted.
 
     Recorded where arrays are given, with zeros in the padding: dhidden, dcells (1+T, B, H), in rows 1 to T
-    the gradients of the states; dgates, drecurrent (T, B, 4H), those of the gates' sums and of their
+    the gradients of the states; dgates, drecurrent (T, B, G*H), those of the gates' sums and of their
     products with h[t-1].
     """
     cdef Sequence s = start(x, lengths, weight_ih, weight_hh, hidden, scratch)
     cdef Py_ssize_t clipped
-    s.gates, s.clip_step = 4, clip_step
-    s.backward = s.kernels.lstm_backward
+    s.gates, s.clip_step = <int>(weight_hh.shape[0] // weight_hh.shape[1]), clip_step
+    s.gate_activation, s.activation = activation_code(gate_activation), activation_code(activation)
+    s.weight_ci, s.weight_cf = at_first(weight_ci), at_first(weight_cf)
+    s.weight_co = at_first(weight_co)
+    s.dweight_ci, s.dweight_cf = at_first(dweight_ci), at_first(dweight_cf)
+    s.dweight_co = at_first(dweight_co)
+    if s.gates == 3:
+        s.backward = s.kernels.lstm_coupled_backward
+    elif is_plain(gate_activation, activation, weight_ci):
+        s.backward = s.kernels.lstm_backward
+    else:
+        s.backward = s.kernels.lstm_variant_backward
     s.cells, s.gate_tape = <char *>&cells[0, 0, 0], <char *>&gates[0, 0, 0]
     s.dy, s.dx = <const char *>&dy[0, 0, 0], <char *>&dx[0, 0, 0]
     s.dh, s.dc = <char *>&dh[0, 0], <char *>&dc[0, 0]

@@ -294,3 +294,17 @@ static void add_rows(ptrdiff_t K, const void *a_, ptrdiff_t lda, ptrdiff_t colum
         store_first(sums + m, load_first(sums + m, columns - m) + total, columns - m);
     }
 }
+
+/* sums[m] += sum over k of a[k][m] * b[places[k]][m] for m < columns. */
+static void add_products(ptrdiff_t K, const void *a_, ptrdiff_t lda, const void *b_, const ptrdiff_t *places,
+                         ptrdiff_t ldb, ptrdiff_t columns, void *sums_)
+{
+    const real *a = a_, *b = b_;
+    real *sums = sums_;
+    for (ptrdiff_t m = 0; m < columns; m += LANES) {
+        vec total = {0};
+        for (ptrdiff_t k = 0; k < K; k++)
+            total += load_first(a + k * lda + m, columns - m) * load_first(b + places[k] * ldb + m, columns - m);
+        store_first(sums + m, load_first(sums + m, columns - m) + total, columns - m);
+    }
+}

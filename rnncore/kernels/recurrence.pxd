@@ -1,56 +1,27 @@
 from cython cimport floating
 from libc.math cimport INFINITY
+from libc.stdint cimport uintptr_t
 from libc.string cimport memset
 
-from .dispatch cimport Kernels, StepFunction, kernels
-
-# One layer over a whole sequence: sizes, the cell's two step functions, and every array as bytes. T steps,
-# B rows, I inputs, H units, G gates; NULL where a cell or a call has no such array.
-cdef struct Sequence:
-    Py_ssize_t steps
-    Py_ssize_t rows
-    Py_ssize_t inputs
-    Py_ssize_t units
-    int gates
-    int item                  # bytes of a number
-    int activation
-    bint two_products         # whether drecurrent differs from dgates
-    bint leaves_dh            # whether h[t-1] also enters h[t] beside the product
-    const Kernels *kernels
-    StepFunction forward
-    StepFunction backward
-    const Py_ssize_t *lengths  # (B,) or NULL
-    const char *x             # (T, B, I)
-    const char *weight_ih     # (G*H, I)
-    const char *weight_hh     # (G*H, H)
-    const char *bias          # (G*H,)
-    const char *bias_hn       # (H,)
-    char *hidden              # (1+T, B, H)
-    char *cells               # (1+T, B, H)
-    char *gate_tape           # (T, B, G*H)
-    char *candidates          # (T, B, H)
-    double clip_step
-    const char *dy            # (T, B, H)
-    char *dh                  # (B, H)
-    char *dc                  # (B, H)
-    char *dx                  # (T, B, I)
-    char *dhidden             # (1+T, B, H): this and the next three record a pass, each may be NULL
-    char *dcells              # (1+T, B, H)
-    char *dgates              # (T, B, G*H)
-    char *drecurrent          # (T, B, G*H)
-    char *dweight_ih
-    char *dweight_hh
-    char *dbias
-    char *dbias_hn
-    char *scratch
+from .dispatch cimport kernels
+from .plan cimport Sequence
 
 cdef void run_forward(Sequence *s) noexcept nogil
 cdef Py_ssize_t run_backward(Sequence *s) noexcept nogil
 
 
+# The kernels' number of an activation: "tanh", "sigmoid", "relu" or "identity".
+cdef int activation_code(str name)
+
+
 cdef inline char *at_start(floating[:, :, ::1] array) noexcept:
     """The first byte of an array; NULL for None."""
     return NULL if array is None else <char *>&array[0, 0, 0]
+
+
+cdef inline char *at_first(const floating[::1] array) noexcept:
+    """The same of a vector."""
+    return NULL if array is None else <char *><uintptr_t>&array[0]
 
 
 cdef inline Sequence start(

@@ -14,114 +14,20 @@ from libc.math cimport isinf
 from libc.string cimport memcpy, memset
 
 from .blas cimport gemm
-from .dispatch cimport Kernels, Step, kernels
-from .memory cimport carve
-from .threads cimport part, run_shares, threads_for
+from .dispatch cimport ACTIVATION_IDENTITY, ACTIVATION_RELU, ACTIVATION_SIGMOID, ACTIVATION_TANH, Step
+from .plan cimport Sequence, Work, arrange, count_rows, lay_out, length_of
+from .threads cimport part, run_shares
 
-import numpy as np
-
-cdef enum:
-    CHUNK_ROWS = 256      # 512 and 1024 are no faster: bench/README.md, "Chunks"
-    MAX_SHARES = 64       # threads.pyx gives no more
-
-# One call: its plan, its working memory, carved from scratch, and the chunk at hand.
-cdef struct Work:
-    const Sequence *sequence
-    int shares                    # parts of the batch, a thread each
-    int threads                   # for what is not split by rows of the batch
-    Py_ssize_t chunk              # steps at a time
-    Py_ssize_t first              # the steps first ... last - 1 of the chunk at hand
-    Py_ssize_t last
-    Py_ssize_t clipped[MAX_SHARES]     # how often clip_step acted on each share
-    Py_ssize_t start[MAX_SHARES + 1]   # share k has the rows order[start[k]] ... order[start[k + 1] - 1]
-    Py_ssize_t base[MAX_SHARES + 1]    # and the compact rows base[k] ... of a backward chunk
-    Py_ssize_t *order             # (B,) rows, in each share by descending length
-    Py_ssize_t *buckets           # (T + 2,) for sorting
-    Py_ssize_t *places            # (chunk * B,) t * B + row of each compact row
-    Py_ssize_t wide               # numbers in a projected row
-    char *packed_ih
-    char *packed_hh
-    char *packed_bias
-    char *projected               # (chunk * B, wide), forward
-    char *dgates                  # (chunk * B, G*H), backward
-    char *drecurrent
-    char *rows_x                  # (chunk * B, I) and (chunk * B, H) packed, backward
-    char *rows_h
+cdef dict ACTIVATIONS = {
+    "tanh": ACTIVATION_TANH,
+    "sigmoid": ACTIVATION_SIGMOID,
+    "relu": ACTIVATION_RELU,
+    "identity": ACTIVATION_IDENTITY,
+}
 
 
-cdef Py_ssize_t lay_out(const Sequence *s, Work *w, bint back) noexcept nogil:
-    """Carve the working memory of a forward or backward pass from scratch; returns the bytes it takes."""
-    cdef Py_ssize_t rows, gate_rows = s.gates * s.units
-    cdef const Kernels *k = s.kernels
-    cdef char *space = s.scratch
-    w.sequence = s
-    w.chunk = max(1, min(s.steps, CHUNK_ROWS // s.rows))
-    rows = w.chunk * s.rows
-    w.order = <Py_ssize_t *>carve(&space, s.rows * sizeof(Py_ssize_t))
-    w.buckets = <Py_ssize_t *>carve(&space, (s.steps + 2) * sizeof(Py_ssize_t))
-    w.places = <Py_ssize_t *>carve(&space, rows * sizeof(Py_ssize_t))
-    if back:
-        w.packed_hh = carve(&space, k.packed_size(gate_rows, s.units, 1) * s.item)
-        w.packed_ih = carve(&space, k.packed_size(gate_rows, s.inputs, 1) * s.item)
-        w.dgates = carve(&space, rows * gate_rows * s.item)
-        w.drecurrent = carve(&space, rows * gate_rows * s.item) if s.two_products else w.dgates
-        w.rows_x = carve(&space, k.packed_size(rows, s.inputs, 1) * s.item)
-        w.rows_h = carve(&space, k.packed_size(rows, s.units, 1) * s.item)
-    else:
-        w.wide = k.packed_size(1, s.units, s.gates)
-        w.packed_hh = carve(&space, k.packed_size(s.units, s.units, s.gates) * s.item)
-        w.packed_ih = carve(&space, k.packed_size(s.inputs, s.units, s.gates) * s.item)
-        w.packed_bias = carve(&space, w.wide * s.item)
-        w.projected = carve(&space, rows * w.wide * s.item)
-    return space - s.scratch
-
-
-def scratch_size(Py_ssize_t steps, Py_ssize_t rows, Py_ssize_t inputs, Py_ssize_t units, int gates, dtype):
-    """Entries of working memory that a cell's kernels want for T steps, B rows, I inputs, H units and G
-    gates."""
-    cdef Sequence s
-    cdef Work w
-    s.steps, s.rows, s.inputs, s.units, s.gates = steps, rows, inputs, units, gates
-    s.item = np.dtype(dtype).itemsize
-    s.two_products = gates == 3
-    s.kernels = kernels(s.item == 8)
-    s.scratch = NULL
-    return (max(lay_out(&s, &w, False), lay_out(&s, &w, True)) + 64) // s.item + 1
-
-
-cdef inline Py_ssize_t length_of(const Sequence *s, Py_ssize_t row) noexcept nogil:
-    return s.steps if s.lengths == NULL else s.lengths[row]
-
-
-cdef void arrange(const Sequence *s, Work *w) noexcept nogil:
-    """Deal the rows out to the shares, in each by descending length."""
-    cdef Py_ssize_t row, i, place, length
-    cdef int k
-    w.threads = threads_for(2.0 * s.steps * s.rows * s.gates * s.units * (s.inputs + s.units))
-    w.shares = <int>min(w.threads, s.rows)
-    for k in range(w.shares + 1):
-        w.start[k] = k * (s.rows // w.shares) + min(<Py_ssize_t>k, s.rows % w.shares)
-    if s.lengths == NULL:
-        for row in range(s.rows):
-            w.order[row] = row
-        return
-    # A counting sort, longest first: buckets[n] becomes the number of rows longer than n, where those of
-    # length n begin. In a segment of a longer sequence a row may have ended: its length is 0.
-    memset(w.buckets, 0, (s.steps + 2) * sizeof(Py_ssize_t))
-    for row in range(s.rows):
-        w.buckets[s.lengths[row]] += 1
-    i = 0
-    for length in range(s.steps, -1, -1):
-        place = w.buckets[length]
-        w.buckets[length] = i
-        i += place
-    for row in range(s.rows):
-        i = w.buckets[s.lengths[row]]
-        w.buckets[s.lengths[row]] += 1
-        # Like cards, so that every share has its part of the long rows.
-        k = <int>(i % w.shares)
-        place = w.start[k] + i // w.shares
-        w.order[place] = row
+cdef int activation_code(str name):
+    return ACTIVATIONS[name]
 
 
 cdef inline void point_at(const Sequence *s, Py_ssize_t t, Step *step) noexcept nogil:
@@ -136,6 +42,20 @@ cdef inline void point_at(const Sequence *s, Py_ssize_t t, Step *step) noexcept 
         step.gates = s.gate_tape + t * states * s.gates
     if s.candidates != NULL:
         step.candidates = s.candidates + t * states
+    if s.noise != NULL:
+        step.noise = s.noise + t * states
+
+
+cdef inline Step new_step(const Sequence *s, const Work *w, const Py_ssize_t *rows) noexcept nogil:
+    """What is the same at every step of a share."""
+    cdef Step step
+    memset(&step, 0, sizeof(Step))
+    step.rows, step.units = rows, s.units
+    step.gate_activation, step.activation = s.gate_activation, s.activation
+    step.packed, step.packed_hn, step.bias_hn = w.packed_hh, w.packed_hn, s.bias_hn
+    step.weight_ci, step.weight_cf, step.weight_co = s.weight_ci, s.weight_cf, s.weight_co
+    step.leak = s.leak
+    return step
 
 
 cdef void forward_share(void *job, int k) noexcept nogil:
@@ -146,10 +66,8 @@ cdef void forward_share(void *job, int k) noexcept nogil:
     cdef Py_ssize_t count = w.start[k + 1] - w.start[k], active, n, t, first, last, i, total
     cdef Py_ssize_t *places = w.places + w.chunk * w.start[k]
     cdef char *projected = w.projected + w.chunk * w.start[k] * w.wide * s.item
-    cdef Step step
-    memset(&step, 0, sizeof(Step))
-    step.rows, step.units, step.activation = rows, s.units, s.activation
-    step.packed, step.bias_hn, step.ahead = w.packed_hh, s.bias_hn, s.rows * s.units
+    cdef Step step = new_step(s, w, rows)
+    step.ahead = s.rows * s.units
     active, last = count, 0
     while last < s.steps:
         first = last
@@ -165,7 +83,7 @@ cdef void forward_share(void *job, int k) noexcept nogil:
         if total == 0:
             break
         s.kernels.multiply(
-            total, s.x, places, s.inputs, s.inputs, w.packed_ih, s.units, s.gates, w.packed_bias, 0,
+            total, s.x, places, s.inputs, s.inputs, w.packed_ih, w.columns, w.interleaved, w.packed_bias, 0,
             projected, NULL, w.wide, w.wide,
         )
         step.projected = projected
@@ -175,7 +93,7 @@ cdef void forward_share(void *job, int k) noexcept nogil:
             step.n = active
             point_at(s, t, &step)
             s.forward(&step)
-            step.projected = <const char *>step.projected + active * w.wide * s.item
+            step.projected = <char *>step.projected + active * w.wide * s.item
     if s.lengths != NULL:
         clear_padding(s, rows, count)
 
@@ -198,16 +116,25 @@ cdef void clear_padding(const Sequence *s, const Py_ssize_t *rows, Py_ssize_t co
         clear_row(s, s.candidates, rows[i], s.units)
 
 
+cdef inline const char *reset_weights(const Sequence *s) noexcept nogil:
+    """The rows of weight_hh, (H, H), whose product is with r h[t-1]."""
+    return s.weight_hh + (s.gates - 1) * s.units * s.units * s.item
+
+
 cdef void pack_forward(void *job, int k) noexcept nogil:
     """Pack one share of the weights' panels, each gate's columns beside the others'."""
     cdef const Work *w = <const Work *>job
     cdef const Sequence *s = w.sequence
+    cdef Py_ssize_t columns = w.joint // w.interleaved
     s.kernels.pack(
-        s.weight_hh, s.units, s.units, s.gates, s.units * s.units, s.units, 1, k, w.threads, w.packed_hh
+        s.weight_hh, s.units, columns, w.interleaved, s.units * s.units, s.units, 1, k, w.threads, w.packed_hh
     )
     s.kernels.pack(
-        s.weight_ih, s.inputs, s.units, s.gates, s.units * s.inputs, s.inputs, 1, k, w.threads, w.packed_ih
+        s.weight_ih, s.inputs, w.columns, w.interleaved, s.units * s.inputs, s.inputs, 1,
+        k, w.threads, w.packed_ih,
     )
+    if s.reset_before:
+        s.kernels.pack(reset_weights(s), s.units, s.units, 1, 0, s.units, 1, k, w.threads, w.packed_hn)
 
 
 cdef void pack_backward(void *job, int k) noexcept nogil:
@@ -215,7 +142,9 @@ cdef void pack_backward(void *job, int k) noexcept nogil:
     cdef const Work *w = <const Work *>job
     cdef const Sequence *s = w.sequence
     cdef Py_ssize_t gate_rows = s.gates * s.units
-    s.kernels.pack(s.weight_hh, gate_rows, s.units, 1, 0, 1, s.units, k, w.threads, w.packed_hh)
+    s.kernels.pack(s.weight_hh, w.joint, s.units, 1, 0, 1, s.units, k, w.threads, w.packed_hh)
+    if s.reset_before:
+        s.kernels.pack(reset_weights(s), s.units, s.units, 1, 0, 1, s.units, k, w.threads, w.packed_hn)
     s.kernels.pack(s.weight_ih, gate_rows, s.inputs, 1, 0, 1, s.inputs, k, w.threads, w.packed_ih)
 
 
@@ -223,7 +152,7 @@ cdef void run_forward(Sequence *s) noexcept nogil:
     cdef Work w
     lay_out(s, &w, False)
     arrange(s, &w)
-    s.kernels.pack(s.bias, 1, s.units, s.gates, s.units, 1, 0, 0, 1, w.packed_bias)
+    s.kernels.pack(s.bias, 1, w.columns, w.interleaved, s.units, 1, 0, 0, 1, w.packed_bias)
     run_shares(w.threads, pack_forward, &w)
     run_shares(w.shares, forward_share, &w)
 
@@ -255,9 +184,7 @@ cdef void backward_share(void *job, int k) noexcept nogil:
     cdef const Py_ssize_t *rows = w.order + w.start[k]
     cdef Py_ssize_t count = w.start[k + 1] - w.start[k], n = 0, at = w.base[k + 1], t, i
     cdef Py_ssize_t states = s.rows * s.units * s.item, gate_rows = s.gates * s.units
-    cdef Step step
-    memset(&step, 0, sizeof(Step))
-    step.rows, step.units, step.activation = rows, s.units, s.activation
+    cdef Step step = new_step(s, w, rows)
     step.dh, step.dc, step.ahead = s.dh, s.dc, -s.rows * s.units
     for t in range(w.last - 1, w.first - 1, -1):
         while n < count and length_of(s, rows[n]) > t:
@@ -272,6 +199,8 @@ cdef void backward_share(void *job, int k) noexcept nogil:
         step.dy = s.dy + t * states
         step.dgates = w.dgates + at * gate_rows * s.item
         step.drecurrent = w.drecurrent + at * gate_rows * s.item
+        if s.dleak != NULL:
+            step.dleak = w.dleak + at * s.units * s.item
         if s.dhidden != NULL:
             record_hidden(s, &step, t)
         if s.dcells != NULL:
@@ -281,7 +210,7 @@ cdef void backward_share(void *job, int k) noexcept nogil:
             record_gates(s, &step, t)
         # dh[rows] = drecurrent @ W_hh + what the cell left in dh   (n, G*H)(G*H, H)
         s.kernels.multiply(
-            n, step.drecurrent, NULL, gate_rows, gate_rows, w.packed_hh, s.units, 1, NULL, s.leaves_dh,
+            n, step.drecurrent, NULL, gate_rows, w.joint, w.packed_hh, s.units, 1, NULL, s.leaves_dh,
             s.dh, rows, s.units, s.units,
         )
         if not isinf(s.clip_step):
@@ -299,6 +228,8 @@ cdef void pack_share(void *job, int k) noexcept nogil:
     cdef const Sequence *s = w.sequence
     s.kernels.pack_rows(s.x, w.places, w.base[w.shares], s.inputs, k, w.threads, w.rows_x)
     s.kernels.pack_rows(s.hidden, w.places, w.base[w.shares], s.units, k, w.threads, w.rows_h)
+    if s.reset_before:
+        s.kernels.pack_rows(s.candidates, w.places, w.base[w.shares], s.units, k, w.threads, w.rows_reset)
 
 
 cdef void weights_share(void *job, int k) noexcept nogil:
@@ -312,20 +243,49 @@ cdef void weights_share(void *job, int k) noexcept nogil:
     cdef Py_ssize_t gate_rows = s.gates * s.units, grain = s.kernels.block_rows, total = w.base[w.shares]
     cdef Py_ssize_t first = part(gate_rows, k, w.threads, grain)
     cdef Py_ssize_t last = part(gate_rows, k + 1, w.threads, grain)
-    cdef Py_ssize_t candidate = gate_rows - s.units
-    if s.two_products:
+    cdef Py_ssize_t split = min(max(first, w.joint), last)
+    if s.two_products or s.reset_before:
         s.kernels.accumulate_outer(
             total, w.dgates, gate_rows, first, last, w.rows_x, s.inputs, s.dweight_ih, NULL, 0, NULL
         )
         s.kernels.accumulate_outer(
-            total, w.drecurrent, gate_rows, first, last, w.rows_h, s.units, s.dweight_hh, NULL, 0, NULL
+            total, w.drecurrent, gate_rows, first, split, w.rows_h, s.units, s.dweight_hh, NULL, 0, NULL
+        )
+        s.kernels.accumulate_outer(
+            total, w.drecurrent, gate_rows, split, last, w.rows_reset, s.units, s.dweight_hh, NULL, 0, NULL
         )
     else:
         s.kernels.accumulate_outer(
             total, w.dgates, gate_rows, first, last,
             w.rows_x, s.inputs, s.dweight_ih, w.rows_h, s.units, s.dweight_hh,
         )
+    add_vectors(s, w, first, last)
+
+
+cdef void add_peephole(
+    const Sequence *s, const Work *w, Py_ssize_t first, Py_ssize_t last,
+    int gate, const char *cells, char *sums,
+) noexcept nogil:
+    """sums += sums of dgates c over the rows, for the part of one gate that lies in first ... last - 1."""
+    cdef Py_ssize_t before = gate * s.units
+    first, last = max(first, before), min(last, before + s.units)
+    if sums != NULL and first < last:
+        s.kernels.add_products(
+            w.base[w.shares], w.dgates + first * s.item, s.gates * s.units,
+            cells + (first - before) * s.item, w.places, s.units,
+            last - first, sums + (first - before) * s.item,
+        )
+
+
+cdef void add_vectors(const Sequence *s, const Work *w, Py_ssize_t first, Py_ssize_t last) noexcept nogil:
+    """Add a chunk's gradients of biases, peepholes and leaks, for the gate rows first ... last - 1."""
+    cdef Py_ssize_t gate_rows = s.gates * s.units, total = w.base[w.shares], candidate = gate_rows - s.units
     s.kernels.add_rows(total, w.dgates + first * s.item, gate_rows, last - first, s.dbias + first * s.item)
+    if s.dleak != NULL:
+        s.kernels.add_rows(total, w.dleak + first * s.item, s.units, last - first, s.dleak + first * s.item)
+    add_peephole(s, w, first, last, 0, s.cells, s.dweight_ci)
+    add_peephole(s, w, first, last, 1, s.cells, s.dweight_cf)
+    add_peephole(s, w, first, last, s.gates - 1, s.cells + s.rows * s.units * s.item, s.dweight_co)
     if s.dbias_hn != NULL and last > candidate:
         first = max(first, candidate)
         s.kernels.add_rows(
@@ -334,37 +294,37 @@ cdef void weights_share(void *job, int k) noexcept nogil:
         )
 
 
-cdef void blas_weights(const Sequence *s, const Work *w, Py_ssize_t total) noexcept nogil:
+cdef void gather(
+    const Sequence *s, const Work *w, const char *rows, Py_ssize_t width, char *gathered
+) noexcept nogil:
+    """The rows (N, width) at the chunk's places, one after the other."""
+    cdef Py_ssize_t i, size = width * s.item
+    for i in range(w.base[w.shares]):
+        memcpy(gathered + i * size, rows + w.places[i] * size, size)
+
+
+cdef void blas_weights(const Sequence *s, const Work *w) noexcept nogil:
     """A chunk's weight gradients by BLAS, on rows gathered in the order of the gate gradients."""
-    cdef Py_ssize_t gate_rows = s.gates * s.units, i, candidate = gate_rows - s.units
-    cdef Py_ssize_t x_bytes = s.inputs * s.item, h_bytes = s.units * s.item
-    for i in range(total):
-        memcpy(w.rows_x + i * x_bytes, s.x + w.places[i] * x_bytes, x_bytes)
-        memcpy(w.rows_h + i * h_bytes, s.hidden + w.places[i] * h_bytes, h_bytes)
+    cdef Py_ssize_t gate_rows = s.gates * s.units, total = w.base[w.shares]
+    cdef Py_ssize_t reset_rows = gate_rows - w.joint
+    gather(s, w, s.x, s.inputs, w.rows_x)
+    gather(s, w, s.hidden, s.units, w.rows_h)
     # dweight_ih += dgates' x   (G*H, rows)(rows, I); dweight_hh += drecurrent' h[t-1]   (G*H, rows)(rows, H)
     gemm(
         s.item, True, gate_rows, s.inputs, total, w.dgates, gate_rows, w.rows_x, s.inputs,
         s.dweight_ih, s.inputs,
     )
     gemm(
-        s.item, True, gate_rows, s.units, total, w.drecurrent, gate_rows, w.rows_h, s.units,
+        s.item, True, w.joint, s.units, total, w.drecurrent, gate_rows, w.rows_h, s.units,
         s.dweight_hh, s.units,
     )
-    s.kernels.add_rows(total, w.dgates, gate_rows, gate_rows, s.dbias)
-    if s.dbias_hn != NULL:
-        s.kernels.add_rows(total, w.drecurrent + candidate * s.item, gate_rows, s.units, s.dbias_hn)
-
-
-cdef Py_ssize_t count_rows(const Sequence *s, Work *w) noexcept nogil:
-    """Where each share's compact rows of the chunk begin; returns how many there are."""
-    cdef Py_ssize_t i, total = 0
-    cdef int k
-    for k in range(w.shares):
-        w.base[k] = total
-        for i in range(w.start[k], w.start[k + 1]):
-            total += max(0, min(length_of(s, w.order[i]), w.last) - w.first)
-    w.base[w.shares] = total
-    return total
+    if s.reset_before:
+        gather(s, w, s.candidates, s.units, w.rows_reset)
+        gemm(
+            s.item, True, reset_rows, s.units, total, w.drecurrent + w.joint * s.item, gate_rows,
+            w.rows_reset, s.units, s.dweight_hh + w.joint * s.units * s.item, s.units,
+        )
+    add_vectors(s, w, 0, gate_rows)
 
 
 cdef Py_ssize_t run_backward(Sequence *s) noexcept nogil:
@@ -391,7 +351,7 @@ cdef Py_ssize_t run_backward(Sequence *s) noexcept nogil:
         if count_rows(s, &w) > 0:
             run_shares(w.shares, backward_share, &w)
             if s.kernels.blas:
-                blas_weights(s, &w, w.base[w.shares])
+                blas_weights(s, &w)
             else:
                 run_shares(w.threads, pack_share, &w)
                 run_shares(w.threads, weights_share, &w)

@@ -1,7 +1,7 @@
 /* One thread's share of one time step: what a cell's functions read and write.
  *
  * Rows of the batch are named by their places, so that rows of any length lie in any order and finished
- * ones cost nothing. Arrays are (B, H) or (B, G*H) of one time step, indexed by a row's place; the two
+ * ones cost nothing. Arrays are (B, H) or (B, G*H) of one time step, indexed by a row's place; the
  * *compact* ones have a row for each active row, in the order of `rows`.
  */
 #ifndef RNNCORE_STEP_H
@@ -16,10 +16,17 @@ typedef struct {
     const ptrdiff_t *rows;  /* (n,) their places in the batch */
     ptrdiff_t units;        /* H */
     ptrdiff_t ahead;        /* numbers from this step's (B, H) states to those of the step that comes next */
-    int activation;         /* of an Elman cell: ACTIVATION_... */
+    int gate_activation;    /* ACTIVATION_..., of the gates that open and close */
+    int activation;         /* ACTIVATION_..., of the candidate state */
     const void *packed;     /* recurrent weights in panels: product.h */
-    const void *projected;  /* compact (n, panels): W_ih x + b */
+    const void *packed_hn;  /* those of n, GRU with the reset before its product */
+    void *projected;        /* compact (n, panels): W_ih x + b */
     const void *bias_hn;    /* (H,), GRU */
+    const void *weight_ci;  /* (H,) peepholes, LSTM, or NULL */
+    const void *weight_cf;
+    const void *weight_co;
+    const void *leak;       /* (H,), leaky Elman */
+    const void *noise;      /* (B, H), leaky Elman, or NULL */
     const void *h_prev;     /* (B, H) states before the step */
     const void *c_prev;
     void *h;                /* (B, H) states after it */
@@ -32,6 +39,7 @@ typedef struct {
     void *dcells;           /* (B, H), or NULL: where the gradient of c goes, for who wants to look at it */
     void *dgates;           /* compact (n, G*H): of the sums that the input enters */
     void *drecurrent;       /* compact (n, G*H): of the recurrent products; a GRU's differ from dgates */
+    void *dleak;            /* compact (n, H): of the leak, or NULL */
 } Step;
 
 #endif

@@ -141,7 +141,7 @@ cdef void run_cell(
             )
             step.projected = projected
         cell.forward(&step)
-        step.projected = <const char *>step.projected + rows * cell.wide * cell.item
+        step.projected = <char *>step.projected + rows * cell.wide * cell.item
         step.h_prev, step.c_prev = step.h, step.c
         step.h = <char *>step.h + states
         if c != NULL:

@@ -43,13 +43,25 @@ typedef struct {
     void (*accumulate_outer)(ptrdiff_t K, const void *a, ptrdiff_t lda, ptrdiff_t first, ptrdiff_t last, const void *packed,
                              ptrdiff_t units, void *out, const void *packed2, ptrdiff_t units2, void *out2);
     void (*add_rows)(ptrdiff_t K, const void *a, ptrdiff_t lda, ptrdiff_t columns, void *sums);
+    void (*add_products)(ptrdiff_t K, const void *a, ptrdiff_t lda, const void *b, const ptrdiff_t *places, ptrdiff_t ldb,
+                         ptrdiff_t columns, void *sums);
     /* One step of each cell, forward and backward: cells.h. */
     void (*elman_forward)(const Step *step);
     void (*elman_backward)(const Step *step);
+    void (*leaky_forward)(const Step *step);
+    void (*leaky_backward)(const Step *step);
     void (*lstm_forward)(const Step *step);
     void (*lstm_backward)(const Step *step);
+    void (*lstm_variant_forward)(const Step *step);
+    void (*lstm_variant_backward)(const Step *step);
+    void (*lstm_coupled_forward)(const Step *step);
+    void (*lstm_coupled_backward)(const Step *step);
     void (*gru_forward)(const Step *step);
     void (*gru_backward)(const Step *step);
+    void (*gru_variant_forward)(const Step *step);
+    void (*gru_variant_backward)(const Step *step);
+    void (*gru_before_forward)(const Step *step);
+    void (*gru_before_backward)(const Step *step);
     ptrdiff_t (*clip_rows)(const Step *step, double threshold);
 } Kernels;
 

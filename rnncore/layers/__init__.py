@@ -7,6 +7,7 @@ from .dropout import Dropout
 from .elman import Elman
 from .embedding import Embedding
 from .gru import GRU
+from .leaky import LeakyElman
 from .lstm import LSTM
 from .pooling import LastStep, MeanPool
 
@@ -20,5 +21,6 @@ __all__ = [
     "Embedding",
     "LastStep",
     "Layer",
+    "LeakyElman",
     "MeanPool",
 ]

@@ -11,9 +11,7 @@ import numpy as np
 
 from .. import initializers
 from .base import Array, Lengths
-from .recurrent import Parts, Recurrent, RecurrentTape
-
-ACTIVATIONS = ("tanh", "sigmoid", "relu", "identity")
+from .recurrent import Parts, Recurrent, RecurrentTape, check_activation
 
 
 class Elman(Recurrent):
@@ -51,11 +49,9 @@ class Elman(Recurrent):
         limit: float | None = None,
     ) -> None:
         super().__init__(input_size, hidden_size, checkpoint_every, recurrent_init)
-        if activation not in ACTIVATIONS:
-            raise ValueError(f"activation is {activation!r}, but one of {', '.join(ACTIVATIONS)} is wanted")
         if limit is not None and not (isinstance(limit, Real) and limit > 0):
             raise ValueError(f"limit is {limit!r}, but a number above 0 is wanted; infinite tests for NaN")
-        self.activation = activation
+        self.activation = check_activation("activation", activation)
         unbounded = activation in ("relu", "identity")
         self.limit = math.inf if limit is None and unbounded else limit
 

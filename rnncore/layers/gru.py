@@ -4,19 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from .. import initializers
+from ..checks import check_flag
 from ..kernels.memory import empty
 from .base import Array, Lengths
-from .recurrent import Parts, Recurrent, RecurrentTape
+from .recurrent import Parts, Recurrent, RecurrentTape, check_activation
 
 
 @dataclass(slots=True)
 class GRUTape(RecurrentTape):
-    """Also the gates' activations r, z, n (T, B, 3H) and the candidates W_hn h[t-1] + b_hn (T, B, H)."""
+    """Also the gates' activations r, z, n (T, B, 3H) and the candidates W_hn h[t-1] + b_hn (T, B, H).
+
+    With the reset gate before the product the candidates are r h[t-1].
+    """
 
     gates: Array | None  # both None in a pass without a tape
     candidates: Array | None
@@ -41,11 +45,24 @@ class GRU(Recurrent):
         The longest delay in steps, above 2, that the task may ask for: the biases of the update gate z, which
         keeps h[t-1], start as log(u), u uniform in [1, chrono - 1] (Tallec & Ollivier, 2018). None: 0.
 
+    reset_after
+        Whether the reset gate comes after the product, as above. Before it (Cho et al., 2014;
+        linear_before_reset=0) n = tanh(W_in x[t] + b_n + W_hn (r h[t-1])), there is no ``bias_hn``, and the
+        two products of a step wait for each other.
+    gate_activation, activation
+        In place of sigmoid and tanh: ``"tanh"``, ``"sigmoid"``, ``"relu"`` or ``"identity"``.
+
     Beside the family's three parameters there is ``bias_hn (H,)``, inside the reset product. The state is h,
     ``(B, H)``.
     """
 
     gates = 3
+    options: ClassVar[dict[str, Any]] = {
+        "chrono": None,
+        "reset_after": True,
+        "gate_activation": "sigmoid",
+        "activation": "tanh",
+    }
 
     def __init__(
         self,
@@ -54,12 +71,15 @@ class GRU(Recurrent):
         checkpoint_every: int | None = None,
         recurrent_init: str | None = None,
         chrono: float | None = None,
+        reset_after: bool = True,
+        gate_activation: str = "sigmoid",
+        activation: str = "tanh",
     ) -> None:
         super().__init__(input_size, hidden_size, checkpoint_every, recurrent_init)
         self.chrono = None if chrono is None else initializers.check_longest(chrono)
-
-    def config(self) -> dict[str, Any]:
-        return super().config() | ({} if self.chrono is None else {"chrono": self.chrono})
+        self.reset_after = check_flag("reset_after", reset_after)
+        self.gate_activation = check_activation("gate_activation", gate_activation)
+        self.activation = check_activation("activation", activation)
 
     def initialize(self, params: Mapping[str, Array], rng: np.random.Generator) -> None:
         super().initialize(params, rng)
@@ -68,7 +88,8 @@ class GRU(Recurrent):
             params["bias"][units : 2 * units] = initializers.chrono(rng, units, self.chrono)
 
     def parameter_shapes(self) -> dict[str, tuple[int, ...]]:
-        return {**super().parameter_shapes(), "bias_hn": (self.hidden_size,)}
+        inside = {"bias_hn": (self.hidden_size,)} if self.reset_after else {}
+        return {**super().parameter_shapes(), **inside}
 
     def _new_tape(
         self, x: Array, lengths: Lengths, hidden: Array, others: Parts, record: bool
@@ -81,8 +102,8 @@ class GRU(Recurrent):
     def _run_forward(self, tape: GRUTape, scratch: Array) -> None:
         p = self.params
         self.backend.gru_forward(
-            tape.x, tape.lengths, p["weight_ih"], p["weight_hh"], p["bias"], p["bias_hn"],
-            tape.hidden, tape.gates, tape.candidates, scratch,
+            tape.x, tape.lengths, p["weight_ih"], p["weight_hh"], p["bias"], p.get("bias_hn"),
+            tape.hidden, tape.gates, tape.candidates, scratch, self.gate_activation, self.activation,
         )  # fmt: skip
 
     def _run_backward(
@@ -92,6 +113,7 @@ class GRU(Recurrent):
         clipped: int = self.backend.gru_backward(
             dy, tape.x, tape.lengths, p["weight_ih"], p["weight_hh"], self.clip_step,
             tape.hidden, tape.gates, tape.candidates,
-            *dstates, dx, g["weight_ih"], g["weight_hh"], g["bias"], g["bias_hn"], scratch, *flow,
+            *dstates, dx, g["weight_ih"], g["weight_hh"], g["bias"], g.get("bias_hn"), scratch,
+            *(flow or (None,) * 3), self.gate_activation, self.activation,
         )  # fmt: skip
         return clipped

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from .. import initializers
-from ..checks import check_number
+from ..checks import check_flag, check_number
 from ..kernels.memory import empty
 from .base import Array, Lengths
-from .recurrent import Parts, Recurrent, RecurrentTape
+from .recurrent import Parts, Recurrent, RecurrentTape, check_activation
 
 
 @dataclass(slots=True)
 class LSTMTape(RecurrentTape):
-    """Also the cell states (1+T, B, H) and the gates' activations i, f, g, o (T, B, 4H)."""
+    """Also the cell states (1+T, B, H) and the gates' activations i, f, g, o or i, g, o (T, B, G*H)."""
 
     cells: Array
     gates: Array | None  # None in a pass without a tape
@@ -49,11 +49,26 @@ class LSTM(Recurrent):
         uniform in [1, chrono - 1], input biases as minus that (Tallec & Ollivier, 2018), in place of
         ``forget_bias``.
 
+    peepholes
+        Whether the gates also see the cell (Gers, Schraudolph & Schmidhuber, 2002), by the parameters
+        ``weight_ci``, ``weight_cf``, ``weight_co`` ``(H,)``, which start as 0:
+        i + weight_ci c[t-1], f + weight_cf c[t-1], o + weight_co c[t].
+    coupled
+        Whether the forget gate is 1 - i (Greff et al., 2017). The parameters then have the three gates
+        i, g, o, and a quarter of the arithmetic goes; ``forget_bias`` enters i with the other sign.
+    gate_activation, activation
+        In place of sigmoid and tanh: ``"tanh"``, ``"sigmoid"``, ``"relu"`` or ``"identity"``.
+
     The state is the tuple (h, c), each ``(B, H)``.
     """
 
-    gates = 4
     state_names = ("h", "c")
+    options: ClassVar[dict[str, Any]] = {
+        "peepholes": False,
+        "coupled": False,
+        "gate_activation": "sigmoid",
+        "activation": "tanh",
+    }
 
     def __init__(
         self,
@@ -63,32 +78,50 @@ class LSTM(Recurrent):
         checkpoint_every: int | None = None,
         recurrent_init: str | None = None,
         chrono: float | None = None,
+        peepholes: bool = False,
+        coupled: bool = False,
+        gate_activation: str = "sigmoid",
+        activation: str = "tanh",
     ) -> None:
         super().__init__(input_size, hidden_size, checkpoint_every, recurrent_init)
         self.forget_bias = check_number("forget_bias", forget_bias)
         self.chrono = None if chrono is None else initializers.check_longest(chrono)
         if chrono is not None and self.forget_bias != 1:
             raise ValueError(f"forget_bias is {forget_bias}, but chrono {chrono} sets that bias too")
+        self.peepholes = check_flag("peepholes", peepholes)
+        self.coupled = check_flag("coupled", coupled)
+        self.gates = 3 if coupled else 4
+        self.gate_activation = check_activation("gate_activation", gate_activation)
+        self.activation = check_activation("activation", activation)
 
     def config(self) -> dict[str, Any]:
         chosen = {"forget_bias": self.forget_bias} if self.chrono is None else {"chrono": self.chrono}
         return {**super().config(), **chosen}
 
+    def parameter_shapes(self) -> dict[str, tuple[int, ...]]:
+        names = ("weight_ci",) + (() if self.coupled else ("weight_cf",)) + ("weight_co",)
+        vectors = dict.fromkeys(names if self.peepholes else (), (self.hidden_size,))
+        return {**super().parameter_shapes(), **vectors}
+
     def initialize(self, params: Mapping[str, Array], rng: np.random.Generator) -> None:
         super().initialize(params, rng)
         units, bias = self.hidden_size, params["bias"]
-        if self.chrono is None:
-            bias[units : 2 * units] = self.forget_bias
-            return
-        bias[units : 2 * units] = initializers.chrono(rng, units, self.chrono)
-        bias[:units] = -bias[units : 2 * units]
+        forget: Any = self.forget_bias
+        if self.chrono is not None:
+            forget = initializers.chrono(rng, units, self.chrono)
+        if self.coupled or self.chrono is not None:
+            bias[:units] = -forget
+        if not self.coupled:
+            bias[units : 2 * units] = forget
+        for name in params.keys() & {"weight_ci", "weight_cf", "weight_co"}:
+            params[name][:] = 0
 
     def _new_tape(
         self, x: Array, lengths: Lengths, hidden: Array, others: Parts, record: bool
     ) -> LSTMTape:
         steps, rows = x.shape[:2]
         cells = self._states(steps, rows, others[0])
-        gates = empty((steps, rows, 4 * self.hidden_size), self.dtype) if record else None
+        gates = empty((steps, rows, self.gates * self.hidden_size), self.dtype) if record else None
         return LSTMTape(x, lengths, hidden, cells, gates)
 
     def _run_forward(self, tape: LSTMTape, scratch: Array) -> None:
@@ -96,6 +129,7 @@ class LSTM(Recurrent):
         self.backend.lstm_forward(
             tape.x, tape.lengths, p["weight_ih"], p["weight_hh"], p["bias"],
             tape.hidden, tape.cells, tape.gates, scratch,
+            p.get("weight_ci"), p.get("weight_cf"), p.get("weight_co"), self.gate_activation, self.activation,
         )  # fmt: skip
 
     def _run_backward(
@@ -105,6 +139,8 @@ class LSTM(Recurrent):
         clipped: int = self.backend.lstm_backward(
             dy, tape.x, tape.lengths, p["weight_ih"], p["weight_hh"], self.clip_step,
             tape.hidden, tape.cells, tape.gates,
-            *dstates, dx, g["weight_ih"], g["weight_hh"], g["bias"], scratch, *flow,
+            *dstates, dx, g["weight_ih"], g["weight_hh"], g["bias"], scratch, *(flow or (None,) * 4),
+            p.get("weight_ci"), p.get("weight_cf"), p.get("weight_co"),
+            g.get("weight_ci"), g.get("weight_cf"), g.get("weight_co"), self.gate_activation, self.activation,
         )  # fmt: skip
         return clipped

@@ -90,6 +90,16 @@ class Flow:
             states[0] = initial
 
 
+ACTIVATIONS = ("tanh", "sigmoid", "relu", "identity")
+
+
+def check_activation(name: str, value: str) -> str:
+    """``value`` if it is an activation's name; ValueError otherwise."""
+    if value not in ACTIVATIONS:
+        raise ValueError(f"{name} is {value!r}, but one of {', '.join(ACTIVATIONS)} is wanted")
+    return value
+
+
 class Recurrent(Layer):
     """A recurrent layer of ``hidden_size`` units over inputs of ``input_size`` features.
 
@@ -124,9 +134,11 @@ class Recurrent(Layer):
         What ``backward`` is to record on its way; None, nothing, at first.
     """
 
-    gates: ClassVar[int]
+    gates: int
     #: what the state consists of
     state_names: ClassVar[tuple[str, ...]] = ("h",)
+    #: names of the constructor's further arguments, which are attributes too, with their defaults
+    options: ClassVar[dict[str, Any]] = {}
     #: of the candidate state: it sets the critical gain
     activation: str = "tanh"
     backend: ModuleType = kernels
@@ -154,8 +166,9 @@ class Recurrent(Layer):
 
     def config(self) -> dict[str, Any]:
         sizes = {"input_size": self.input_size, "hidden_size": self.hidden_size}
-        options = {"checkpoint_every": self.checkpoint_every, "recurrent_init": self.recurrent_init}
-        return sizes | {name: value for name, value in options.items() if value is not None}
+        options = {"checkpoint_every": None, "recurrent_init": None} | self.options
+        chosen = {name: getattr(self, name) for name in options}
+        return sizes | {name: value for name, value in chosen.items() if value != options[name]}
 
     def features(self) -> tuple[int | None, int | None]:
         return self.input_size, self.hidden_size

@@ -1,33 +1,15 @@
 """Elman network: h[t] = g(W_ih x[t] + W_hh h[t-1] + b) (Elman, 1990)."""
 
-from typing import Any
-
-import numpy as np
-
 from .recurrence import (
+    ACTIVATIONS,
+    SLOPES,
     active_rows,
     add_input_gradients,
     add_recurrent_gradient,
     clear_padding,
     clip_rows,
     room,
-    sigmoid,
 )
-
-ACTIVATIONS: dict[str, Any] = {
-    "tanh": np.tanh,
-    "sigmoid": sigmoid,
-    "relu": lambda a: np.maximum(a, 0),
-    "identity": lambda a: a,
-}
-
-# g'(a) written in terms of h = g(a), so that the tape need not keep a.
-SLOPES: dict[str, Any] = {
-    "tanh": lambda h: 1 - h * h,
-    "sigmoid": lambda h: h * (1 - h),
-    "relu": lambda h: (h > 0).astype(h.dtype),
-    "identity": np.ones_like,
-}
 
 
 def elman_forward(x, lengths, weight_ih, weight_hh, bias, activation, hidden, scratch=None):

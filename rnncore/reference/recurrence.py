@@ -3,6 +3,8 @@
 Shapes: T steps, B rows, I inputs, H units, G gates.
 """
 
+from typing import Any
+
 import numpy as np
 
 
@@ -10,6 +12,22 @@ def sigmoid(x):
     """1 / (1 + e^-x), computed from the side where the exponential is at most 1."""
     small = np.exp(-np.abs(x))
     return np.where(x >= 0, 1, small) / (1 + small)
+
+
+ACTIVATIONS: dict[str, Any] = {
+    "tanh": np.tanh,
+    "sigmoid": sigmoid,
+    "relu": lambda a: np.maximum(a, 0),
+    "identity": lambda a: a,
+}
+
+# g'(a) written in terms of h = g(a), so that the tape need not keep a.
+SLOPES: dict[str, Any] = {
+    "tanh": lambda h: 1 - h * h,
+    "sigmoid": lambda h: h * (1 - h),
+    "relu": lambda h: (h > 0).astype(h.dtype),
+    "identity": np.ones_like,
+}
 
 
 def active_rows(lengths, t, rows):

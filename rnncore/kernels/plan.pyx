@@ -1,0 +1,109 @@
+"""The plan of one call of a cell's kernels: chunks of steps, shares of rows, working memory."""
+
+from libc.string cimport memset
+
+from .dispatch cimport Kernels, kernels
+from .memory cimport carve
+from .threads cimport threads_for
+
+import numpy as np
+
+cdef enum:
+    CHUNK_ROWS = 256      # 512 and 1024 are no faster: bench/README.md, "Chunks"
+
+
+cdef Py_ssize_t lay_out(const Sequence *s, Work *w, bint back) noexcept nogil:
+    """Carve the working memory of a forward or backward pass from scratch; returns the bytes it takes."""
+    cdef Py_ssize_t rows, gate_rows = s.gates * s.units
+    cdef const Kernels *k = s.kernels
+    cdef char *space = s.scratch
+    w.sequence = s
+    w.chunk = max(1, min(s.steps, CHUNK_ROWS // s.rows))
+    rows = w.chunk * s.rows
+    w.order = <Py_ssize_t *>carve(&space, s.rows * sizeof(Py_ssize_t))
+    w.buckets = <Py_ssize_t *>carve(&space, (s.steps + 2) * sizeof(Py_ssize_t))
+    w.places = <Py_ssize_t *>carve(&space, rows * sizeof(Py_ssize_t))
+    w.joint = gate_rows - s.units if s.reset_before else gate_rows
+    w.packed_hn = NULL
+    if s.reset_before:
+        w.packed_hn = carve(&space, k.packed_size(s.units, s.units, 1) * s.item)
+    if back:
+        w.packed_hh = carve(&space, k.packed_size(w.joint, s.units, 1) * s.item)
+        w.packed_ih = carve(&space, k.packed_size(gate_rows, s.inputs, 1) * s.item)
+        w.dgates = carve(&space, rows * gate_rows * s.item)
+        w.drecurrent = carve(&space, rows * gate_rows * s.item) if s.two_products else w.dgates
+        w.rows_x = carve(&space, k.packed_size(rows, s.inputs, 1) * s.item)
+        w.rows_h = carve(&space, k.packed_size(rows, s.units, 1) * s.item)
+        if s.dleak != NULL:
+            w.dleak = carve(&space, rows * s.units * s.item)
+        if s.reset_before:
+            w.rows_reset = carve(&space, k.packed_size(rows, s.units, 1) * s.item)
+    else:
+        w.interleaved = 1 if s.reset_before else s.gates
+        w.columns = gate_rows if s.reset_before else s.units
+        w.wide = k.packed_size(1, w.columns, w.interleaved)
+        w.packed_hh = carve(&space, k.packed_size(s.units, w.joint // w.interleaved, w.interleaved) * s.item)
+        w.packed_ih = carve(&space, k.packed_size(s.inputs, w.columns, w.interleaved) * s.item)
+        w.packed_bias = carve(&space, w.wide * s.item)
+        w.projected = carve(&space, rows * w.wide * s.item)
+    return space - s.scratch
+
+
+def scratch_size(Py_ssize_t steps, Py_ssize_t rows, Py_ssize_t inputs, Py_ssize_t units, int gates, dtype):
+    """Entries of working memory that a cell's kernels want for T steps, B rows, I inputs, H units and G
+    gates."""
+    cdef Sequence s
+    cdef Work w
+    cdef Py_ssize_t size = 0
+    s.steps, s.rows, s.inputs, s.units, s.gates = steps, rows, inputs, units, gates
+    s.item = np.dtype(dtype).itemsize
+    s.kernels = kernels(s.item == 8)
+    s.scratch = NULL
+    # Enough for any cell with so many gates.
+    s.two_products, s.dleak = gates == 3, <char *>&s if gates == 1 else NULL
+    for s.reset_before in range(2 if gates == 3 else 1):
+        size = max(size, lay_out(&s, &w, False), lay_out(&s, &w, True))
+    return (size + 64) // s.item + 1
+
+
+cdef void arrange(const Sequence *s, Work *w) noexcept nogil:
+    """Deal the rows out to the shares, in each by descending length."""
+    cdef Py_ssize_t row, i, place, length
+    cdef int k
+    w.threads = threads_for(2.0 * s.steps * s.rows * s.gates * s.units * (s.inputs + s.units))
+    w.shares = <int>min(w.threads, s.rows)
+    for k in range(w.shares + 1):
+        w.start[k] = k * (s.rows // w.shares) + min(<Py_ssize_t>k, s.rows % w.shares)
+    if s.lengths == NULL:
+        for row in range(s.rows):
+            w.order[row] = row
+        return
+    # A counting sort, longest first: buckets[n] becomes the number of rows longer than n, where those of
+    # length n begin. In a segment of a longer sequence a row may have ended: its length is 0.
+    memset(w.buckets, 0, (s.steps + 2) * sizeof(Py_ssize_t))
+    for row in range(s.rows):
+        w.buckets[s.lengths[row]] += 1
+    i = 0
+    for length in range(s.steps, -1, -1):
+        place = w.buckets[length]
+        w.buckets[length] = i
+        i += place
+    for row in range(s.rows):
+        i = w.buckets[s.lengths[row]]
+        w.buckets[s.lengths[row]] += 1
+        # Like cards, so that every share has its part of the long rows.
+        k = <int>(i % w.shares)
+        place = w.start[k] + i // w.shares
+        w.order[place] = row
+
+
+cdef Py_ssize_t count_rows(const Sequence *s, Work *w) noexcept nogil:
+    """Where each share's compact rows of the chunk begin; returns how many there are."""
+    cdef Py_ssize_t i, total = 0
+    cdef int k
+    for k in range(w.shares):
+        w.base[k] = total
+        for i in range(w.start[k], w.start[k + 1]):
+            total += max(0, min(length_of(s, w.order[i]), w.last) - w.first)
+    w.base[w.shares] = total
+    return total

@@ -1,0 +1,65 @@
+"""Leaky Elman network (Jaeger, Lukosevicius, Popovici & Siewert, 2007).
+
+    h[t] = (1 - leak) h[t-1] + leak g(W_ih x[t] + W_hh h[t-1] + b) + noise[t]
+"""
+
+from .recurrence import (
+    ACTIVATIONS,
+    SLOPES,
+    active_rows,
+    add_input_gradients,
+    add_recurrent_gradient,
+    clear_padding,
+    clip_rows,
+    room,
+)
+
+
+def leaky_forward(
+    x, lengths, weight_ih, weight_hh, bias, leak, noise, activation, hidden, gates, scratch=None
+):  # fmt: skip
+    """x (T, B, I), leak (H,), noise (T, B, H) or None -> hidden (1+T, B, H), whose row 0 holds the initial
+    state, and gates (T, B, H): g's values, or None where no tape is wanted. Padding becomes 0."""
+    projected = x @ weight_ih.T + bias
+    for t in range(len(x)):
+        rows = active_rows(lengths, t, x.shape[1])
+        g = ACTIVATIONS[activation](projected[t, rows] + hidden[t, rows] @ weight_hh.T)
+        hidden[t + 1, rows] = hidden[t, rows] + leak * (g - hidden[t, rows])
+        if noise is not None:
+            hidden[t + 1, rows] += noise[t, rows]
+        if gates is not None:
+            gates[t, rows] = g
+    clear_padding(lengths, hidden[1:])
+    if gates is not None:
+        clear_padding(lengths, gates)
+
+
+def leaky_backward(
+    dy, x, lengths, weight_ih, weight_hh, leak, activation, clip_step, hidden, gates,
+    dh, dx, dweight_ih, dweight_hh, dbias, dleak, scratch=None,
+    dhidden=None, dgates=None, drecurrent=None,
+):  # fmt: skip
+    """dy (T, B, H) -> dx, and sums into dweight_ih, dweight_hh, dbias and, unless it is None, dleak (H,).
+
+    dh (B, H): the gradient of the final state on entry, of the initial state on exit. Returns how often
+    clip_step acted.
+
+    Recorded where arrays are given, with zeros in the padding: dhidden (1+T, B, H), in rows 1 to T the
+    gradients of the states; dgates, drecurrent (T, B, H), those of g's sums and of their products with
+    h[t-1].
+    """
+    dgates, dhidden = room(dgates, gates), room(dhidden, hidden)
+    clipped = 0
+    for t in reversed(range(len(x))):
+        rows = active_rows(lengths, t, x.shape[1])
+        dh_t = dhidden[t + 1, rows] = dy[t, rows] + dh[rows]
+        dgates[t, rows] = dh_t * leak * SLOPES[activation](gates[t, rows])
+        if dleak is not None:
+            dleak += (dh_t * (gates[t, rows] - hidden[t, rows])).sum(axis=0)
+        carried = dgates[t, rows] @ weight_hh + (1 - leak) * dh_t
+        clipped += clip_rows(clip_step, carried)
+        dh[rows] = carried
+    add_input_gradients(dgates, x, lengths, weight_ih, dx, dweight_ih, dbias)
+    add_recurrent_gradient(dgates, hidden, dweight_hh)
+    room(drecurrent, dgates)[...] = dgates
+    return clipped
