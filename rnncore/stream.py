@@ -16,8 +16,7 @@ from .kernels import dispatch
 from .kernels.stream import Program, Runner
 from .layers import GRU, LSTM, Dense, Dropout, Elman, Embedding, Layer
 from .layers.base import ExplodingState
-from .layers.elman import ACTIVATIONS
-from .layers.recurrent import Recurrent
+from .layers.recurrent import ACTIVATIONS, Recurrent
 
 if TYPE_CHECKING:
     from .network import Network
