@@ -76,9 +76,7 @@ def test_a_whole_model_goes_to_its_network_and_back():
     single = {name: state[name] for name in ("head.weight",)}
     dense = load_state_dict(single, Network(Dense(H, 2), dtype="float64"))  # nn.Linear(bias=False)
     assert_same_bits(state_dict(dense, ["head"]), single)
-    with pytest.raises(
-        ValueError, match=r"names are none, but .* the 3 modules: Embedding"
-    ):
+    with pytest.raises(ValueError, match=r"names are none, but .* the 3 modules: Embedding"):
         state_dict(net)
 
 

@@ -1,0 +1,448 @@
+"""An ONNX graph followed from its input: which layers it is made of, and what became of the axes on the way.
+
+The graph is walked once with an input of drawn sizes. A value is either a constant or on the way through the
+chain; of the latter every axis is known by name, so that the transposes, squeezes and reshapes that exporters
+put around a recurrent operator are recognised for what they do, and everything else is refused by name.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...layers import Bidirectional, Dense, Embedding, LastStep, Layer, MeanPool
+from .cells import GATES, check_sizes, from_onnx, make_cell
+from .folding import Constant, Folder, axes_of, slices, target_shape
+
+Array = NDArray[Any]
+Axis = tuple[str, ...]  # what an axis consists of, slowest first; empty for an axis of size 1
+LOOPS = ("Loop", "Scan", "If")
+MAX_INPUT = 1 << 22  # numbers in a drawn input
+
+
+@dataclasses.dataclass(frozen=True)
+class Flow:
+    """A value on its way through the chain.
+
+    Axes consist of T steps, B rows, D directions, F features; of an input that no recurrent operator has seen
+    yet the first two are called 0 and 1.
+    """
+
+    axes: tuple[Axis, ...]
+    sizes: Mapping[str, int]
+    origin: str
+    layers: int = 0
+    state: int | None = None  # which part of the last layer's final state it is; None for its output
+    head: str | None = None
+    half: int | None = None  # the one direction that was cut out of two
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Sizes of the axes with the drawn input."""
+        return tuple(math.prod(self.sizes[atom] for atom in axis) for axis in self.axes)
+
+
+Value = Constant | Flow | None
+
+
+class Tracer:
+    """Walks nodes; ``chain`` holds each layer with its parameters as far as it has come."""
+
+    def __init__(self, onnx: Any, inputs: Mapping[str, tuple[int, ...]], budget: int) -> None:
+        self.onnx = onnx
+        self.folder = Folder(onnx, budget)
+        self.chain: list[tuple[Layer, dict[str, Array]]] = []
+        self.values: dict[str, Value] = {}
+        self.main: str | None = None
+        self.lengths: str | None = None
+        self.initial: dict[str, tuple[int, int, int]] = {}  # name to layer, part of its state, layout
+        self.order = ""  # the input's first two axes, "TB" or "BT"
+        self.open_bias: str | None = None  # what a Dense layer without a bias yet gives
+        for name, shape in inputs.items():
+            if math.prod(shape) > MAX_INPUT:
+                raise ValueError(f"its input {name[:80]!r} has shape {shape}, which is too large to be tried")
+            atoms = ("0", "1", "F", "3")[: len(shape)]
+            self.values[name] = Flow(
+                tuple((atom,) for atom in atoms), dict(zip(atoms, shape, strict=False)), name
+            )
+        self.handlers: dict[str, Callable[[list[Any], dict[str, Any]], list[Value]]] = {
+            "Add": self._add, "Cast": self._pass, "Concat": self._concat, "Dropout": self._pass,
+            "Gather": self._gather, "Gemm": self._gemm, "Identity": self._pass, "MatMul": self._matmul,
+            "ReduceMean": self._reduce_mean, "ReduceSum": self._reduce_sum, "Reshape": self._reshape,
+            "Shape": self._shape, "Slice": self._slice,
+            "Softmax": self._softmax, "Squeeze": self._squeeze, "Transpose": self._transpose,
+            "Unsqueeze": self._unsqueeze,
+        }  # fmt: skip
+
+    def refuse_unknown(self, nodes: Any) -> None:
+        """Raise ValueError that names the first operator without a counterpart, loops before others."""
+        known = {*self.handlers, *self.folder.known, *GATES}
+        unknown = [node for node in nodes if node.op_type not in known]
+        if unknown:
+            node = next((node for node in unknown if node.op_type in LOOPS), unknown[0])
+            why = "it has no layer here"
+            if node.op_type in LOOPS:
+                why = "it is a program of its own; recurrent layers must be RNN, GRU or LSTM operators"
+            raise ValueError(f"{_label(node)} cannot be imported: {why}")
+
+    def walk(self, node: Any) -> None:
+        """Take one node; ValueError that names it if it cannot be taken."""
+        operator = str(node.op_type)
+        try:
+            if node.domain not in ("", "ai.onnx"):
+                raise ValueError(
+                    f"it is of the domain {node.domain[:80]!r}, and only ONNX's own operators are known"
+                )
+            self._walk(operator, node)
+        except ValueError as error:
+            raise ValueError(f"{_label(node)} cannot be imported: {error}") from error
+
+    def _walk(self, operator: str, node: Any) -> None:
+        missing = [name for name in node.input if name and name not in self.values]
+        if missing:
+            raise ValueError(f"its input {missing[0][:80]!r} is not there")
+        inputs = [self.values[name] if name else None for name in node.input]
+        attributes = {}
+        for attribute in node.attribute:
+            if attribute.type in (self.onnx.AttributeProto.GRAPH, self.onnx.AttributeProto.GRAPHS):
+                raise ValueError("it holds a graph of its own, and only chains of layers are known")
+            attributes[attribute.name] = self.onnx.helper.get_attribute_value(attribute)
+        present = [value for value in inputs if value is not None]
+        if operator in GATES:
+            results = self._recurrent(operator, inputs, attributes)
+        elif all(isinstance(value, Constant) for value in present):
+            constants = [value for value in present if isinstance(value, Constant)]
+            results = [self.folder.fold(operator, constants, attributes)]
+        elif operator in self.handlers:
+            results = self.handlers[operator](inputs, attributes)
+        else:
+            raise ValueError("it has no layer here")
+        self.values.update(zip([name for name in node.output if name] and node.output, results, strict=False))
+        if operator == "MatMul":
+            self.open_bias = node.output[0]
+
+    # Values on the way.
+
+    def _flow(self, value: Value) -> Flow:
+        """A value that goes into the next layer: at the end of the chain, and no state."""
+        if not isinstance(value, Flow):
+            raise ValueError("its input is a constant, where one that depends on the model's input is wanted")
+        if self.main not in (None, value.origin):
+            raise ValueError(f"it reads the input {value.origin!r}, but the chain begins at {self.main!r}")
+        if value.layers != len(self.chain) or value.head:
+            raise ValueError("its input has been read before or goes round a layer, but a network is a chain")
+        if value.half is not None:
+            raise ValueError("its input is one direction alone")
+        if value.state is None:
+            return value
+        if value.state or value.sizes["D"] != 1:
+            what = "the cell state" if value.state else "the final state of both directions"
+            raise ValueError(f"its input is {what}, which no layer here gives on")
+        self.chain.append((LastStep(), {}))
+        return dataclasses.replace(value, layers=len(self.chain), state=None)
+
+    def _append(self, flow: Flow, layer: Layer, values: dict[str, Array], **changes: Any) -> Flow:
+        self.main = flow.origin
+        self.chain.append((layer, values))
+        return dataclasses.replace(flow, layers=len(self.chain), **changes)
+
+    @staticmethod
+    def _bare(flow: Flow) -> tuple[Axis, ...]:
+        """The axes without a direction that stands alone."""
+        return tuple(tuple(atom for atom in axis if atom != "D" or flow.sizes["D"] > 1) for axis in flow.axes)
+
+    def _features(self, flow: Flow) -> int:
+        """Size of the last axis, which must be that of the features."""
+        if self._bare(flow)[-1] not in (("F",), ("D", "F")):
+            raise ValueError("it does not act on the features")
+        return flow.shape[-1]
+
+    # Operators that leave numbers as they are.
+
+    def _pass(self, inputs: list[Any], attributes: dict[str, Any]) -> list[Value]:
+        to = attributes.get("to")
+        if to is not None and to not in (
+            self.onnx.TensorProto.FLOAT, self.onnx.TensorProto.DOUBLE,
+            self.onnx.TensorProto.INT32, self.onnx.TensorProto.INT64,
+        ):  # fmt: skip
+            raise ValueError(f"it casts to type {to}")
+        return [inputs[0]]
+
+    def _shape(self, inputs: list[Any], attributes: dict[str, Any]) -> list[Value]:
+        shape = inputs[0].shape[attributes.get("start", 0) : attributes.get("end")]
+        return [Constant(np.array(shape, np.int64), sampled=True)]
+
+    def _transpose(self, inputs: list[Any], attributes: dict[str, Any]) -> list[Value]:
+        flow = inputs[0]
+        order = attributes.get("perm", list(range(len(flow.axes)))[::-1])
+        if sorted(order) != list(range(len(flow.axes))):
+            raise ValueError(f"perm is {order}, but its input has {len(flow.axes)} axes")
+        return [dataclasses.replace(flow, axes=tuple(flow.axes[axis] for axis in order))]
+
+    def _axes(self, inputs: list[Any], attributes: dict[str, Any], rank: int) -> list[int]:
+        axes = axes_of(
+            [value.array if isinstance(value, Constant) else np.empty(0) for value in inputs], attributes
+        )
+        if axes is None or any(not -rank <= axis < rank for axis in axes):
+            raise ValueError(f"its axes are {axes}")
+        return [axis % rank for axis in axes]
+
+    def _squeeze(self, inputs: list[Any], attributes: dict[str, Any]) -> list[Value]:
+        flow = inputs[0]
+        gone = self._axes(inputs, attributes, len(flow.axes))
+        if any(self._bare(flow)[axis] for axis in gone):
+            raise ValueError("it takes away an axis other than that of the directions")
+        kept = tuple(axis for place, axis in enumerate(flow.axes) if place not in gone)
+        return [dataclasses.replace(flow, axes=kept)]
+
+    def _unsqueeze(self, inputs: list[Any], attributes: dict[str, Any]) -> list[Value]:
+        flow = inputs[0]
+        axes = list(flow.axes)
+        for place in sorted(self._axes(inputs, attributes, len(flow.axes) + 1)):
+            axes.insert(place, ())
+        return [dataclasses.replace(flow, axes=tuple(axes))]
+
+    def _reshape(self, inputs: list[Any], attributes: dict[str, Any]) -> list[Value]:
+        flow, wanted = inputs[0], inputs[1]
+        if not isinstance(flow, Flow) or not isinstance(wanted, Constant):
+            raise ValueError("its shape depends on the model's input")
+        shape = target_shape(flow.shape, wanted.array, attributes.get("allowzero", 0))
+        atoms = [atom for axis in self._bare(flow) for atom in axis]
+        axes: list[Axis] = []
+        for size in shape:
+            axis: Axis = ()
+            while atoms and math.prod(flow.sizes[atom] for atom in axis) < size:
+                axis += (atoms.pop(0),)
+            if not axis and atoms and size == 1 == flow.sizes[atoms[0]]:
+                axis = (atoms.pop(0),)
+            if math.prod(flow.sizes[atom] for atom in axis) != size:
+                raise ValueError(f"it cuts through an axis: {flow.shape} becomes {shape}")
+            axes.append(axis)
+        if atoms:
+            raise ValueError(f"{flow.shape} cannot become {shape}")
+        return [dataclasses.replace(flow, axes=tuple(axes))]
+
+    # Operators that are layers, or parts of layers.
+
+    def _gather(self, inputs: list[Any], attributes: dict[str, Any]) -> list[Value]:
+        table, index = inputs
+        axis = attributes.get("axis", 0)
+        if isinstance(table, Constant) and isinstance(index, Flow):
+            if self.chain or axis != 0 or table.array.ndim != 2 or table.sampled or len(index.axes) != 2:
+                raise ValueError("it is no embedding of the model's input, (T, B) or (B, T)")
+            layer = Embedding(*table.array.shape)
+            sizes = {**index.sizes, "F": table.array.shape[1]}
+            changes: dict[str, Any] = {"axes": (*index.axes, ("F",)), "sizes": sizes}
+            return [self._append(self._flow(index), layer, {"weight": table.array}, **changes)]
+        if isinstance(table, Flow) and isinstance(index, Constant) and index.array.size == 1:
+            place = slice(int(index.array.reshape(-1)[0]), None)
+            return [self._take_last(table, axis % len(table.axes), place, keep=index.array.ndim == 1)]
+        raise ValueError("it takes other places than the last step")
+
+    def _slice(self, inputs: list[Any], attributes: dict[str, Any]) -> list[Value]:
+        flow = inputs[0]
+        arrays = [value.array if isinstance(value, Constant) else np.empty(0) for value in inputs]
+        result = flow
+        for axis, part in enumerate(slices(arrays, attributes, len(flow.axes))):
+            start, stop, step = part.indices(flow.shape[axis])
+            if (start, stop, step) == (0, flow.shape[axis], 1):
+                continue
+            if flow.axes[axis] == ("D",) and flow.half is None and (stop - start, step) == (1, 1):
+                axes = (*result.axes[:axis], (), *result.axes[axis + 1 :])
+                result = dataclasses.replace(result, axes=axes, half=start)
+                continue
+            if step != 1 or stop != flow.shape[axis]:
+                raise ValueError("it cuts off steps, rows or features, or turns them round")
+            result = self._take_last(result, axis, slice(start, None), keep=True)
+        return [result]
+
+    def _take_last(self, flow: Flow, axis: int, place: slice, keep: bool) -> Flow:
+        """The last step of the layer's output."""
+        steps = flow.shape[axis]
+        if self._bare(flow)[axis] != ("T",) or place.start not in (-1, steps - 1):
+            raise ValueError("it takes other places than the last step")
+        if self.lengths is not None:
+            raise ValueError("it takes step T-1, which is not the last one of a row shorter than T")
+        middle: tuple[Axis, ...] = ((),) if keep else ()
+        axes = (*flow.axes[:axis], *middle, *flow.axes[axis + 1 :])
+        return self._append(self._flow(flow), LastStep(), {}, axes=axes)
+
+    def _concat(self, inputs: list[Any], attributes: dict[str, Any]) -> list[Value]:
+        """Both directions side by side, after each has been cut out."""
+        if len(inputs) != 2 or any(not isinstance(value, Flow) for value in inputs):
+            raise ValueError("it joins something other than two directions")
+        first, second = inputs
+        axis = attributes["axis"] % len(first.axes)
+        if second != dataclasses.replace(first, half=1) or first.half != 0 or first.axes[axis] != ("F",):
+            raise ValueError(
+                "it joins something other than the forward and the reverse direction, in this order"
+            )
+        axes = (*first.axes[:axis], ("D", "F"), *first.axes[axis + 1 :])
+        return [dataclasses.replace(first, axes=axes, half=None)]
+
+    def _reduce_mean(self, inputs: list[Any], attributes: dict[str, Any]) -> list[Value]:
+        flow = self._flow(inputs[0])
+        (axis, *more) = self._axes(inputs, attributes, len(flow.axes))
+        if more or self._bare(flow)[axis] != ("T",) or self.lengths is not None:
+            raise ValueError("it is no mean over all steps")
+        middle: tuple[Axis, ...] = ((),) if attributes.get("keepdims", 1) else ()
+        return [self._append(flow, MeanPool(), {}, axes=(*flow.axes[:axis], *middle, *flow.axes[axis + 1 :]))]
+
+    def _reduce_sum(self, inputs: list[Any], attributes: dict[str, Any]) -> list[Value]:
+        flow = self._flow(inputs[0])
+        (axis, *more) = self._axes(inputs, attributes, len(flow.axes))
+        layer, values = self.chain[-1] if self.chain else (None, {})
+        if more or flow.axes[axis] != ("D",) or not isinstance(layer, Bidirectional):
+            raise ValueError("it is no sum of the two directions")
+        self.chain[-1] = (Bidirectional(layer.layer, merge="sum"), values)
+        middle: tuple[Axis, ...] = ((),) if attributes.get("keepdims", 1) else ()
+        axes = (*flow.axes[:axis], *middle, *flow.axes[axis + 1 :])
+        return [dataclasses.replace(flow, axes=axes, sizes={**flow.sizes, "D": 1})]
+
+    def _dense(self, value: Value, weight: Array, bias: Array) -> list[Value]:
+        flow = self._flow(value)
+        outputs, inputs = weight.shape
+        if self._features(flow) != inputs:
+            raise ValueError(f"its weights take {inputs} features, but {flow.shape[-1]} come")
+        sizes = {**flow.sizes, "F": outputs, "D": 1}
+        axes = (*flow.axes[:-1], ("F",))
+        return [
+            self._append(
+                flow, Dense(inputs, outputs), {"weight": weight, "bias": bias}, axes=axes, sizes=sizes
+            )
+        ]
+
+    def _matmul(self, inputs: list[Any], attributes: dict[str, Any]) -> list[Value]:
+        weight = inputs[1]
+        if not isinstance(weight, Constant) or weight.array.ndim != 2 or weight.sampled:
+            raise ValueError("it is no product with a matrix of the file")
+        return self._dense(inputs[0], weight.array.T, np.zeros(weight.array.shape[1], weight.array.dtype))
+
+    def _add(self, inputs: list[Any], attributes: dict[str, Any]) -> list[Value]:
+        flow, bias = inputs if isinstance(inputs[0], Flow) else inputs[::-1]
+        whole = self.open_bias is not None and self.values.get(self.open_bias) is flow
+        if not whole or not isinstance(bias, Constant) or bias.sampled:
+            raise ValueError("it is no bias of a product before it")
+        _, values = self.chain[-1]
+        if bias.array.size != values["bias"].size or bias.array.size != bias.array.shape[-1]:
+            raise ValueError(f"it adds an array of shape {bias.array.shape}, which is no bias")
+        values["bias"] = bias.array.reshape(-1)
+        self.open_bias = None
+        return [flow]
+
+    def _gemm(self, inputs: list[Any], attributes: dict[str, Any]) -> list[Value]:
+        value, weight, *rest = inputs
+        plain = attributes.get("alpha", 1.0) == 1 == attributes.get("beta", 1.0) and not attributes.get(
+            "transA"
+        )
+        bias = rest[0] if rest else None
+        if not plain or not isinstance(weight, Constant) or weight.array.ndim != 2 or isinstance(bias, Flow):
+            raise ValueError("it is no dense layer")
+        matrix = weight.array if attributes.get("transB") else weight.array.T
+        vector = np.zeros(len(matrix), matrix.dtype) if bias is None else bias.array.reshape(-1)
+        return self._dense(value, matrix, vector)
+
+    def _softmax(self, inputs: list[Any], attributes: dict[str, Any]) -> list[Value]:
+        flow = self._flow(inputs[0])
+        self._features(flow)
+        if attributes.get("axis", -1) not in (-1, len(flow.axes) - 1):
+            raise ValueError("it does not act on the features")
+        return [dataclasses.replace(flow, head="Softmax")]
+
+    def _recurrent(self, kind: str, inputs: list[Any], attributes: dict[str, Any]) -> list[Value]:
+        inputs = inputs + [None] * (8 - len(inputs))
+        layout = attributes.get("layout", 0)
+        flow = self._flow(inputs[0])
+        flow = self._pin(flow, "BT" if layout else "TB")
+        weights = _weights(kind, inputs)
+        directions, rows, features = weights["W"].shape
+        units = attributes.get("hidden_size", rows // GATES[kind])
+        if features != self._features(flow):
+            raise ValueError(f"W takes {features} features, but {flow.shape[-1]} come")
+        check_sizes(kind, weights, units)
+        way = attributes.get("direction", b"forward")
+        if way == b"reverse":
+            raise ValueError("its direction is reverse, and no layer here reads backwards only")
+        if way not in (b"forward", b"bidirectional") or directions != (2 if way == b"bidirectional" else 1):
+            raise ValueError(f"its direction is {way!r}, but W has {directions} directions")
+        cell = make_cell(kind, features, units, attributes, directions, "P" in weights)
+        names = cell.parameter_shapes()
+        values: dict[str, Array] = {}
+        for number in range(directions):
+            suffix = "_reverse" if number else ""
+            own = {f"{name}{suffix}": shape for name, shape in names.items()}
+            values |= from_onnx(kind, {name: array[number] for name, array in weights.items()}, own, suffix)
+        self._take_lengths(inputs[4], flow.sizes["T"])
+        for part, value in enumerate(inputs[5:7]):
+            self._take_initial(value, part, layout)
+        sizes = {**flow.sizes, "D": directions, "F": units}
+        layer = cell if directions == 1 else Bidirectional(cell)
+        order: tuple[Axis, ...] = (
+            (("B",), ("T",), ("D",), ("F",)) if layout else (("T",), ("D",), ("B",), ("F",))
+        )
+        y = self._append(flow, layer, values, axes=order, sizes=sizes)
+        final = tuple(axis for axis in order if axis != ("T",))
+        return [
+            y,
+            *(dataclasses.replace(y, axes=final, state=part) for part in range(2 if kind == "LSTM" else 1)),
+        ]
+
+    def _pin(self, flow: Flow, order: str) -> Flow:
+        """The first two axes by name; the first recurrent operator says which is which."""
+        if not self.order:
+            if len(flow.axes) != 3 or sorted(flow.axes[:2]) != [("0",), ("1",)]:
+                raise ValueError("its input does not consist of steps, rows and features")
+            named = dict(zip((flow.axes[0][0], flow.axes[1][0]), order, strict=True))
+            self.order = named["0"] + named["1"]
+            sizes = {named.get(atom, atom): size for atom, size in flow.sizes.items()}
+            flow = dataclasses.replace(flow, axes=((order[0],), (order[1],), flow.axes[2]), sizes=sizes)
+        if self._bare(flow)[:2] != ((order[0],), (order[1],)) or len(flow.axes) != 3:
+            raise ValueError("its input does not consist of steps, rows and features, in its layout's order")
+        return flow
+
+    def _take_lengths(self, value: Value, steps: int) -> None:
+        if isinstance(value, Constant):
+            if not (value.array == steps).all():
+                raise ValueError(
+                    "its sequence_lens are fixed in the file, where the rows' lengths are an input here"
+                )
+        elif value is not None:
+            if value.layers or len(value.axes) != 1 or self.lengths not in (None, value.origin):
+                raise ValueError("its sequence_lens are no input of the model, the same for all layers")
+            self.lengths = value.origin
+        elif self.lengths is not None:
+            raise ValueError("it has no sequence_lens, but a layer before it has")
+
+    def _take_initial(self, value: Value, part: int, layout: int) -> None:
+        if isinstance(value, Constant) and value.array.any():
+            raise ValueError("its initial state is fixed in the file and not zero")
+        if isinstance(value, Flow):
+            raw = (("0",), ("1",), ("F",))
+            if value.layers or value.axes != raw or value.origin in (*self.initial, self.main, self.lengths):
+                raise ValueError(
+                    "its initial state is not zero, nor an input of the model for this layer alone"
+                )
+            self.initial[value.origin] = (len(self.chain), part, layout)
+
+
+def _label(node: Any) -> str:
+    return f"node {str(node.name)[:80]!r} ({str(node.op_type)[:80]})"
+
+
+def _weights(kind: str, inputs: list[Any]) -> dict[str, Array]:
+    """W, R, and B and P if they are there."""
+    found: dict[str, Array] = {}
+    for name, value in [("W", inputs[1]), ("R", inputs[2]), ("B", inputs[3]), ("P", inputs[7])]:
+        if value is None and name in "BP":
+            continue
+        if not isinstance(value, Constant) or value.sampled:
+            raise ValueError(f"its weights {name} are not in the file")
+        found[name] = value.array
+    if found["W"].ndim != 3:
+        raise ValueError(f"W has shape {found['W'].shape}, but three axes are wanted")
+    return found

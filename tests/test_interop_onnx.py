@@ -1,0 +1,217 @@
+"""ONNX: exported models run elsewhere and agree; imported ones are networks; what is neither is refused."""
+
+import inspect
+import re
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from rnncore import GRU, LSTM, Bidirectional, Dense, Dropout, Elman, Embedding, LastStep, MeanPool, Network
+from rnncore.layers import Layer
+
+onnx = pytest.importorskip("onnx")
+pytest.importorskip("onnxruntime")
+
+from rnncore.interop.onnx import export, load  # noqa: E402
+from rnncore.interop.onnx.runtime import difference, run  # noqa: E402
+
+MODELS = Path(__file__).parent / "onnx_models"
+I, H = 3, 5
+
+CELLS = {
+    **{f"elman-{name}": (lambda i, h, name=name: Elman(i, h, name)) for name in ("tanh", "sigmoid", "relu")},
+    "elman-identity": lambda i, h: Elman(i, h, "identity"),
+    "lstm": LSTM,
+    "gru": GRU,
+}
+
+
+def draw(net, seed=0):
+    """Fill a network so that nothing vanishes or explodes; returns it."""
+    rng = np.random.default_rng(seed)
+    net.params.flat[:] = 0.4 * rng.standard_normal(net.params.flat.size)
+    return net
+
+
+def chain(cell, merge, depth, dtype="float32"):
+    make = CELLS[cell]
+    layers, wide = [], I
+    for _ in range(depth):
+        layers.append(make(wide, H) if merge is None else Bidirectional(make(wide, H), merge=merge))
+        wide = layers[-1].features()[1]
+    return draw(Network(*layers, dtype=dtype))
+
+
+@pytest.mark.parametrize("depth", [1, 3])
+@pytest.mark.parametrize("merge", [None, "concat", "sum"])
+@pytest.mark.parametrize("cell", CELLS)
+def test_what_is_exported_agrees_and_comes_back_with_the_same_bits(cell, merge, depth, tmp_path):
+    net = chain(cell, merge, depth)
+    path = tmp_path / "model.onnx"
+    for lengths in (False, True):
+        report = export(net, path, lengths=lengths)
+        assert report.runtime == "onnxruntime"
+        assert report.difference <= 1e-5
+        model = load(path)
+        assert model.report.difference <= 1e-5
+        assert model.inputs == (("x", "lengths") if lengths else ("x",))
+        assert model.net.config()["layers"] == net.config()["layers"]
+        assert model.net.params.flat.tobytes() == net.params.flat.tobytes()
+
+
+def test_lengths_mean_the_same_in_the_file(tmp_path, rng):
+    """The report's comparison is no formality: ragged rows, run beside ONNX Runtime by hand."""
+    net = chain("lstm", "concat", 2)
+    path = tmp_path / "model.onnx"
+    export(net, path, lengths=True)
+    x, lengths = rng.standard_normal((6, 4, I)).astype("f4"), np.array([6, 1, 3, 5], np.int32)
+    (theirs,) = run(onnx.load(path), {"x": x, "lengths": lengths}, "onnxruntime")
+    ours, _, _ = net.forward(x, lengths=lengths)
+    beyond = np.arange(6)[:, None] >= lengths
+    assert difference([np.where(beyond[:, :, None], 0, ours)], [theirs]) < 1e-5
+    assert not np.allclose(net.forward(x)[0], ours)
+
+
+@pytest.mark.parametrize("lengths", [False, True])
+@pytest.mark.parametrize("pool", [None, LastStep, MeanPool])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_whole_networks_are_exported(pool, lengths, dtype, tmp_path):
+    """Ids in, probabilities out; dropout is gone; a float64 network is written as float32."""
+    layers = Embedding(7, I), GRU(I, H), Dropout(0.5), *([pool()] if pool else []), Dense(H, 4)
+    net = draw(Network(*layers, dtype=dtype))
+    path = tmp_path / "model.onnx"
+    assert export(net, path, lengths=lengths, softmax=True).difference <= 1e-5
+    if pool is None or not lengths:  # otherwise the pool is a graph of its own
+        model = load(path)
+        kinds = [type(layer) for layer in model.net.layers]
+        assert kinds == [type(layer) for layer in layers if not isinstance(layer, Dropout)]
+        assert model.report.difference <= 1e-5
+
+
+def test_what_cannot_be_expressed_is_refused_by_name_and_writes_nothing(tmp_path):
+    class Stranger(Layer):
+        pass
+
+    path = tmp_path / "model.onnx"
+    with pytest.raises(ValueError, match=r"layer 1, Stranger\(\), cannot be expressed in ONNX"):
+        export(Network(GRU(I, H), Stranger()), path)
+    with pytest.raises(ValueError, match="lengths is True, but"):
+        export(Network(Dense(2, 2)), path, lengths=True)
+    broken = Network(GRU(I, H))
+    broken.params.flat[:] = np.nan
+    with pytest.raises(ValueError, match=r"is not written: .*differ"):
+        export(broken, path)
+    assert not list(tmp_path.iterdir())
+
+
+# Models that others wrote.
+
+IMPORTS = {
+    "torch_script_lstm": "LSTM Dense",
+    "torch_script_gru_bidirectional": "Bidirectional Bidirectional Dense",
+    "torch_script_rnn_batch_first": "Embedding Elman LastStep Dense",
+    "torch_export_gru_bidirectional": "Bidirectional Bidirectional Dense",
+    "torch_export_lstm_last_step": "Bidirectional Bidirectional LastStep Dense",
+    "keras_lstm": "LSTM Dense",
+    "keras_bidirectional": "Bidirectional Dense",
+}
+
+
+@pytest.mark.parametrize("name", IMPORTS)
+def test_models_of_other_exporters_are_imported_and_agree(name):
+    model = load(MODELS / f"{name}.onnx")
+    assert " ".join(type(layer).__name__ for layer in model.net.layers) == IMPORTS[name]
+    assert model.report.runtime == "onnxruntime"
+    assert model.report.difference <= 1e-5
+
+
+def test_a_layer_that_an_exporter_wrote_as_a_loop_is_refused_by_name():
+    with pytest.raises(ValueError, match=r"node '.*while_loop' \(Loop\) cannot be imported"):
+        load(MODELS / "keras_gru_loop.onnx")
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize("kind", ["RNN", "LSTM", "GRU"])
+def test_what_torch_exports_today_is_imported(kind, reverse, tmp_path):
+    torch = pytest.importorskip("torch")
+    module = getattr(torch.nn, kind)(I, H, num_layers=2, bidirectional=reverse)
+    path = tmp_path / "model.onnx"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(Outputs(module), (torch.zeros(4, 2, I),), path, dynamo=False)
+    from rnncore.interop.torch import load_state_dict
+
+    model, twin = load(path), load_state_dict(module)
+    assert model.net.config()["layers"] == twin.config()["layers"]
+    assert model.net.params.flat.tobytes() == twin.params.flat.tobytes()
+
+
+def Outputs(module):
+    """A module that gives the first output alone."""
+    import torch
+
+    class First(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.module = module
+
+        def forward(self, x):
+            return self.module(x)[0]
+
+    return First().eval()
+
+
+# The onnx package's own cases.
+
+# What a case's name says of why it is refused; an entry goes when the layer it asks for is there.
+REFUSED = {"reverse": "its direction is reverse, and no layer here reads backwards only"}
+if "peepholes" not in inspect.signature(LSTM).parameters:
+    REFUSED["peepholes"] = "it would need LSTM(peepholes=True), which is not there"
+if "reset_after" not in inspect.signature(GRU).parameters:
+    REFUSED["gru"] = "it would need GRU(reset_after=False), which is not there"
+WEIGHTS = {1: "W", 2: "R", 3: "B", 7: "P"}
+
+
+def node_cases():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from onnx.backend.test.case.node import collect_testcases
+
+        with np.errstate(all="ignore"):
+            cases = collect_testcases(None)
+    return {
+        case.name: case
+        for case in cases
+        if {"RNN", "LSTM", "GRU"} & {n.op_type for n in case.model.graph.node}
+    }
+
+
+def test_every_node_case_of_onnx_passes_or_is_refused_with_its_reason(tmp_path):
+    """Weights, which the cases give as inputs, are put into the file; all else is as it is there."""
+    cases = node_cases()
+    assert len(cases) >= 18
+    for name, case in cases.items():
+        ((inputs, wanted),) = case.data_sets
+        model = onnx.ModelProto()
+        model.CopyFrom(case.model)
+        weights = {model.graph.node[0].input[k] for k in WEIGHTS if k < len(model.graph.node[0].input)}
+        given = {}
+        for value, array in zip(list(model.graph.input), inputs, strict=True):
+            if value.name in weights:
+                model.graph.initializer.append(onnx.numpy_helper.from_array(array, value.name))
+                model.graph.input.remove(value)
+            else:
+                given[value.name] = array
+        path = tmp_path / f"{name}.onnx"
+        path.write_bytes(model.SerializeToString())
+        reason = next((text for key, text in REFUSED.items() if key in name), None)
+        if reason:
+            with pytest.raises(ValueError, match=re.escape(reason)):
+                load(path)
+            continue
+        imported = load(path)
+        got = imported.run(given)
+        for ours, theirs in zip(got, wanted, strict=True):
+            np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=1e-6, err_msg=name)
