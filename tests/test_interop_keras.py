@@ -273,7 +273,7 @@ def test_links_and_claims_of_a_hostile_file_are_not_followed(rng, tmp_path):
     for name, change in changes.items():
         path = tmp_path / f"{name}.h5"
         write_weights(path, [(cell("LSTM", H, "a"), recurrent(rng, "LSTM", I, H))])
-        with pytest.raises(ValueError, match="cannot be read: its .* (is a link|claims|is no array)"):
+        with pytest.raises(ValueError, match=r"cannot be read: its .* (is a link|claims|is no array)"):
             load_weights(edit(path, change), Network(LSTM(I, H)))
 
 

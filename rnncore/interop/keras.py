@@ -1,8 +1,8 @@
 """Networks out of Keras files, without Keras: ``pip install rnncore[keras]``.
 
 ``.keras`` and whole-model ``.h5`` files say how the layers follow each other; a ``.weights.h5`` file holds
-numbers only, for a network that is there already. Kernels are transposed, (in, out) in Keras; the gates of the
-LSTM are in our order (i f c o), those of the GRU z r h, where ours are r z n. Keras runs batch-first, we
+numbers only, for a network that is there already. Kernels are transposed, (in, out) in Keras; the gates of
+the LSTM are in our order (i f c o), those of the GRU z r h, where ours are r z n. Keras runs batch-first, we
 time-major.
 """
 

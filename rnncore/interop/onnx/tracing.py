@@ -99,6 +99,9 @@ class Tracer:
                     f"it is of the domain {node.domain[:80]!r}, and only ONNX's own operators are known"
                 )
             self._walk(operator, node)
+        except (ArithmeticError, AttributeError, LookupError, TypeError) as error:
+            # What a stranger's attributes and inputs do to code that takes them for what they should be.
+            raise ValueError(f"{_label(node)} cannot be imported: its inputs are impossible") from error
         except ValueError as error:
             raise ValueError(f"{_label(node)} cannot be imported: {error}") from error
 

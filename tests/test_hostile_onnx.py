@@ -1,0 +1,277 @@
+"""ONNX files that a stranger wrote: one clear error, no other file touched, no memory for a claim."""
+
+import os
+import sys
+import tracemalloc
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from rnncore import GRU, Dense, Embedding, LastStep, Network
+
+onnx = pytest.importorskip("onnx")
+pytest.importorskip("onnxruntime")
+
+from onnx import TensorProto, helper, numpy_helper  # noqa: E402
+
+from rnncore.interop.onnx import export, load  # noqa: E402
+
+I, H = 2, 3
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    """A small exported model: its path and its bytes."""
+    path = tmp_path_factory.mktemp("onnx") / "model.onnx"
+    export(Network(Embedding(4, I), GRU(I, H), LastStep(), Dense(H, 2), seed=3), path)
+    return path, path.read_bytes()
+
+
+def refused(path, match):
+    with pytest.raises(ValueError, match=match) as caught:
+        load(path)
+    message = str(caught.value)
+    assert message.startswith(f"{path} cannot be read: ")
+    assert "\n" not in message
+    assert len(message) < 800
+
+
+def floats(name, shape=None):
+    """The declaration of an input or output."""
+    return helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
+
+
+def gru(*nodes, initializers=(), initial="", x="x", lengths="", attributes=None, inputs=(), outputs=("y",)):
+    """A graph with one GRU behind the nodes."""
+    rng = np.random.default_rng(0)
+    weights = {"W": rng.standard_normal((1, 3 * H, I)), "R": rng.standard_normal((1, 3 * H, H))}
+    given = {"hidden_size": H, "linear_before_reset": 1, **(attributes or {})}
+    names = [x, "W", "R", "", lengths, initial]
+    graph = helper.make_graph(
+        [*nodes, helper.make_node("GRU", names, ["y"], name="the GRU", **given)],
+        "g",
+        [floats("x", ["T", "B", I]), *inputs],
+        [floats(name) for name in outputs],
+        [numpy_helper.from_array(array.astype("f4"), name) for name, array in weights.items()],
+    )
+    graph.initializer.extend(initializers)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+
+
+def tensor(name, dims, kind=TensorProto.FLOAT, raw=b"", **fields):
+    made = TensorProto(name=name, dims=dims, data_type=kind, raw_data=raw)
+    for field, value in fields.items():
+        getattr(made, field).extend(value) if isinstance(value, list) else setattr(made, field, value)
+    return made
+
+
+def integers(name, *values):
+    return numpy_helper.from_array(np.array(values, np.int64), name)
+
+
+def external(name, location):
+    made = tensor(name, [1, 1, H], data_location=TensorProto.EXTERNAL)
+    made.external_data.add(key="location", value=location)
+    return made
+
+
+def doubling():
+    """A constant that doubles forty times."""
+    nodes = [helper.make_node("Concat", [f"c{k}", f"c{k}"], [f"c{k + 1}"], axis=0) for k in range(40)]
+    return gru(*nodes, initializers=[integers("c0", 0)])
+
+
+def expand(*sizes):
+    node = helper.make_node("Expand", ["zero", "sizes"], ["initial"])
+    zero = numpy_helper.from_array(np.zeros((), "f4"), "zero")
+    return gru(node, initializers=[zero, integers("sizes", *sizes)], initial="initial")
+
+
+def starting(initial):
+    """A GRU whose initial state is this tensor."""
+    return gru(initializers=[initial], initial="initial")
+
+
+CASES = {
+    "outside the folder": (
+        lambda: starting(external("initial", "../../secret")), "in another file"
+    ),
+    "beside it": (lambda: starting(external("initial", "w.bin")), "in another file"),
+    "a huge claim": (
+        lambda: starting(tensor("initial", [2**40, 2**40])), "numbers, but holds 0"
+    ),
+    "an overflowing claim": (
+        lambda: starting(tensor("initial", [2**32, 2**32, 4], raw=b"\0" * 4)), "holds 1"
+    ),
+    "a negative size": (lambda: starting(tensor("initial", [-1])), "claims shape"),
+    "too few bytes": (
+        lambda: starting(tensor("initial", [4], raw=b"\0" * 15)), "claims 4 numbers"
+    ),
+    "a text tensor": (
+        lambda: starting(tensor("initial", [0], kind=TensorProto.STRING)), "is of type 8"
+    ),
+    "an expansion": (lambda: expand(2**20, 2**20, 2**20), "larger than the file gives reason for"),
+    "a negative expansion": (lambda: expand(-5), "cannot be imported"),
+    "a filling": (
+        lambda: gru(
+            helper.make_node("ConstantOfShape", ["sizes"], ["initial"]),
+            initializers=[integers("sizes", 2**31, 2**31)], initial="initial",
+        ),
+        "larger than the file gives reason for",
+    ),
+    "forty doublings": (doubling, "larger than the file gives reason for"),
+    "a path for a name": (
+        lambda: gru(initializers=[tensor("../../etc/passwd", [2], raw=b"\0")], initial="../../etc/passwd"),
+        "'../../etc/passwd' claims 2 numbers",
+    ),
+    "a value from nowhere": (lambda: gru(initial="nowhere"), "'the GRU' .* its input 'nowhere' is not there"),
+    "a circle": (
+        lambda: gru(helper.make_node("Identity", ["b"], ["a"]), helper.make_node("Identity", ["a"], ["b"])),
+        "its input 'b' is not there",
+    ),
+    "a stranger": (lambda: gru(helper.make_node("Einsum", ["x"], ["z"], equation="i")), r"\(Einsum\) cannot"),
+    "another domain": (
+        lambda: gru(helper.make_node("Identity", ["x"], ["z"], domain="evil"), x="z"), "of the domain 'evil'"
+    ),
+    "weights as input": (
+        lambda: gru(x="W"), "its input is a constant"
+    ),
+    "a fixed initial state": (
+        lambda: gru(initializers=[numpy_helper.from_array(np.ones((1, 3, H), "f4"), "h")], initial="h"),
+        "initial state is fixed",
+    ),
+    "fixed lengths": (
+        lambda: gru(initializers=[numpy_helper.from_array(np.array([1, 2, 3], "i4"), "n")], lengths="n"),
+        "sequence_lens are fixed",
+    ),
+    "other sizes": (lambda: gru(attributes={"hidden_size": H + 1}), r"W has shape \(1, 9, 2\), but"),
+    "a clip": (lambda: gru(attributes={"clip": 3.0}), "it clips its gates"),
+    "backwards": (lambda: gru(attributes={"direction": "reverse"}), "direction is reverse"),
+    "an unknown way": (lambda: gru(attributes={"direction": "up"}), "direction is"),
+    "other activations": (
+        lambda: gru(attributes={"activations": ["HardSigmoid", "Tanh"]}), "'hardsigmoid' is not known"
+    ),
+    "a huge input": (
+        lambda: gru(inputs=[floats("z", [2**40, 3, 4])]), "too large"
+    ),
+    "an input for nothing": (
+        lambda: gru(inputs=[floats("z", [2, 3, 4])]), "input 'z' is no"
+    ),
+    "an output from nowhere": (lambda: gru(outputs=("y", "z")), "output 'z' does not follow"),
+    "no output": (lambda: gru(outputs=()), "no graph with outputs"),
+    "half of the rows": (
+        lambda: gru(
+            helper.make_node("Slice", ["x", "one", "two", "one"], ["z"]),
+            initializers=[integers("one", 1), integers("two", 2)], x="z",
+        ),
+        "cuts off steps, rows or features",
+    ),
+    "axes mixed up": (
+        lambda: gru(helper.make_node("Transpose", ["x"], ["z"], perm=[2, 0, 1]), x="z"), "steps, rows and"
+    ),
+    "an impossible transpose": (
+        lambda: gru(helper.make_node("Transpose", ["x"], ["z"], perm=[0, 7]), x="z"), "perm is"
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_hostile_graph_gets_one_clear_error_and_no_memory(case, tmp_path):
+    make, message = CASES[case]
+    path = tmp_path / "hostile.onnx"
+    path.write_bytes(make().SerializeToString())
+    tracemalloc.start()
+    refused(path, message)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 2**26
+
+
+def test_the_two_reset_conventions_are_told_apart(tmp_path):
+    """linear_before_reset is 0 where nothing is said: then it is not the layer that it would be with 1."""
+    path = tmp_path / "model.onnx"
+    path.write_bytes(gru().SerializeToString())
+    after = load(path)
+    path.write_bytes(gru(attributes={"linear_before_reset": 0}).SerializeToString())
+    try:
+        before = load(path)
+    except ValueError as error:
+        assert "GRU(reset_after=False), which is not there" in str(error)  # noqa: PT017
+    else:
+        assert before.net.layers[0].config() != after.net.layers[0].config()
+        assert "0.bias_hn" not in before.net.params
+
+
+OPENED = []
+WATCH = [False]
+
+
+def watch(event, arguments):
+    if WATCH[0] and event in ("open", "os.open"):
+        OPENED.append(os.fspath(arguments[0]) if not isinstance(arguments[0], int) else arguments[0])
+
+
+sys.addaudithook(watch)
+
+
+def test_no_file_but_the_named_one_is_touched(model, tmp_path):
+    """Python's audit events, for a model that is read and for one that points elsewhere."""
+    path, _ = model
+    load(path)  # what is imported on the first call is imported now
+    hostile = tmp_path / "hostile.onnx"
+    secret = tmp_path / "secret"
+    secret.write_bytes(b"\0" * 12)
+    hostile.write_bytes(gru(initializers=[external("h", "secret")], initial="h").SerializeToString())
+    OPENED.clear()
+    WATCH[0] = True
+    try:
+        load(path)
+        refused(hostile, "another file")
+    finally:
+        WATCH[0] = False
+    assert set(OPENED) == {str(path), str(hostile)}
+
+
+def test_what_is_no_model_gets_one_clear_error(model, tmp_path):
+    _, original = model
+    path = tmp_path / "file.onnx"
+    for data in (b"", b"\xff" * 100, b"PK\x03\x04", original[:200], original[:-50]):
+        path.write_bytes(data)
+        refused(path, "cannot be read")
+    os.mkfifo(tmp_path / "pipe")
+    refused(tmp_path / "pipe", "it is no regular file")
+    with open(tmp_path / "huge", "wb") as file:
+        os.truncate(file.fileno(), 2**31)
+    refused(tmp_path / "huge", "are the limit")
+    with pytest.raises(FileNotFoundError):
+        load(tmp_path / "missing")
+
+
+@given(data=st.data())
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_damaged_bytes_are_refused_or_are_a_model(model, tmp_path, data):
+    _, original = model
+    damaged = bytearray(original)
+    for _ in range(data.draw(st.integers(1, 3))):
+        place = data.draw(st.integers(0, max(len(damaged) - 1, 0)))
+        kind = data.draw(st.sampled_from(["flip", "set", "truncate", "insert", "delete"]))
+        if kind == "flip" and damaged:
+            damaged[place] ^= 1 << data.draw(st.integers(0, 7))
+        elif kind == "set" and damaged:
+            damaged[place] = data.draw(st.integers(0, 255))
+        elif kind == "truncate":
+            del damaged[place:]
+        elif kind == "insert":
+            damaged[place:place] = data.draw(st.binary(min_size=1, max_size=20))
+        else:
+            del damaged[place : place + data.draw(st.integers(1, 16))]
+    target = tmp_path / "damaged.onnx"
+    target.write_bytes(damaged)
+    try:
+        loaded = load(target)
+    except ValueError as error:
+        assert str(error).startswith(f"{target} cannot be read: ")  # noqa: PT017
+    else:
+        assert loaded.report.difference <= 1e-3
