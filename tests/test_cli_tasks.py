@@ -256,6 +256,7 @@ def test_a_resumed_run_is_the_uninterrupted_one(shelf, tmp_path, kind):
         ("train forecast series.csv --target heat --columns flow,x", "no column 'x'; its columns are 'day'"),
         ("train forecast series.csv --target day", "line 2: column 'day' holds 'd0', but numbers"),
         ("train forecast series.csv", "--target wants the column to forecast: in series.csv 'heat', 'flow'"),
+        ("train forecast series.csv --target heat --season 280", "--season is 280, but the training part"),
         ("train forecast series.csv --target heat --window 390", "fewer steps to read"),
         ("train forecast void.csv --target b", "void.csv: column 'b' holds no number, all of it is missing"),
         ("train forecast late.csv --target b", "column 'b' holds no number in the first 7 steps"),
@@ -302,6 +303,33 @@ def test_a_task_that_does_not_fit_its_network_is_refused(shelf, tmp_path):
     assert "reads 1000000000000 before" in complaint("predict", path, series)
     save(rnncore.Network(rnncore.GRU(3, 2)), path)
     assert "holds no task" in complaint("predict", path, path)
+
+
+def test_a_model_says_what_it_reads(shelf):
+    folder, _ = shelf
+    series = run("info", folder / "series.safetensors").output
+    assert "20 steps of 'heat', 'flow'" in series
+    assert "4 steps of 'flow', season 19" in series
+    labels = run("info", folder / "table.safetensors").output
+    assert "words of column 'said'" in labels
+    assert "2: 'bad', 'good'" in labels
+
+
+def test_help_is_that_of_the_kind_of_data():
+    plain = run("train", "-h").output
+    assert "--bptt" in plain
+    assert "rnncore train forecast" in " ".join(plain.split())
+    for kind, option in (("classify", "--label-column"), ("forecast", "--horizon")):
+        text = run("train", kind, "-h").output
+        assert option in text
+        assert "--bptt" not in text
+
+
+def test_a_file_may_bear_any_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "classify").write_text("plain text, whatever it is called. " * 20)
+    words = ["--steps", 1, "--hidden", 4, "--progress", "off", "--no-picture"]
+    assert "./classify: 700 characters" in run("train", "./classify", *words).output
 
 
 def test_the_file_of_a_model_is_all_that_a_prediction_needs(shelf):

@@ -86,6 +86,10 @@ def read_series(options: ForecastOptions) -> tuple[Floats, Forecast, int, int]:
     columns = [*named, *(target for target in targets if target not in named)]
     values, _ = check_series(read_columns(table, columns), columns)
     middle, last = split_times(len(values), options.validation, options.test)
+    if options.season >= middle:
+        raise click.UsageError(
+            f"--season is {options.season}, but the training part has only {middle} steps"
+        )
     window = options.window or max(3 * options.horizon, min(options.season, LONGEST_WINDOW))
     task = Forecast.fit(values, columns, targets, middle, window, options.horizon, options.season)
     return values, task, middle, last
@@ -135,14 +139,13 @@ def _report(name: str, net: Network, task: Forecast, values: Floats, part: Windo
     steps = part.origins[:, None] + np.arange(task.horizon)
     y = task.unscale(np.asarray(predict(net, part)))
     forecasts = {"this network": y, "persistence": naive_forecasts(series, part.origins, task.horizon)}
-    if 1 < task.season <= part.origins.min():
+    if task.season > 1:
         naive = naive_forecasts(series, part.origins, task.horizon, task.season)
         forecasts[f"seasonal naive, {task.season}"] = naive
-    season = task.season if task.season < first else 1
     history = series[:first] if len(task.targets) > 1 else series[:first, 0]
     rows = {}
     for who, said in reversed(forecasts.items()):
-        scaled = mase(said, series[steps], history, season)
+        scaled = mase(said, series[steps], history, task.season)
         rows[who] = [mae(said, series[steps]), rmse(said, series[steps]), scaled]
     echo_table(f"{name}: {len(part.origins):,} forecasts", ["MAE", "RMSE", "MASE"], rows, 3)
 
@@ -154,10 +157,9 @@ def _draw_forecasts(net: Network, task: Forecast, values: Floats, part: Windows,
         part.inputs, part.targets, every, task.window, task.horizon, shuffle=False, dtype=part.dtype
     )
     series = values[:, task.places]
-    season = task.season if task.season <= every.min() else 1
     y = task.unscale(np.asarray(predict(net, chosen)))[:, :, 0]
-    naive = naive_forecasts(series, chosen.origins, task.horizon, season)[:, :, 0]
+    naive = naive_forecasts(series, chosen.origins, task.horizon, task.season)[:, :, 0]
     pictures.forecast_picture(
         series[:, 0], chosen.origins, y, naive, axes, label=task.targets[0],
-        naive_label="nothing changes" if season == 1 else f"seasonal naive, {season}",
+        naive_label="nothing changes" if task.season == 1 else f"seasonal naive, {task.season}",
     )  # fmt: skip

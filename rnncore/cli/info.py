@@ -13,6 +13,8 @@ import rnncore.kernels.dispatch as dispatch
 import rnncore.kernels.threads as threads
 
 from .. import __version__
+from ..data import Forecast, Task
+from ..data.table import listed
 from ..files import load
 
 LIBRARIES = ("numpy", "scipy", "safetensors", "matplotlib")
@@ -75,9 +77,24 @@ def model_rows(path: str) -> list[tuple[str, str]]:
         rows += [("", f"  {name:<10} {' x '.join(map(str, shape))}") for name, shape in shapes.items()]
     largest = np.abs(net.params.flat).max(initial=0)
     rows.append(("largest weight", f"{largest:.3g}"))
+    rows += task_rows(net.task)
     vocabulary = net.vocabulary
     if vocabulary is not None:
         characters = "".join(vocabulary.to_list())
         shown = characters if len(characters) <= 120 else characters[:120] + "..."
         rows.append(("vocabulary", f"{len(vocabulary)} characters: {shown!r}"))
     return rows
+
+
+def task_rows(task: Task | None) -> list[tuple[str, str]]:
+    """Names and values of what a network's data are; nothing for None."""
+    if task is None:
+        return []
+    if isinstance(task, Forecast):
+        missing = ", and what of them is missing" if task.masked else ""
+        read = f"{task.window} steps of {listed(task.columns)}{missing}"
+        said = f"{task.horizon} steps of {listed(task.targets)}, season {task.season}"
+        return [("reads", read), ("forecasts", said)]
+    column = "" if task.text is None else f" of column {task.text!r}"
+    read = f"{task.tokens.units}{column}, {len(task.tokens):,} ids"
+    return [("reads", read), ("labels", f"{len(task.labels)}: {listed(task.labels)}")]

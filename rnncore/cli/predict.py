@@ -60,7 +60,7 @@ def task_network(path: str) -> tuple[Network, Classification | Forecast]:
         If it has no task, or a network that does not fit it.
     """
     net = load(path)
-    task: Classification | Forecast | None = getattr(net, "task", None)
+    task = net.task
     if task is None:
         raise ValueError(f"{path} holds no task: it was not made by rnncore train classify or forecast")
     first, last = net.layers[0], net.layers[-1]
