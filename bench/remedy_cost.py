@@ -51,7 +51,7 @@ class Remedy:
 
 
 def added(products: float) -> Callable[[int, int, int, int], float]:
-    """So many products (T B, H)(H, H) more than an Elman layer's plain step: three, and three (T B, I)(I, H)."""
+    """So many products (T B, H)(H, H) beside an Elman step, which has three, and three (T B, I)(I, H)."""
     return lambda T, B, I, H: 1 + products * H / (3 * (I + H))
 
 
