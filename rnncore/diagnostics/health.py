@@ -21,6 +21,7 @@ from .common import Array, recurrent_layers, row_lengths, tapes_of, whole_tape
 
 SIGMOID_EDGE = 0.05
 TANH_EDGE = 0.95
+KEEPING = ("f", "z")  # the gates that scale the state of the step before: of an LSTM, of a GRU
 
 Floats = NDArray[np.float64]
 
@@ -157,7 +158,7 @@ def layer_health(
     return LayerHealth(
         name, type(layer).__name__, names, by_unit.mean(axis=1), by_step, by_unit,
         np.asarray(activations.sum(axis=1, dtype=np.float64) / count[:, :, None]), dead,
-        _time_constants(layer, activations, valid), _memory(hidden, valid) if memory else np.empty(0),
+        _time_constants(names, activations, valid), _memory(hidden, valid) if memory else np.empty(0),
         np.asarray((norms * own).sum(axis=1) / np.maximum(own.sum(axis=1), 1)), eigenvalues, singular,
     )  # fmt: skip
 
@@ -167,7 +168,7 @@ def _activations(layer: Recurrent, tape: Any) -> tuple[tuple[str, ...], Array, b
     steps, rows = tape.x.shape[:2]
     shape = (steps, rows, -1, layer.hidden_size)
     if isinstance(layer, LSTM):
-        return ("i", "f", "g", "o"), tape.gates.reshape(shape), True
+        return ("i", "f", "g", "o")[-layer.gates :], tape.gates.reshape(shape), True
     if isinstance(layer, GRU):
         return ("r", "z", "n"), tape.gates.reshape(shape), True
     bounded = getattr(layer, "activation", "tanh") in ("tanh", "sigmoid")
@@ -181,11 +182,12 @@ def _edges(names: tuple[str, ...], layer: Recurrent) -> tuple[Array, Array]:
     return np.where(tanh, -TANH_EDGE, SIGMOID_EDGE), np.where(tanh, TANH_EDGE, 1 - SIGMOID_EDGE)
 
 
-def _time_constants(layer: Recurrent, activations: Array, valid: Array) -> Floats | None:
+def _time_constants(names: tuple[str, ...], activations: Array, valid: Array) -> Floats | None:
     """-1 / (mean of ln f) of each unit, (H,); infinite for a gate that is always open."""
-    if not isinstance(layer, (LSTM, GRU)):
+    keeping = next((place for place, name in enumerate(names) if name in KEEPING), None)
+    if keeping is None:
         return None
-    kept = activations[:, :, 1].astype(np.float64)
+    kept = activations[:, :, keeping].astype(np.float64)
     mean = np.log(np.maximum(kept[valid], 1e-300)).mean(axis=0)
     with np.errstate(divide="ignore"):
         return np.asarray(-1 / np.minimum(mean, -0.0))
