@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from training import Source, draw_batch, make_trainer, measured, text_network
 
-from rnncore import ClipNorm, CrossEntropy, Dense, Elman, Embedding, Network
+from rnncore import ClipNorm, ClipStep, CrossEntropy, Dense, Elman, Embedding, Network
 from rnncore.diagnostics import GradientMonitor, GradientWarning, gradient_flow
 
 
@@ -71,6 +71,13 @@ def test_update_ratios_are_the_latest_update_over_the_weights():
 def test_clipped_is_the_share_of_updates_since_the_last_look(threshold, share):
     _, monitor = trained(clip=ClipNorm(threshold))
     assert (monitor.column("clipped") == share).all()
+
+
+def test_interventions_inside_bptt_are_counted():
+    trainer, monitor = trained(clip=[ClipStep(1e-9), ClipNorm(1e6)])
+    assert (monitor.column("clipped_steps") > 0).all()
+    assert monitor.column("clipped_steps").sum() <= trainer.clips[0].clipped
+    assert (monitor.column("clipped") == 0).all()
 
 
 def sick(scale):

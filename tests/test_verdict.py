@@ -10,6 +10,7 @@ import rnncore
 from rnncore import GRU, LSTM, CrossEntropy, Dense, Elman, LastStep, Network, SquaredError
 from rnncore.diagnostics import RULES, diagnose
 from rnncore.initializers import orthogonal, spectral_radius
+from rnncore.regularizers import L2, Omega
 
 T, B, I, H = 60, 4, 3, 32
 
@@ -117,7 +118,7 @@ def test_a_finding_says_what_where_by_how_much_and_what_to_change():
 def test_every_remedy_is_code_of_the_library(name):
     """Constructors are called; arguments of the Trainer are its own; statements on the network run."""
     names = {**vars(rnncore), **{name: getattr(rnncore, name) for name in rnncore.__all__}}
-    names["L2"] = __import__("rnncore.regularizers", fromlist=["L2"]).L2
+    names |= {"L2": L2, "Omega": Omega}
     net = CASES[name][1]()
     x = np.ones((T, B, I), np.float32) * np.arange(1, 5)[:, None]
     for finding in verdict(name).findings:

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..checks import check_positive_integer
+from ..clipping import ClipStep
 from .common import Array, recurrent_layers
 from .flow import GradientFlow, gradient_flow, jsonable
 from .health import layer_health
@@ -51,9 +52,9 @@ class GradientMonitor:
     ----------
     history : list of dict
         One row per look: ``step``, ``loss``, ``grad_norm``, ``clipped`` (share of updates clipped since the
-        last look); for each recurrent layer ``<name>.half_life``, ``.reach``, ``.growth``, ``.saturated``,
-        ``.dead``, ``.state_norm``; for each parameter ``<name>.update_ratio``, the norm of the latest update
-        over the parameter's own.
+        last look), ``clipped_steps`` (interventions of ClipStep since then); for each recurrent layer
+        ``<name>.half_life``, ``.reach``, ``.growth``, ``.saturated``, ``.dead``, ``.state_norm``; for each
+        parameter ``<name>.update_ratio``, the norm of the latest update over the parameter's own.
     profiles : list of dict
         For each look and layer, the share of the gradient that is left by lag, ``(L,)``.
     """
@@ -66,7 +67,7 @@ class GradientMonitor:
         self.profiles: list[dict[str, NDArray[np.float64]]] = []
         self._warned = False
         self._before: Array | None = None
-        self._clips = (0, 0)
+        self._clips = (0, 0, 0)
 
     def on_step(self, trainer: Any) -> None:
         """Called by the Trainer after every update."""
@@ -84,7 +85,7 @@ class GradientMonitor:
     def _look(self, trainer: Any) -> None:
         last = trainer.history.steps[-1]
         row: Row = {name: float(last[name]) for name in ("step", "loss", "grad_norm")}
-        row["clipped"] = self._clipped(trainer)
+        self._clipping(trainer, row)
         flow = self._flow(trainer, row)
         self._ratios(trainer.net, row)
         self.history.append(row)
@@ -92,12 +93,18 @@ class GradientMonitor:
         if self.warn and not self._warned:
             self._judge(int(row["step"]), flow, row)
 
-    def _clipped(self, trainer: Any) -> float:
-        """Share of updates since the last look in which a clipper acted; the busiest clipper's."""
-        calls = max((clipper.calls for clipper in trainer.clips), default=0)
-        acted = max((clipper.clipped for clipper in trainer.clips), default=0)
-        before, self._clips = self._clips, (calls, acted)
-        return (acted - before[1]) / (calls - before[0]) if calls > before[0] else 0.0
+    def _clipping(self, trainer: Any, row: Row) -> None:
+        """What the clippers did since the last look: the busiest flat one, and those inside BPTT."""
+        flat = [clipper for clipper in trainer.clips if not isinstance(clipper, ClipStep)]
+        counts = (
+            max((clipper.calls for clipper in flat), default=0),
+            max((clipper.clipped for clipper in flat), default=0),
+            sum(clipper.clipped for clipper in trainer.clips if isinstance(clipper, ClipStep)),
+        )
+        calls, clipped, steps = (now - then for now, then in zip(counts, self._clips, strict=True))
+        self._clips = counts
+        row["clipped"] = clipped / calls if calls > 0 else 0.0
+        row["clipped_steps"] = float(steps)
 
     def _flow(self, trainer: Any, row: Row) -> GradientFlow:
         """Look at a few rows of the latest pass."""
@@ -234,7 +241,8 @@ class GradientMonitor:
             for profiles in state["profiles"]
         ]
         self._warned = bool(state["warned"])
-        self._clips = (int(state["clips"][0]), int(state["clips"][1]))
+        calls, clipped, steps = (int(count) for count in state["clips"])
+        self._clips = (calls, clipped, steps)
         self._before = state.get("before")
 
 

@@ -74,6 +74,10 @@ def _vanishing(layer: Recurrent, steps: int) -> tuple[Remedy, ...]:
             _call(layer, "Elman", activation="relu", recurrent_init="identity"),
             "units that begin by remembering everything (Le, Jaitly & Hinton, 2015)",
         ),
+        Remedy(
+            "Trainer(..., regularizer=Omega(1.0))",
+            "asks that the gradient keep its length on the way back (Pascanu, Mikolov & Bengio, 2013)",
+        ),
     )
 
 
