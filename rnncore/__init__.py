@@ -4,6 +4,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from .clipping import ClipNorm, ClipParameter, ClipStep, ClipValue
+from .kernels import get_include
 from .kernels.threads import get_num_threads, set_num_threads
 from .layers import (
     GRU,
@@ -55,6 +56,7 @@ __all__ = [
     "SquaredError",
     "Trainer",
     "diagnostics",
+    "get_include",
     "get_num_threads",
     "load",
     "save",

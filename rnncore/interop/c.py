@@ -2,8 +2,8 @@
 
 The file needs no other one and no library but the C compiler's own and libm. It allocates nothing; all that a
 step writes lies in a state struct that the caller provides, so that several states and threads share the
-weights. Weights are written as hexadecimal floats, which lose no bit. Results differ from rnncore's in rounding
-only: the sums are taken in another order and the gate functions are libm's.
+weights. Weights are written as hexadecimal floats, which lose no bit. Results differ from rnncore's in
+rounding only: the sums are taken in another order and the gate functions are libm's.
 """
 
 from __future__ import annotations

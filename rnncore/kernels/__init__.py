@@ -1,5 +1,7 @@
 """Compiled kernels: arrays in, arrays out; they know no model and check nothing."""
 
+import os
+
 from .bidirectional import join_directions, reverse_rows, split_directions
 from .clipping import clip_norm, clip_value, global_norm
 from .ctc import ctc_loss, ctc_scratch_size, ctc_search, ctc_search_sizes
@@ -29,6 +31,7 @@ __all__ = [
     "embedding_backward",
     "embedding_forward",
     "first_class_outside",
+    "get_include",
     "global_norm",
     "gru_backward",
     "gru_forward",
@@ -48,3 +51,8 @@ __all__ = [
     "split_directions",
     "squared_error",
 ]
+
+
+def get_include() -> str:
+    """The folder of rnncore's C headers, for ``include_dirs`` of an extension that cimports from rnncore."""
+    return os.path.dirname(os.path.abspath(__file__))

@@ -7,6 +7,25 @@ may share one; state and work belong to one thread at a time. docs/embedding.md 
 
 from cython cimport floating
 
+cdef extern from "rnncore_api.h":
+    const int RNNCORE_API_VERSION
+
+
+cdef inline int import_rnncore() except -1:
+    """Raise ImportError unless the rnncore at hand has the interface that this module was built against.
+
+    Call it once, when your module is imported.
+    """
+    from rnncore import __version__
+    from rnncore.kernels.steps import API_VERSION
+    if API_VERSION != RNNCORE_API_VERSION:
+        raise ImportError(
+            f"this module was built against version {RNNCORE_API_VERSION} of rnncore's compiled interface, "
+            f"but rnncore {__version__} has version {API_VERSION}: build it again"
+        )
+    return 0
+
+
 # Packed weights; what is inside may change from version to version.
 cdef struct Cell
 

@@ -12,6 +12,8 @@ from libc.string cimport memcpy, memset
 from .dispatch cimport Kernels, Step, StepFunction, kernels
 from .memory cimport carve
 
+API_VERSION = RNNCORE_API_VERSION   # what import_rnncore compares
+
 cdef struct Cell:
     const Kernels *kernels   # those of the level for which the weights are packed
     StepFunction forward     # NULL for a dense layer
