@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from rnncore import GRU, LSTM, Bidirectional, Dense, Dropout, Elman, Embedding, LastStep, MeanPool, Network
 from rnncore.kernels import dispatch
+from rnncore.layers import LeakyElman
 
 SIZES = st.sampled_from([1, 3, 8, 16, 17, 33, 65])
 CELLS = ("tanh", "sigmoid", "relu", "identity", "LSTM", "GRU")
@@ -233,6 +234,28 @@ def test_layers_that_want_whole_sequences_are_refused_by_name(pool):
         Network(Bidirectional(LSTM(3, 4))).stream()
     with pytest.raises(ValueError, match="nothing to run"):
         Network(Dropout()).stream()
+
+
+@pytest.mark.parametrize(
+    "variant",
+    [
+        lambda: LSTM(3, 4, peepholes=True),
+        lambda: LSTM(3, 4, coupled=True),
+        lambda: LSTM(3, 4, activation="relu"),
+        lambda: GRU(3, 4, gate_activation="tanh"),
+        lambda: GRU(3, 4, reset_after=False),
+        lambda: LeakyElman(3, 4),
+    ],
+)
+def test_a_variant_is_run_as_it_is_or_refused_by_name(variant):
+    net = filled(Network(variant()))
+    x = np.random.default_rng(0).normal(0, 1, (9, 1, 3)).astype("f")
+    try:
+        stream = net.stream()
+    except ValueError as error:
+        assert "layer 0, " in str(error)
+    else:
+        assert_same_bits(stream.run(x), net.forward(x, record=False)[0])
 
 
 def test_wrong_arguments_are_named():

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from .. import __version__
 from ..files import write_atomically
-from ..layers.elman import ACTIVATIONS
+from ..layers.recurrent import ACTIVATIONS
 from ..network import Network
 from ..stream import Stage, stages
 
