@@ -279,6 +279,8 @@ def _expressible(layer: Layer) -> None:
     if isinstance(layer, Bidirectional) and layer.merge != "concat":
         raise ValueError(f"{layer} cannot be expressed in PyTorch: it has merge={layer.merge!r}")
     for cell, _ in directions(layer):
+        if type(cell) not in (Elman, GRU, LSTM):
+            raise ValueError(f"{cell} cannot be expressed in PyTorch: it has no such module")
         given = options(cell, {"activation"} if isinstance(cell, Elman) else set(), "PyTorch")
         if given.get("activation", "tanh") not in NONLINEARITIES:
             raise ValueError(

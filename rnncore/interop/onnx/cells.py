@@ -6,7 +6,6 @@ r z n; its z means what ours does, h[t] = (1 - z) n + z h[t-1]. It keeps two bia
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping
 from typing import Any
 
@@ -28,9 +27,15 @@ PEEPHOLES = ("weight_ci", "weight_co", "weight_cf")  # in ONNX's order
 ACTIVATIONS = {"tanh": "Tanh", "sigmoid": "Sigmoid", "relu": "Relu", "identity": "Affine"}
 EXPRESSIBLE = {
     "RNN": {"activation"},
-    "GRU": {"reset_after"},
+    "GRU": {"reset_after", "activation", "gate_activation"},
     "LSTM": {"peepholes", "coupled", "activation", "gate_activation"},
 }
+
+
+def functions(kind: str, given: Mapping[str, Any]) -> list[str]:
+    """The activations in ONNX's order: the gates', the candidate's, the cell's."""
+    activation, gate = given.get("activation", "tanh"), given.get("gate_activation", "sigmoid")
+    return {"RNN": [activation], "GRU": [gate, activation], "LSTM": [gate, activation, activation]}[kind]
 
 
 def attributes(cell: Recurrent) -> dict[str, Any]:
@@ -50,15 +55,8 @@ def attributes(cell: Recurrent) -> dict[str, Any]:
         found["linear_before_reset"] = int(given.get("reset_after", True))
     if given.get("coupled"):
         found["input_forget"] = 1
-    names = [given.get("activation", "tanh")]
-    if kind == "LSTM":
-        names = [given.get("gate_activation", "sigmoid"), names[0], names[0]]
-    unknown = [name for name in names if name not in ACTIVATIONS]
-    if unknown:
-        raise ValueError(f"{cell} cannot be expressed in ONNX: it has activation {unknown[0]!r}")
-    if kind == "RNN" or names != ["sigmoid", "tanh", "tanh"]:
-        if kind == "GRU":
-            names = ["sigmoid", "tanh"]
+    names = functions(kind, given)
+    if names != functions(kind, {}) or kind == "RNN":
         found["activations"] = [ACTIVATIONS[name] for name in names]
         if "identity" in names:  # alpha x + beta; one alpha and beta for each function that has them
             found["activation_alpha"] = [1.0] * names.count("identity")
@@ -69,48 +67,57 @@ def attributes(cell: Recurrent) -> dict[str, Any]:
 def to_onnx(cell: Recurrent, params: Mapping[str, Array], suffix: str) -> dict[str, Array]:
     """W (G*H, I), R (G*H, H), B (2*G*H,) and, where there are peepholes, P (3*H,) of one direction."""
     kind = OPERATORS[type(cell)]
-    order, units = ORDER[kind], cell.hidden_size
+    units = cell.hidden_size
     bias = params[f"bias{suffix}"]
-    rows = GATES[kind] * units
-    if len(bias) < rows:  # coupled gates: ours keep no input gate
-        raise ValueError(f"{cell} cannot be expressed in ONNX: its bias has {len(bias)} entries, not {rows}")
     recurrent_bias = np.zeros_like(bias)
     if f"bias_hn{suffix}" in params:
         recurrent_bias[2 * units :] = params[f"bias_hn{suffix}"]
+    coupled = kind == "LSTM" and cell.gates == 3
+
+    def arrange(array: Array) -> Array:
+        """ONNX's blocks from ours; of a forget gate that is 1 - i there are none here, and zeros there."""
+        if coupled:
+            i, g, o = np.split(array, 3)
+            return np.concatenate([i, o, np.zeros_like(i), g])
+        return reorder(array, ORDER[kind])
+
     found = {
-        "W": reorder(params[f"weight_ih{suffix}"], order),
-        "R": reorder(params[f"weight_hh{suffix}"], order),
-        "B": np.concatenate([reorder(bias, order), reorder(recurrent_bias, order)]),
+        "W": arrange(params[f"weight_ih{suffix}"]),
+        "R": arrange(params[f"weight_hh{suffix}"]),
+        "B": np.concatenate([arrange(bias), arrange(recurrent_bias)]),
     }
     if f"weight_ci{suffix}" in params:
-        found["P"] = np.concatenate([params[f"{name}{suffix}"] for name in PEEPHOLES])
+        absent = np.zeros_like(params[f"weight_ci{suffix}"])
+        found["P"] = np.concatenate([params.get(f"{name}{suffix}", absent) for name in PEEPHOLES])
     return found
 
 
 def from_onnx(
-    kind: str, weights: Mapping[str, Array], names: Mapping[str, Any], suffix: str
+    kind: str, weights: Mapping[str, Array], names: Mapping[str, tuple[int, ...]], suffix: str
 ) -> dict[str, Array]:
-    """Our parameters of one direction; ``names`` are those that the layer has."""
+    """Our parameters of one direction; ``names`` are those that the layer has, with their shapes."""
     order = tuple(int(block) for block in np.argsort(ORDER[kind]))
     units = weights["R"].shape[1]
-    rows = GATES[kind] * units
-    bias, recurrent_bias = (
-        (reorder(half, order) for half in np.split(weights["B"], 2))
-        if "B" in weights
-        else np.zeros((2, rows), weights["W"].dtype)
-    )
+
+    def arrange(array: Array) -> Array:
+        """Our blocks from ONNX's; the forget gate's are left out where it is 1 - i."""
+        ours = reorder(array, order)
+        if names[f"bias{suffix}"] == (3 * units,) and kind == "LSTM":
+            i, _, g, o = np.split(ours, 4)
+            return np.concatenate([i, g, o])
+        return ours
+
+    zeros = np.zeros(2 * GATES[kind] * units, weights["W"].dtype)
+    bias, recurrent_bias = (arrange(half) for half in np.split(weights.get("B", zeros), 2))
     total = bias + recurrent_bias
-    found = {
-        f"weight_ih{suffix}": reorder(weights["W"], order),
-        f"weight_hh{suffix}": reorder(weights["R"], order),
-    }
+    found = {f"weight_ih{suffix}": arrange(weights["W"]), f"weight_hh{suffix}": arrange(weights["R"])}
     if f"bias_hn{suffix}" in names:
         total[2 * units :] = bias[2 * units :]
         found[f"bias_hn{suffix}"] = recurrent_bias[2 * units :]
     found[f"bias{suffix}"] = total
     if f"weight_ci{suffix}" in names:
-        peepholes = zip(PEEPHOLES, np.split(weights["P"], 3), strict=True)
-        found |= {f"{name}{suffix}": vector for name, vector in peepholes}
+        vectors = zip(PEEPHOLES, np.split(weights["P"], 3), strict=True)
+        found |= {f"{name}{suffix}": vector for name, vector in vectors if f"{name}{suffix}" in names}
     return found
 
 
@@ -134,49 +141,27 @@ def make_cell(
     """The layer of one direction; ValueError if we have none with these attributes."""
     if attributes.get("clip"):
         raise ValueError("it clips its gates (clip), which no layer here does")
-    functions = [name.decode().lower() for name in attributes.get("activations", [])]
-    count = {"RNN": 1, "GRU": 2, "LSTM": 3}[kind]
-    functions = (
-        functions
-        or {"RNN": ["tanh"], "GRU": ["sigmoid", "tanh"], "LSTM": ["sigmoid", "tanh", "tanh"]}[kind]
-        * directions
-    )
-    if len(functions) != count * directions or functions[:count] * directions != functions:
-        raise ValueError(f"its activations {functions} are not those of {directions} equal directions")
+    given = [name.decode().lower() for name in attributes.get("activations", [])]
+    usual = [ACTIVATIONS[name].lower() for name in functions(kind, {})]
+    given = given or usual * directions
+    count = len(usual)
+    if len(given) != count * directions or given[:count] * directions != given:
+        raise ValueError(f"its activations {given} are not those of {directions} equal directions")
     known = {theirs.lower(): ours for ours, theirs in ACTIVATIONS.items()}
-    unknown = [name for name in functions if name not in known]
+    unknown = [name for name in given if name not in known]
     if unknown:
         raise ValueError(f"its activation {unknown[0][:80]!r} is not known; known are {', '.join(known)}")
-    if "affine" in functions:
+    if "affine" in given:
         straight = {*attributes.get("activation_alpha", [0.0]), -1.0} == {1.0, -1.0}
         if not straight or any(attributes.get("activation_beta", [0.0])):
             raise ValueError("its activation is affine and not the identity")
-    names = [known[name] for name in functions[:count]]
+    names = [known[name] for name in given[:count]]
     if kind == "RNN":
         return Elman(features, units, names[0])
-    options: dict[str, Any] = {}
+    if names[-1] != names[1]:
+        raise ValueError(f"its activations {names[1]} of the candidate and {names[-1]} of the cell differ")
+    chosen: dict[str, Any] = {"gate_activation": names[0], "activation": names[1]}
     if kind == "GRU":
-        if names != ["sigmoid", "tanh"]:
-            raise ValueError(f"its activations are {', '.join(names)}, and ours are sigmoid and tanh")
-        if not attributes.get("linear_before_reset", 0):
-            options["reset_after"] = False
-        return _construct(GRU, features, units, options)
-    if names[1] != names[2]:
-        raise ValueError(f"its activations {names[1]} of the candidate and {names[2]} of the cell differ")
-    if names[0] != "sigmoid":
-        options["gate_activation"] = names[0]
-    if names[1] != "tanh":
-        options["activation"] = names[1]
-    if attributes.get("input_forget"):
-        options["coupled"] = True
-    if peepholes:
-        options["peepholes"] = True
-    return _construct(LSTM, features, units, options)
-
-
-def _construct(layer: Any, features: int, units: int, options: dict[str, Any]) -> Any:
-    unknown = [name for name in options if name not in inspect.signature(layer).parameters]
-    if unknown:
-        what = f"{unknown[0]}={options[unknown[0]]!r}"
-        raise ValueError(f"it would need {layer.__name__}({what}), which is not there")
-    return layer(features, units, **options)
+        return GRU(features, units, reset_after=bool(attributes.get("linear_before_reset", 0)), **chosen)
+    coupled = bool(attributes.get("input_forget", 0))
+    return LSTM(features, units, peepholes=peepholes, coupled=coupled, **chosen)
