@@ -6,6 +6,7 @@ from laws import assert_close
 
 from rnncore import GRU, LSTM, Bidirectional, Dense, Dropout, Elman, Embedding, LastStep, Network
 from rnncore.interop.torch import load_state_dict, state_dict
+from rnncore.layers import LeakyElman
 
 T, B, I, H = 5, 3, 4, 6
 
@@ -139,6 +140,10 @@ def test_what_torch_does_not_have_is_refused_by_name():
     for layer, message in [
         (Elman(2, 3, "sigmoid"), "activation='sigmoid'"),
         (Bidirectional(GRU(2, 3), merge="sum"), "merge='sum'"),
+        (GRU(2, 3, reset_after=False), "reset_after=False"),
+        (LSTM(2, 3, peepholes=True), "peepholes=True"),
+        (Bidirectional(LSTM(2, 3, coupled=True)), "coupled=True"),
+        (LeakyElman(2, 3), "no such module"),
     ]:
         with pytest.raises(ValueError, match=message):
             state_dict(Network(layer))

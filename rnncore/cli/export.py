@@ -1,4 +1,4 @@
-"""``rnncore export``: a model file for hosts without Python."""
+"""``rnncore export``: a model file for hosts without Python, and for other runtimes."""
 
 from __future__ import annotations
 
@@ -12,12 +12,30 @@ from ..interop.c import export as export_c
 
 @click.command()
 @click.argument("model", type=click.Path(dir_okay=False))
-@click.option("--c", "c_file", required=True, type=click.Path(dir_okay=False), help="The C99 file to write.")
-@click.option("--name", help="What the names in it begin with; else the file's name.")
+@click.option("--c", "c_file", type=click.Path(dir_okay=False), help="The C99 file to write.")
+@click.option("--onnx", "onnx_file", type=click.Path(dir_okay=False), help="The ONNX file to write.")
+@click.option("--name", help="What the names in the C file begin with; else the file's name.")
+@click.option("--lengths", is_flag=True, help="The ONNX model takes the rows' lengths as a second input.")
 @click.option("--softmax", is_flag=True, help="End with the softmax of the last layer's numbers.")
-def export(model: str, c_file: str, name: str | None, softmax: bool) -> None:
-    """Write the network in the file MODEL as one self-contained C file with a step function."""
+def export(
+    model: str, c_file: str | None, onnx_file: str | None, name: str | None, lengths: bool, softmax: bool
+) -> None:
+    """Write the network in the file MODEL as a self-contained C file, as an ONNX model, or as both."""
+    if c_file is None and onnx_file is None:
+        raise click.UsageError("--c FILE or --onnx FILE is wanted")
+    if name is not None and c_file is None:
+        raise click.UsageError("--name is about the C file: --c FILE is wanted")
+    if lengths and onnx_file is None:
+        raise click.UsageError("--lengths is about the ONNX file: --onnx FILE is wanted")
     net = load(model)
-    export_c(net, c_file, name=name, softmax=softmax)
-    size = Path(c_file).stat().st_size
-    click.echo(f"{c_file}: {net.params.flat.size:,} parameters, {size:,} bytes; link it with -lm")
+    if c_file is not None:
+        export_c(net, c_file, name=name, softmax=softmax)
+        size = Path(c_file).stat().st_size
+        click.echo(f"{c_file}: {net.params.flat.size:,} parameters, {size:,} bytes; link it with -lm")
+    if onnx_file is not None:
+        from ..interop.onnx import export as export_onnx  # the onnx package is an extra
+
+        report = export_onnx(net, onnx_file, lengths=lengths, softmax=softmax)
+        size = Path(onnx_file).stat().st_size
+        apart = f"largest difference in {report.runtime} {report.difference:.2g}"
+        click.echo(f"{onnx_file}: {net.params.flat.size:,} parameters, {size:,} bytes; {apart}")

@@ -18,7 +18,7 @@ from ...layers import Bidirectional, Embedding
 from ...network import Network
 from ..cells import fill
 from .folding import Constant, read_tensor
-from .runtime import TOLERANCE, Report, difference, require_onnx, run, runtimes
+from .runtime import TOLERANCE, Report, difference, hint, require_onnx, run, runtimes
 from .tracing import Flow, Tracer
 
 Array = NDArray[Any]
@@ -251,9 +251,8 @@ def _compare(onnx: Any, proto: Any, model: Model, shapes: dict[str, tuple[int, .
             got[place], wanted[place] = both
     model.report = Report(difference(got, wanted), runtime)
     if not model.report.difference <= TOLERANCE[model.net.dtype.name]:
-        raise ValueError(
-            f"{runtime}'s results differ from the network's by {model.report.difference:.2g} of the largest"
-        )
+        apart = f"{model.report.difference:.2g} of the largest{hint(runtime)}"
+        raise ValueError(f"{runtime}'s results differ from the network's by {apart}")
 
 
 def _draw(

@@ -56,6 +56,13 @@ def runtimes(dtype: np.dtype[Any]) -> list[str]:
     return found
 
 
+def hint(runtime: str) -> str:
+    """What to say of a difference: the onnx package's evaluator ignores some attributes."""
+    if runtime == "onnxruntime":
+        return ""
+    return "; it knows no activations but the usual ones and no coupled gates: pip install onnxruntime"
+
+
 def run(model: Any, inputs: dict[str, Array], runtime: str) -> list[Array]:
     """The model's outputs.
 

@@ -13,7 +13,7 @@ from ...layers import Bidirectional, Dense, Dropout, Embedding, LastStep, Layer,
 from ...network import Network
 from ..cells import directions
 from .cells import OPERATORS, attributes, to_onnx
-from .runtime import TOLERANCE, Report, difference, require_onnx, run, runtimes
+from .runtime import TOLERANCE, Report, difference, hint, require_onnx, run, runtimes
 
 Array = NDArray[Any]
 
@@ -68,7 +68,7 @@ def export(
     if not report.difference <= TOLERANCE[DTYPE.name]:
         raise ValueError(
             f"{os.fspath(path)} is not written: {report.runtime}'s results differ by {report.difference:.2g} "
-            "of the largest"
+            f"of the largest{hint(report.runtime)}"
         )
     write_atomically(path, model.SerializeToString(deterministic=True))
     return report
