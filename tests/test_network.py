@@ -7,7 +7,18 @@ import pytest
 
 import rnncore
 from rnncore import layers
-from rnncore.layers import GRU, LSTM, Bidirectional, Dense, Dropout, Elman, Embedding, LastStep, MeanPool
+from rnncore.layers import (
+    GRU,
+    LSTM,
+    Bidirectional,
+    Dense,
+    Dropout,
+    Elman,
+    Embedding,
+    LastStep,
+    LeakyElman,
+    MeanPool,
+)
 from rnncore.network import Network
 
 pytestmark = pytest.mark.usefixtures("backend")
@@ -116,7 +127,12 @@ def test_float32_starts_as_the_rounded_float64():
         Elman(2, 3),
         Elman(2, 3, activation="sigmoid"),
         LSTM(2, 3, forget_bias=0.0),
+        LSTM(2, 3, peepholes=True, chrono=40.0),
+        LSTM(2, 3, coupled=True, gate_activation="tanh", activation="relu"),
         GRU(np.int64(2), np.int32(3)),
+        GRU(2, 3, reset_after=False, activation="identity"),
+        LeakyElman(2, 3, leak=0.25),
+        LeakyElman(2, 3, "relu", time_constants=(2, 30), learn_leak=True, noise=0.1, excitatory=0.8),
         Embedding(5, 2),
         Dense(3, 4),
         Dropout(0.25),
@@ -137,7 +153,7 @@ def test_a_layer_is_rebuilt_from_its_configuration(layer):
 
 def test_every_layer_has_its_configuration_tested():
     """A new layer joins the network of this file."""
-    made = {type(layer).__name__ for layer in everything().layers} | {"MeanPool", "Bidirectional"}
+    made = {type(layer).__name__ for layer in everything().layers} | {"MeanPool", "Bidirectional", "LeakyElman"}
     assert made == set(layers.__all__) - {"Layer"}
 
 
