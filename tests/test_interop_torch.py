@@ -143,7 +143,7 @@ def test_what_torch_does_not_have_is_refused_by_name():
         (GRU(2, 3, reset_after=False), "reset_after=False"),
         (LSTM(2, 3, peepholes=True), "peepholes=True"),
         (Bidirectional(LSTM(2, 3, coupled=True)), "coupled=True"),
-        (LeakyElman(2, 3), "no such module"),
+        (LeakyElman(2, 3, leak=0.5), "no such module"),
     ]:
         with pytest.raises(ValueError, match=message):
             state_dict(Network(layer))
