@@ -1,0 +1,9 @@
+from typing import Any
+
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+
+def reverse_rows(x: Array, lengths: Array | None, add: bool, reverse: Array) -> None: ...
+def join_directions(forward: Array, reverse: Array, lengths: Array | None, y: Array) -> None: ...
+def split_directions(dy: Array, lengths: Array | None, dforward: Array, dreverse: Array) -> None: ...

@@ -1,0 +1,9 @@
+from typing import Any
+
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+
+def global_norm(grads: Array) -> float: ...
+def clip_norm(grads: Array, threshold: float) -> float: ...
+def clip_value(grads: Array, threshold: float) -> float: ...

@@ -1,0 +1,9 @@
+from typing import Any
+
+from numpy.typing import DTypeLike, NDArray
+
+Array = NDArray[Any]
+
+def empty(shape: tuple[Any, ...], dtype: DTypeLike) -> Array: ...
+def memory_in_use() -> tuple[int, int]: ...
+def release_memory() -> None: ...

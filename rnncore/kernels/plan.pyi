@@ -1,0 +1,3 @@
+from numpy.typing import DTypeLike
+
+def scratch_size(steps: int, rows: int, inputs: int, units: int, gates: int, dtype: DTypeLike) -> int: ...
