@@ -6,6 +6,7 @@
 #   make test-checked  the tests once more, on kernels built with bounds checks and, where there are any, sanitizers
 #   make bench         race PyTorch, JAX and ONNX Runtime, which go into .venv-bench; results go to bench/results/
 #   make ratios        kernels and training steps against the NumPy reference: the table of ratios
+#   make docs          the pages and the docstrings as a site, in build/site
 #   make clean         remove what the others made
 
 VENV := .venv
@@ -30,7 +31,7 @@ export PATH := $(BIN):$(PATH)
 # The source tree must not shadow the installed package, whatever the caller has set.
 unexport PYTHONPATH
 
-.PHONY: help demo test lint test-checked bench race ratios clean
+.PHONY: help demo test lint test-checked bench race ratios docs clean
 .DELETE_ON_ERROR:
 
 help:
@@ -47,6 +48,9 @@ test: $(VENV)/test
 lint: $(VENV)/test
 	@status=0; for tool in "ruff check ." "cython-lint rnncore" mypy; do \
 		echo "$$tool"; $$tool || status=1; done; exit $$status
+
+docs: $(VENV)/docs
+	mkdocs build --quiet
 
 # A sanitizer reports on the file that pytest would otherwise keep to itself: --capture=sys.
 test-checked: $(CHECKED)
@@ -98,6 +102,10 @@ $(RIVALS)/peers: bench/race/requirements.txt | $(RIVALS)/made
 	@missing=0; for peer in $$(sed 's/#.*//' $<); do echo "$$peer"; \
 		$(RIVALS)/bin/python -m pip $(PIP_OPTIONS) install "$$peer" || missing=1; done; \
 	if [ $$missing = 0 ]; then touch $@; fi
+
+$(VENV)/docs: $(VENV)/wheel
+	$(PIP) install --find-links build/wheel "rnncore[docs]"
+	@touch $@
 
 $(CHECKED): $(SOURCES) | $(VENV)/test
 	rm -rf build/checked/lib* $@
