@@ -289,6 +289,23 @@ def test_damaged_files_get_one_clear_error(rng, tmp_path):
         load(tmp_path / "pipe")
 
 
+@pytest.mark.parametrize("write", [write_keras, write_h5])
+def test_flipped_bytes_are_refused_or_are_a_network(write, rng, tmp_path):
+    data = write(tmp_path / "whole", model(rng)).read_bytes()
+    path, refused = tmp_path / "damaged", 0
+    for _ in range(100):
+        damaged = bytearray(data)
+        for place in rng.integers(0, len(data), rng.integers(1, 4)):
+            damaged[place] = rng.integers(0, 256)
+        path.write_bytes(damaged)
+        try:
+            load(path)
+        except ValueError as error:
+            assert str(error).startswith(f"{path} cannot be read: ")  # noqa: PT017
+            refused += 1
+    assert refused
+
+
 @pytest.mark.skipif(not importlib.util.find_spec("keras"), reason="Keras is not installed")
 def test_keras_itself_agrees(tmp_path, rng):
     import keras

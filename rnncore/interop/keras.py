@@ -16,6 +16,7 @@ import stat
 import zipfile
 import zlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -57,7 +58,7 @@ def load(path: Path) -> Network:
         If h5py is not installed.
     """
     name = os.fspath(path)
-    try:
+    with _errors_name(name):
         config, file = _open(name)
         if config is None:
             raise ValueError(
@@ -75,10 +76,6 @@ def load(path: Path) -> Network:
         dtype = weights[0][0].dtype if weights else np.dtype(np.float32)
         net = Network(*chain, dtype=dtype, initialize=False)
         _fill(net, weights)
-    except (TypeError, RecursionError) as error:
-        raise ValueError(f"{name} cannot be read: {str(error)[:300]}") from error
-    except ValueError as error:
-        raise ValueError(f"{name} cannot be read: {error}") from error
     return net
 
 
@@ -95,7 +92,7 @@ def load_weights(path: Path, net: Network) -> Network:
         If it cannot be opened.
     """
     name = os.fspath(path)
-    try:
+    with _errors_name(name):
         config, file = _open(name)
         with file:
             kinds = [(_kind(layer), "") for layer in net.layers if layer.parameter_shapes()]
@@ -108,9 +105,23 @@ def load_weights(path: Path, net: Network) -> Network:
                 kinds = found
             weights = _read_weights(file, kinds)
         _fill(net, weights)
+    return net
+
+
+@contextmanager
+def _errors_name(name: str) -> Iterator[None]:
+    """Whatever a file makes of the code that reads it is one ValueError that names the file."""
+    try:
+        yield
     except ValueError as error:
         raise ValueError(f"{name} cannot be read: {error}") from error
-    return net
+    except OSError as error:
+        if error.filename is not None:  # it could not be opened
+            raise
+        raise ValueError(f"{name} cannot be read: it is damaged: {str(error)[:200]}") from error
+    except (AttributeError, LookupError, RecursionError, RuntimeError, TypeError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise ValueError(f"{name} cannot be read: it is damaged: {reason}") from error
 
 
 def _open(name: str) -> tuple[Any, Any]:
