@@ -102,6 +102,13 @@ def double(layer: Recurrent) -> Recurrent:
     return twin
 
 
+def felt_weights(layer: Recurrent) -> Array:
+    """The recurrent weights as the units feel them, (G*H, H): signed, where a layer is under Dale's law."""
+    felt = getattr(layer, "recurrent_weight", None)
+    weights: Array = layer.params["weight_hh"] if felt is None else felt()
+    return weights
+
+
 def whole_tape(layer: Recurrent, tape: RecurrentTape) -> RecurrentTape:
     """The tape with everything in it: one that was kept in segments is run again."""
     if not isinstance(tape, SegmentedTape):
@@ -121,7 +128,7 @@ def map_tape(function: Any, tape: RecurrentTape, lengths: Any = None) -> Recurre
     arrays = {
         field.name: function(getattr(tape, field.name))
         for field in dataclasses.fields(tape)
-        if isinstance(getattr(tape, field.name), np.ndarray) and field.name != "lengths"
+        if getattr(getattr(tape, field.name), "ndim", 0) == 3  # the others have no steps
     }
     return dataclasses.replace(tape, **arrays, lengths=lengths)
 

@@ -17,9 +17,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..layers import GRU
 from ..layers.recurrent import Recurrent
 from ..network import Network
-from .common import Array, looking, recurrent_layers
+from .common import Array, looking, recurrent_layers, whole_tape
 from .flow import mean_of_rows
 
 STEPS = 24  # at which the loss enters, if none are given
@@ -149,9 +150,15 @@ def _norms(name: str, layer: Recurrent, step: int) -> dict[str, Array]:
     assert flow.dgates is not None
     assert flow.drecurrent is not None
     before = flow.tape.hidden[:-1]
-    total = np.tensordot(flow.drecurrent, before, axes=([0, 1], [0, 1]))
-    gradient = layer.grads["weight_hh"]
-    if np.abs(total - gradient).max() > AGREEMENT * max(np.abs(gradient).max(), 1e-30):
+    # What each row of the weights is multiplied with: where the reset gate comes first, r h[t-1] for n.
+    parts = [(flow.drecurrent, before)]
+    if isinstance(layer, GRU) and not layer.reset_after:
+        units = layer.hidden_size
+        reset = whole_tape(layer, flow.tape).candidates  # type: ignore[attr-defined]
+        parts = [(flow.drecurrent[:, :, : 2 * units], before), (flow.drecurrent[:, :, 2 * units :], reset)]
+    total = np.concatenate([np.tensordot(d, with_, axes=([0, 1], [0, 1])) for d, with_ in parts])
+    gradient = layer.grads["weight_hh"]  # under Dale's law with other signs
+    if np.abs(np.abs(total) - np.abs(gradient)).max() > AGREEMENT * max(np.abs(gradient).max(), 1e-30):
         raise ValueError(f"layer {name}, {layer!r}, multiplies its weights by other than h[t-1]")
     x = flow.tape.x
     if flow.tape.lengths is not None:
@@ -159,7 +166,7 @@ def _norms(name: str, layer: Recurrent, step: int) -> dict[str, Array]:
         x = np.where(padding[:, :, None], 0, x)  # may hold NaN there
     norms = {
         "weight_ih": outer_norms(flow.dgates, x),
-        "weight_hh": outer_norms(flow.drecurrent, before),
+        "weight_hh": np.sqrt(sum(np.square(outer_norms(d, with_)) for d, with_ in parts)),
     }
     for values in norms.values():
         values[step + 1 :] = np.nan

@@ -14,14 +14,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..layers import GRU, LSTM, Elman
+from ..layers import GRU, LSTM, Elman, LeakyElman
 from ..layers.recurrent import Recurrent, RecurrentTape
 from ..network import Network
-from .common import Array, recurrent_layers, row_lengths, tapes_of, whole_tape
+from .common import Array, felt_weights, recurrent_layers, row_lengths, tapes_of, whole_tape
 
 SIGMOID_EDGE = 0.05
 TANH_EDGE = 0.95
-KEEPING = ("f", "z")  # the gates that scale the state of the step before: of an LSTM, of a GRU
+EDGES = {"sigmoid": (SIGMOID_EDGE, 1 - SIGMOID_EDGE), "tanh": (-TANH_EDGE, TANH_EDGE)}
+CANDIDATES = ("g", "n", "h")  # the units that write; the other gates open and shut
 
 Floats = NDArray[np.float64]
 
@@ -150,45 +151,51 @@ def layer_health(
         by_step, by_unit = np.full_like(by_step, np.nan), np.full_like(by_unit, np.nan)
     hidden = tape.hidden[1:]
     dead = None
-    if isinstance(layer, Elman) and layer.activation == "relu":
-        dead = ~(hidden != 0).any(axis=(0, 1))
+    if names == ("h",) and layer.activation == "relu":
+        dead = ~(activations != 0).any(axis=(0, 1, 2))
     norms = np.sqrt(np.einsum("tbh,tbh->tb", tape.hidden, tape.hidden, dtype=np.float64))
     own = np.arange(steps + 1)[:, None] <= row_lengths(tape)
     eigenvalues, singular = _of_weights(layer) if weights else (np.empty((0, 0), complex), np.empty((0, 0)))
     return LayerHealth(
         name, type(layer).__name__, names, by_unit.mean(axis=1), by_step, by_unit,
         np.asarray(activations.sum(axis=1, dtype=np.float64) / count[:, :, None]), dead,
-        _time_constants(names, activations, valid), _memory(hidden, valid) if memory else np.empty(0),
+        _time_constants(layer, activations, valid), _memory(hidden, valid) if memory else np.empty(0),
         np.asarray((norms * own).sum(axis=1) / np.maximum(own.sum(axis=1), 1)), eigenvalues, singular,
     )  # fmt: skip
 
 
 def _activations(layer: Recurrent, tape: Any) -> tuple[tuple[str, ...], Array, bool]:
-    """The gates' names and activations (T, B, G, H), and whether they saturate at all."""
+    """The gates' names and activations (T, B, G, H), and whether the candidate saturates at all."""
     steps, rows = tape.x.shape[:2]
-    shape = (steps, rows, -1, layer.hidden_size)
+    names: tuple[str, ...] = ("h",)
     if isinstance(layer, LSTM):
-        return ("i", "f", "g", "o")[-layer.gates :], tape.gates.reshape(shape), True
-    if isinstance(layer, GRU):
-        return ("r", "z", "n"), tape.gates.reshape(shape), True
-    bounded = getattr(layer, "activation", "tanh") in ("tanh", "sigmoid")
-    return ("h",), tape.hidden[1:].reshape(shape), bounded
+        names = ("i", "g", "o") if layer.coupled else ("i", "f", "g", "o")
+    elif isinstance(layer, GRU):
+        names = ("r", "z", "n")
+    values = tape.hidden[1:] if isinstance(layer, Elman) else tape.gates
+    return names, values.reshape(steps, rows, -1, layer.hidden_size), layer.activation in EDGES
 
 
 def _edges(names: tuple[str, ...], layer: Recurrent) -> tuple[Array, Array]:
     """Below and above what each gate counts as saturated, (G,) each."""
-    sigmoid = getattr(layer, "activation", "tanh") == "sigmoid"
-    tanh = np.array([name in "gn" or (name == "h" and not sigmoid) for name in names])
-    return np.where(tanh, -TANH_EDGE, SIGMOID_EDGE), np.where(tanh, TANH_EDGE, 1 - SIGMOID_EDGE)
+    gate = getattr(layer, "gate_activation", "sigmoid")
+    kinds = [layer.activation if name in CANDIDATES else gate for name in names]
+    edges = np.array([EDGES.get(kind, (-math.inf, math.inf)) for kind in kinds])
+    return edges[:, 0], edges[:, 1]
 
 
-def _time_constants(names: tuple[str, ...], activations: Array, valid: Array) -> Floats | None:
-    """-1 / (mean of ln f) of each unit, (H,); infinite for a gate that is always open."""
-    keeping = next((place for place, name in enumerate(names) if name in KEEPING), None)
-    if keeping is None:
+def _time_constants(layer: Recurrent, activations: Array, valid: Array) -> Floats | None:
+    """-1 / (mean of ln f) of each unit, (H,), f what scales its state of the step before; infinite where it
+    is always 1."""
+    if isinstance(layer, LeakyElman):
+        kept = 1 - layer.leaks().astype(np.float64)[None]
+    elif isinstance(layer, LSTM) and layer.coupled:
+        kept = 1 - activations[:, :, 0].astype(np.float64)[valid]
+    elif isinstance(layer, (LSTM, GRU)):
+        kept = activations[:, :, 1].astype(np.float64)[valid]
+    else:
         return None
-    kept = activations[:, :, keeping].astype(np.float64)
-    mean = np.log(np.maximum(kept[valid], 1e-300)).mean(axis=0)
+    mean = np.log(np.maximum(kept, 1e-300)).mean(axis=0)
     with np.errstate(divide="ignore"):
         return np.asarray(-1 / np.minimum(mean, -0.0))
 
@@ -213,7 +220,7 @@ def _memory(hidden: Array, valid: Array) -> Floats:
 def _of_weights(layer: Recurrent) -> tuple[NDArray[np.complex128], Floats]:
     """Eigenvalues and singular values of each gate's square, (G, H) each, largest first."""
     units = layer.hidden_size
-    squares = layer.params["weight_hh"].astype(np.float64).reshape(-1, units, units)
+    squares = felt_weights(layer).astype(np.float64).reshape(-1, units, units)
     values = np.linalg.eigvals(squares).astype(np.complex128)
     order = np.argsort(-np.abs(values), axis=1, kind="stable")
     singular = np.asarray(np.linalg.svd(squares, compute_uv=False), np.float64)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from ..layers import Elman
 from ..layers.recurrent import Recurrent, RecurrentTape
-from .common import Array, one_blas_thread, require_recurrent, require_tape, row_lengths
+from .common import Array, felt_weights, one_blas_thread, require_recurrent, require_tape, row_lengths
 from .linearize import Linearization, walk
 from .product import Product
 
@@ -178,7 +178,7 @@ def spectral_norms(step: Linearization) -> Array:
 
 def _textbook(layer: Recurrent, through: float, beside: float) -> float:
     """Logarithm of the bound on the norm of one step's Jacobian."""
-    largest = float(np.linalg.norm(layer.params["weight_hh"].astype(np.float64), 2))
+    largest = float(np.linalg.norm(felt_weights(layer).astype(np.float64), 2))
     if type(layer) is Elman and not beside > 1e-6:
         through, beside = LARGEST_SLOPE[layer.activation], 0.0
     bound = largest * through + beside

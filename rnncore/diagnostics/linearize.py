@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from ..layers.recurrent import Flow, Recurrent, RecurrentTape
-from .common import Array, double, map_tape, whole_tape
+from .common import Array, double, felt_weights, map_tape, whole_tape
 
 CHUNK_ROWS = 2048  # of (step, row) pairs at a time
 TOLERANCE = 1e-9  # of the random gradient's way back, beside rounding of some 1e-15
@@ -89,7 +89,7 @@ def linearize(twin: Recurrent, tape: RecurrentTape) -> Linearization:
     `double`."""
     names, units, gates = twin.state_names, twin.hidden_size, twin.gates
     steps, states = tape.hidden.shape[1], len(names)
-    weight = twin.params["weight_hh"]
+    weight = felt_weights(twin)
     slopes = np.empty((states, steps, gates, units))
     direct = np.empty((states, states, steps, units))
     probe = np.random.default_rng(0).uniform(0.5, 1.5, (steps, units))  # any that is not constant
@@ -104,6 +104,10 @@ def linearize(twin: Recurrent, tape: RecurrentTape) -> Linearization:
         back = wanted.reshape(product.shape) @ weight + direct[state, 0] * probe
         scale = max(float(np.abs(back).max(initial=0)), 1e-300)
         kind &= bool(np.abs(back - carried[0]).max(initial=0) <= TOLERANCE * scale)
+        for into in range(1, states):
+            back = direct[state, into] * probe
+            scale = max(float(np.abs(back).max(initial=0)), 1e-300)
+            kind &= bool(np.abs(back - carried[into]).max(initial=0) <= TOLERANCE * scale)
     dense = None if kind else _unit_by_unit(twin, tape)
     return Linearization(weight.reshape(gates, units, units), slopes, direct, dense)
 

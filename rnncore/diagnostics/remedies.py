@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..layers import GRU, LSTM, Elman
+from ..layers import GRU, LSTM
 from ..layers.recurrent import Recurrent, RecurrentTape
 from .common import row_lengths
 
@@ -52,7 +52,7 @@ def _call(layer: Recurrent, kind: str, **options: object) -> str:
 
 def _smaller(layer: Recurrent, init: str, why: str) -> Remedy:
     options = {"recurrent_init": init}
-    if isinstance(layer, Elman) and layer.activation != "tanh":
+    if layer.activation != "tanh":
         options = {"activation": layer.activation, **options}
     return Remedy(_call(layer, type(layer).__name__, **options), why)
 

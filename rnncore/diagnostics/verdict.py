@@ -8,18 +8,16 @@ from typing import Any
 
 import numpy as np
 
-from ..layers import Elman
 from ..layers.base import ExplodingState
 from ..layers.recurrent import Recurrent, RecurrentTape
 from ..network import Network
 from .common import Array, recurrent_layers, row_lengths
 from .flow import GradientFlow, LayerFlow, gradient_flow, jsonable
-from .health import Health, LayerHealth, layer_health
+from .health import CANDIDATES, Health, LayerHealth, layer_health
 from .lyapunov import lyapunov_exponents
 from .remedies import Remedy, remedies
 
 CHAOS_ROWS, CHAOS_STEPS, SHORTEST = 2, 500, 10  # of the batch, to look for chaos in
-CANDIDATES = ("g", "n", "h")  # the gates whose saturation is no memory
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,7 +216,7 @@ def _measures(
 def _chaos(layer: Recurrent, tape: RecurrentTape) -> float:
     """The largest Lyapunov exponent on the tape's own input, less its standard error; NaN for units without
     bound, whose perturbations grow without chaos, and for short rows."""
-    if isinstance(layer, Elman) and layer.activation in ("relu", "identity"):
+    if layer.activation in ("relu", "identity"):
         return math.nan
     lengths = row_lengths(tape)
     rows = np.argsort(-lengths, kind="stable")[:CHAOS_ROWS]
