@@ -71,26 +71,28 @@ class Step:
     ``forward`` and ``backward`` can be timed alone; each leaves behind what the next one wants.
     """
 
-    def __init__(self, net: Network, loss, x: np.ndarray, target: np.ndarray, backend: str) -> None:
-        self.net, self.loss, self.x, self.target = net, loss, x, target
+    def __init__(
+        self, net: Network, loss, x: np.ndarray, target: np.ndarray, backend: str, lengths=None
+    ) -> None:
+        self.net, self.loss, self.x, self.target, self.lengths = net, loss, x, target, lengths
         # A rate of 0 costs what any other does, and the thousandth step meets the numbers of the first.
         self.clip, self.optimizer = ClipNorm(1.0), Adam(lr=0.0)
         for part in (*net.layers, self.loss, self.clip, self.optimizer):
             if hasattr(part, "backend"):
                 part.backend = BACKENDS[backend]
         self.forward()
-        self.dy = self.loss(self.y, target)[1]
+        self.dy = self.loss(self.y, target, lengths)[1]
 
     def forward(self) -> None:
-        self.y, _, self.tape = self.net.forward(self.x)
+        self.y, _, self.tape = self.net.forward(self.x, None, self.lengths)
 
     def backward(self) -> None:
         self.net.backward(self.dy, self.tape)
 
     def train(self) -> None:
         self.net.zero_grad()
-        y, _, tape = self.net.forward(self.x)
-        _, dy = self.loss(y, self.target)
+        y, _, tape = self.net.forward(self.x, None, self.lengths)
+        _, dy = self.loss(y, self.target, self.lengths)
         self.net.backward(dy, tape)
         self.clip(self.net.grads.flat)
         self.optimizer.step(self.net.params.flat, self.net.grads.flat)

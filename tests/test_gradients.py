@@ -30,6 +30,8 @@ pytestmark = pytest.mark.usefixtures("backend")
 T, B, I, H = 5, 3, 2, 3
 LENGTHS = {"full": None, "ragged": (3, 5, 1)}
 
+MASKED = {"recurrent_dropout": 0.25, "zoneout": 0.2}
+
 STACKS = {
     **{f"elman-{g}": lambda g=g: (Elman(I, H, g), Elman(H, H, g), Elman(H, H, g)) for g in ACTIVATIONS},
     "lstm": lambda: (LSTM(I, H), LSTM(H, H), LSTM(H, H)),
@@ -51,6 +53,9 @@ STACKS = {
     "embedding": lambda: (Embedding(4, I), LSTM(I, H), Dropout(0.5), GRU(H, 2), Dense(2, 4)),
     "last step": lambda: (Dense(I, H), LSTM(H, H), GRU(H, 4), LastStep(), Dense(4, 2)),
     "mean": lambda: (Dense(I, H), GRU(H, H), Elman(H, 4), MeanPool(), Dense(4, 2)),
+    "masked elman": lambda: (Elman(I, H, **MASKED), Elman(H, H, **MASKED), Elman(H, H, zoneout=0.3)),
+    "masked lstm": lambda: (LSTM(I, H, **MASKED), LSTM(H, H, zoneout=(0.0, 0.5)), LSTM(H, H, **MASKED)),
+    "masked gru": lambda: (GRU(I, H, **MASKED), GRU(H, H, **MASKED, checkpoint_every=2), GRU(H, H, **MASKED)),
     "dense": lambda: (Dense(I, 3), Dense(3, 2)),
     "both ways lstm": lambda: (Bidirectional(LSTM(I, 2)), Bidirectional(LSTM(4, 2), "sum"), LSTM(2, 2)),
     "both ways": lambda: (Bidirectional(GRU(I, 2)), Dropout(0.1, True), Bidirectional(Elman(4, H), "sum")),

@@ -124,7 +124,18 @@ def whole_tape(layer: Recurrent, tape: RecurrentTape) -> RecurrentTape:
 
 
 def map_tape(function: Any, tape: RecurrentTape, lengths: Any = None) -> RecurrentTape:
-    """A tape of ``function(array)`` for each array of a tape, and these lengths."""
+    """A tape of ``function(array)`` for each array of a tape, and these lengths.
+
+    Raises
+    ------
+    ValueError
+        If the tape bears the masks of recurrent dropout or zoneout.
+    """
+    if tape.masks is not None:
+        raise ValueError(
+            "tape was left by a layer with recurrent dropout or zoneout, whose masks cannot be taken apart: "
+            "look into one with the same weights and without zoneout, after net.eval()"
+        )
     arrays = {
         field.name: function(getattr(tape, field.name))
         for field in dataclasses.fields(tape)

@@ -52,7 +52,8 @@ INLINE void walk_forward(const Step *step, const int gates, const int joined, ce
     const int vectors = PANEL_VECTORS(gates);
     const ptrdiff_t width = vectors * LANES, units = step->units, panels = PANEL_COUNT(units, gates);
     const ptrdiff_t height = TILE_ROWS(vectors);
-    const real *b = step->packed, *h = step->h_prev, *projected = step->projected;
+    const real *b = step->packed, *projected = step->projected;
+    const real *h = step->entering ? step->entering : step->h_prev;
     Tile sums;
     ptrdiff_t p = 0;
     /* Beyond 64 units a pair of panels leaves the first-level cache, and two streams come slower than one. */

@@ -21,6 +21,7 @@ cdef extern from "step.h":
         const void *leak
         const void *noise
         const void *h_prev
+        const void *entering
         const void *c_prev
         void *h
         void *c

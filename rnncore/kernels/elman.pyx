@@ -18,9 +18,10 @@ def elman_forward(
     str activation,
     floating[:, :, ::1] hidden,
     floating[::1] scratch,
+    masks=None,
 ):
     """x (T, B, I) -> hidden (1+T, B, H), whose row 0 holds the initial state; padding becomes 0."""
-    cdef Sequence s = start(x, lengths, weight_ih, weight_hh, hidden, scratch)
+    cdef Sequence s = start(x, lengths, weight_ih, weight_hh, hidden, scratch, masks)
     s.gates, s.activation = 1, activation_code(activation)
     s.forward = s.kernels.elman_forward
     s.bias = <const char *>&bias[0]
@@ -46,17 +47,20 @@ def elman_backward(
     floating[:, :, ::1] dhidden=None,
     floating[:, :, ::1] dgates=None,
     floating[:, :, ::1] drecurrent=None,
+    masks=None,
 ):
     """dy (T, B, H) -> dx, and sums into dweight_ih, dweight_hh, dbias.
 
     dh (B, H): the gradient of the final state on entry, of the initial state on exit. Returns how often
     clip_step acted.
 
+    masks: those of the forward pass, of recurrent dropout and zoneout (layers/masks.py), or None.
+
     Recorded where arrays are given, with zeros in the padding: dhidden (1+T, B, H), in rows 1 to T the
     gradients of the states; dgates, drecurrent (T, B, H), those of the gates' sums and of their products
     with h[t-1].
     """
-    cdef Sequence s = start(x, lengths, weight_ih, weight_hh, hidden, scratch)
+    cdef Sequence s = start(x, lengths, weight_ih, weight_hh, hidden, scratch, masks)
     cdef Py_ssize_t clipped
     s.gates, s.activation, s.clip_step = 1, activation_code(activation), clip_step
     s.backward = s.kernels.elman_backward

@@ -42,13 +42,14 @@ def gru_forward(
     floating[::1] scratch,
     str gate_activation="sigmoid",
     str activation="tanh",
+    masks=None,
 ):
     """x (T, B, I) -> hidden (1+T, B, H), row 0 holding the initial state, gates (T, B, 3H): the activations
     r, z, n, and candidates (T, B, H): W_hn h[t-1] + b_hn; both None where no tape is wanted. Padding
     becomes 0.
 
     Without bias_hn the reset gate comes before the product, and candidates are r h[t-1]."""
-    cdef Sequence s = start(x, lengths, weight_ih, weight_hh, hidden, scratch)
+    cdef Sequence s = start(x, lengths, weight_ih, weight_hh, hidden, scratch, masks)
     choose(&s, bias_hn is None, gate_activation, activation)
     s.bias, s.bias_hn = <const char *>&bias[0], at_first(bias_hn)
     s.gate_tape, s.candidates = at_start(gates), at_start(candidates)
@@ -78,17 +79,20 @@ def gru_backward(
     floating[:, :, ::1] drecurrent=None,
     str gate_activation="sigmoid",
     str activation="tanh",
+    masks=None,
 ):
     """dy (T, B, H) -> dx, and sums into dweight_ih, dweight_hh, dbias, dbias_hn.
 
     dh (B, H): the gradient of the final state on entry, of the initial state on exit. Returns how often
     clip_step acted.
 
+    masks: those of the forward pass, of recurrent dropout and zoneout (layers/masks.py), or None.
+
     Recorded where arrays are given, with zeros in the padding: dhidden (1+T, B, H), in rows 1 to T the
     gradients of the states; dgates, drecurrent (T, B, 3H), those of the gates' sums and of their products
     with h[t-1]. Without dbias_hn the reset gate comes before the product, which for n is with r h[t-1].
     """
-    cdef Sequence s = start(x, lengths, weight_ih, weight_hh, hidden, scratch)
+    cdef Sequence s = start(x, lengths, weight_ih, weight_hh, hidden, scratch, masks)
     cdef Py_ssize_t clipped
     choose(&s, dbias_hn is None, gate_activation, activation)
     s.clip_step = clip_step

@@ -26,7 +26,7 @@ def leaky_forward(
 ):
     """x (T, B, I), leak (H,), noise (T, B, H) or None -> hidden (1+T, B, H), whose row 0 holds the initial
     state, and gates (T, B, H): g's values, or None where no tape is wanted. Padding becomes 0."""
-    cdef Sequence s = start(x, lengths, weight_ih, weight_hh, hidden, scratch)
+    cdef Sequence s = start(x, lengths, weight_ih, weight_hh, hidden, scratch, None)
     s.gates, s.activation = 1, activation_code(activation)
     s.forward = s.kernels.leaky_forward
     s.bias, s.leak = <const char *>&bias[0], <const char *>&leak[0]
@@ -68,7 +68,7 @@ def leaky_backward(
     gradients of the states; dgates, drecurrent (T, B, H), those of g's sums and of their products with
     h[t-1].
     """
-    cdef Sequence s = start(x, lengths, weight_ih, weight_hh, hidden, scratch)
+    cdef Sequence s = start(x, lengths, weight_ih, weight_hh, hidden, scratch, None)
     cdef Py_ssize_t clipped
     s.gates, s.activation, s.leaves_dh, s.clip_step = 1, activation_code(activation), True, clip_step
     s.backward = s.kernels.leaky_backward

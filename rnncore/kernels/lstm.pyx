@@ -38,11 +38,12 @@ def lstm_forward(
     const floating[::1] weight_co=None,
     str gate_activation="sigmoid",
     str activation="tanh",
+    masks=None,
 ):
     """x (T, B, I) -> hidden, cells (1+T, B, H), rows 0 holding the initial state, and gates (T, B, G*H): the
     activations i, f, g, o, without f if the weights have but three gates; None where no tape is wanted.
     Padding becomes 0. Peepholes (H,) come together, or not at all."""
-    cdef Sequence s = start(x, lengths, weight_ih, weight_hh, hidden, scratch)
+    cdef Sequence s = start(x, lengths, weight_ih, weight_hh, hidden, scratch, masks)
     s.gates = <int>(weight_hh.shape[0] // weight_hh.shape[1])
     s.gate_activation, s.activation = activation_code(gate_activation), activation_code(activation)
     s.weight_ci, s.weight_cf = at_first(weight_ci), at_first(weight_cf)
@@ -88,17 +89,20 @@ def lstm_backward(
     floating[::1] dweight_co=None,
     str gate_activation="sigmoid",
     str activation="tanh",
+    masks=None,
 ):
     """dy (T, B, H) -> dx, and sums into dweight_ih, dweight_hh, dbias and the peepholes' dweight_c...
 
     dh, dc (B, H): gradients of the final state on entry, of the initial state on exit. Returns how often
     clip_step acted.
 
+    masks: those of the forward pass, of recurrent dropout and zoneout (layers/masks.py), or None.
+
     Recorded where arrays are given, with zeros in the padding: dhidden, dcells (1+T, B, H), in rows 1 to T
     the gradients of the states; dgates, drecurrent (T, B, G*H), those of the gates' sums and of their
     products with h[t-1].
     """
-    cdef Sequence s = start(x, lengths, weight_ih, weight_hh, hidden, scratch)
+    cdef Sequence s = start(x, lengths, weight_ih, weight_hh, hidden, scratch, masks)
     cdef Py_ssize_t clipped
     s.gates, s.clip_step = <int>(weight_hh.shape[0] // weight_hh.shape[1]), clip_step
     s.gate_activation, s.activation = activation_code(gate_activation), activation_code(activation)

@@ -1,4 +1,5 @@
 from .dispatch cimport Kernels, StepFunction
+from .masks cimport Masks
 
 cdef enum:
     MAX_SHARES = 64       # threads.pyx gives no more
@@ -52,6 +53,7 @@ cdef struct Sequence:
     char *dweight_cf
     char *dweight_co
     char *dleak
+    Masks masks
     char *scratch
 
 # One call: its plan, its working memory, carved from scratch, and the chunk at hand.

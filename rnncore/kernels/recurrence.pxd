@@ -4,6 +4,7 @@ from libc.stdint cimport uintptr_t
 from libc.string cimport memset
 
 from .dispatch cimport kernels
+from .masks cimport take_masks
 from .plan cimport Sequence
 
 cdef void run_forward(Sequence *s) noexcept nogil
@@ -31,6 +32,7 @@ cdef inline Sequence start(
     const floating[:, ::1] weight_hh,
     floating[:, :, ::1] hidden,
     floating[::1] scratch,
+    masks,
 ):
     """What forward and backward of every cell have in common; the rest is zero."""
     cdef Sequence s
@@ -45,4 +47,5 @@ cdef inline Sequence start(
     s.hidden = <char *>&hidden[0, 0, 0]
     s.clip_step = INFINITY
     s.scratch = <char *>&scratch[0]
+    take_masks(&s.masks, masks, hidden)
     return s

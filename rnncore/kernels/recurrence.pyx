@@ -15,6 +15,7 @@ from libc.string cimport memcpy, memset
 
 from .blas cimport gemm
 from .dispatch cimport ACTIVATION_IDENTITY, ACTIVATION_RELU, ACTIVATION_SIGMOID, ACTIVATION_TANH, Step
+from .masks cimport enter_product, leave_product, point_masked, rejoin, settle, unsettle
 from .plan cimport Sequence, Work, arrange, count_rows, lay_out, length_of
 from .threads cimport part, run_shares
 
@@ -44,6 +45,7 @@ cdef inline void point_at(const Sequence *s, Py_ssize_t t, Step *step) noexcept 
         step.candidates = s.candidates + t * states
     if s.noise != NULL:
         step.noise = s.noise + t * states
+    point_masked(&s.masks, t, states, s.cells != NULL, step)
 
 
 cdef inline Step new_step(const Sequence *s, const Work *w, const Py_ssize_t *rows) noexcept nogil:
@@ -66,6 +68,7 @@ cdef void forward_share(void *job, int k) noexcept nogil:
     cdef Py_ssize_t count = w.start[k + 1] - w.start[k], active, n, t, first, last, i, total
     cdef Py_ssize_t *places = w.places + w.chunk * w.start[k]
     cdef char *projected = w.projected + w.chunk * w.start[k] * w.wide * s.item
+    cdef Py_ssize_t states = s.rows * s.units * s.item
     cdef Step step = new_step(s, w, rows)
     step.ahead = s.rows * s.units
     active, last = count, 0
@@ -92,7 +95,11 @@ cdef void forward_share(void *job, int k) noexcept nogil:
                 active -= 1
             step.n = active
             point_at(s, t, &step)
+            if s.masks.drop != NULL:
+                enter_product(&s.masks, &step, s.item)
             s.forward(&step)
+            if s.masks.keep_h != NULL:
+                settle(&s.masks, &step, t, s.item, states, s.hidden, s.cells)
             step.projected = <char *>step.projected + active * w.wide * s.item
     if s.lengths != NULL:
         clear_padding(s, rows, count)
@@ -186,6 +193,8 @@ cdef void backward_share(void *job, int k) noexcept nogil:
     cdef Py_ssize_t states = s.rows * s.units * s.item, gate_rows = s.gates * s.units
     cdef Step step = new_step(s, w, rows)
     step.dh, step.dc, step.ahead = s.dh, s.dc, -s.rows * s.units
+    cdef char *product = s.dh if s.masks.drop == NULL else s.masks.product
+    cdef bint add = s.leaves_dh and s.masks.drop == NULL
     for t in range(w.last - 1, w.first - 1, -1):
         while n < count and length_of(s, rows[n]) > t:
             n += 1
@@ -205,14 +214,20 @@ cdef void backward_share(void *job, int k) noexcept nogil:
             record_hidden(s, &step, t)
         if s.dcells != NULL:
             step.dcells = s.dcells + (t + 1) * states
+        if s.masks.keep_h != NULL:
+            unsettle(&s.masks, &step, t, s.item)
         s.backward(&step)
         if s.dgates != NULL:
             record_gates(s, &step, t)
         # dh[rows] = drecurrent @ W_hh + what the cell left in dh   (n, G*H)(G*H, H)
         s.kernels.multiply(
-            n, step.drecurrent, NULL, gate_rows, w.joint, w.packed_hh, s.units, 1, NULL, s.leaves_dh,
-            s.dh, rows, s.units, s.units,
+            n, step.drecurrent, NULL, gate_rows, w.joint, w.packed_hh, s.units, 1, NULL, add,
+            product, rows, s.units, s.units,
         )
+        if s.masks.drop != NULL:
+            leave_product(&s.masks, &step, s.item, s.leaves_dh)
+        if s.masks.keep_h != NULL:
+            rejoin(&s.masks, &step, s.item)
         if not isinf(s.clip_step):
             w.clipped[k] += s.kernels.clip_rows(&step, s.clip_step)
     # dx = dgates @ W_ih   (rows, G*H)(G*H, I)
@@ -222,12 +237,17 @@ cdef void backward_share(void *job, int k) noexcept nogil:
     )
 
 
+cdef inline const char *entering(const Sequence *s) noexcept nogil:
+    """h[t-1] at every step as the product takes it, (T, B, H)."""
+    return s.hidden if s.masks.drop == NULL else s.masks.entering
+
+
 cdef void pack_share(void *job, int k) noexcept nogil:
     """Pack one share of the panels of x and of h[t-1], the right-hand sides of the weight gradients."""
     cdef const Work *w = <const Work *>job
     cdef const Sequence *s = w.sequence
     s.kernels.pack_rows(s.x, w.places, w.base[w.shares], s.inputs, k, w.threads, w.rows_x)
-    s.kernels.pack_rows(s.hidden, w.places, w.base[w.shares], s.units, k, w.threads, w.rows_h)
+    s.kernels.pack_rows(entering(s), w.places, w.base[w.shares], s.units, k, w.threads, w.rows_h)
     if s.reset_before:
         s.kernels.pack_rows(s.candidates, w.places, w.base[w.shares], s.units, k, w.threads, w.rows_reset)
 
@@ -262,6 +282,13 @@ cdef void weights_share(void *job, int k) noexcept nogil:
     add_vectors(s, w, first, last)
 
 
+cdef inline const char *made_cells(const Sequence *s) noexcept nogil:
+    """c[t] as the cell made it, at every step, (T, B, H)."""
+    if s.masks.keep_c != NULL:
+        return s.masks.proposed_c
+    return NULL if s.cells == NULL else s.cells + s.rows * s.units * s.item
+
+
 cdef void add_peephole(
     const Sequence *s, const Work *w, Py_ssize_t first, Py_ssize_t last,
     int gate, const char *cells, char *sums,
@@ -285,7 +312,7 @@ cdef void add_vectors(const Sequence *s, const Work *w, Py_ssize_t first, Py_ssi
         s.kernels.add_rows(total, w.dleak + first * s.item, s.units, last - first, s.dleak + first * s.item)
     add_peephole(s, w, first, last, 0, s.cells, s.dweight_ci)
     add_peephole(s, w, first, last, 1, s.cells, s.dweight_cf)
-    add_peephole(s, w, first, last, s.gates - 1, s.cells + s.rows * s.units * s.item, s.dweight_co)
+    add_peephole(s, w, first, last, s.gates - 1, made_cells(s), s.dweight_co)
     if s.dbias_hn != NULL and last > candidate:
         first = max(first, candidate)
         s.kernels.add_rows(
@@ -308,7 +335,7 @@ cdef void blas_weights(const Sequence *s, const Work *w) noexcept nogil:
     cdef Py_ssize_t gate_rows = s.gates * s.units, total = w.base[w.shares]
     cdef Py_ssize_t reset_rows = gate_rows - w.joint
     gather(s, w, s.x, s.inputs, w.rows_x)
-    gather(s, w, s.hidden, s.units, w.rows_h)
+    gather(s, w, entering(s), s.units, w.rows_h)
     # dweight_ih += dgates' x   (G*H, rows)(rows, I); dweight_hh += drecurrent' h[t-1]   (G*H, rows)(rows, H)
     gemm(
         s.item, True, gate_rows, s.inputs, total, w.dgates, gate_rows, w.rows_x, s.inputs,

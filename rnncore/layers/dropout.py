@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from ..checks import check_array, check_number
+from ..checks import check_array
 from ..kernels.memory import empty
 from .base import Array, Layer, State
+from .masks import check_probability, draw_mask
 
 
 @dataclass(slots=True)
@@ -18,28 +19,6 @@ class DropoutTape:
 
     shape: tuple[int, ...]
     mask: Array | None  # of x's shape, or (B, F) where it is the same at every step
-
-
-def draw_mask(
-    shape: tuple[int, ...], p: float, dtype: np.dtype[Any], rng: np.random.Generator, scaled: bool = True
-) -> Array:
-    """0 with probability p an entry, else 1/(1-p), so that the mean is 1; or else 1 if not ``scaled``."""
-    # Sixteen random bits an entry are enough for p and cost a quarter of a random float; the scale is that of
-    # the probability that they really give, so that the mean is kept exactly.
-    kept = 65536 - round(p * 65536)
-    mask: Array = empty(shape, dtype)
-    bits = np.frombuffer(rng.bytes(2 * mask.size), np.uint16)
-    factor = dtype.type(65536 / max(kept, 1) if scaled else 1)
-    np.multiply(bits.reshape(shape) < kept, factor, out=mask)
-    return mask
-
-
-def check_probability(name: str, value: Any) -> float:
-    """``value`` as a float in [0, 1); TypeError or ValueError otherwise."""
-    number = check_number(name, value)
-    if not 0 <= number < 1:
-        raise ValueError(f"{name} is {value}, but a probability in [0, 1) is wanted")
-    return number
 
 
 class Dropout(Layer):

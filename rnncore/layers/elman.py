@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from numbers import Real
 from typing import Any
 
@@ -33,6 +33,9 @@ class Elman(Recurrent):
         that names layer, step and row. Infinite: one that is not finite. None: infinite with ``"relu"`` and
         ``"identity"``, whose states know no bound; no such test with the others, whose states cannot leave
         ±1.
+    recurrent_dropout, zoneout
+        Probabilities, in [0, 1), of dropping h[t-1] in the recurrent product, and of keeping a unit's state
+        as it was; see `Recurrent`.
 
     The state is h, ``(B, H)``.
     """
@@ -47,8 +50,12 @@ class Elman(Recurrent):
         checkpoint_every: int | None = None,
         recurrent_init: str | None = None,
         limit: float | None = None,
+        recurrent_dropout: float = 0.0,
+        zoneout: float | Sequence[float] = 0.0,
     ) -> None:
-        super().__init__(input_size, hidden_size, checkpoint_every, recurrent_init)
+        super().__init__(
+            input_size, hidden_size, checkpoint_every, recurrent_init, recurrent_dropout, zoneout
+        )
         if limit is not None and not (isinstance(limit, Real) and limit > 0):
             raise ValueError(f"limit is {limit!r}, but a number above 0 is wanted; infinite tests for NaN")
         self.activation = check_activation("activation", activation)
@@ -74,7 +81,7 @@ class Elman(Recurrent):
         p = self.params
         self.backend.elman_forward(
             tape.x, tape.lengths, p["weight_ih"], p["weight_hh"], p["bias"], self.activation,
-            tape.hidden, scratch,
+            tape.hidden, scratch, tape.masks,
         )  # fmt: skip
 
     def _run_backward(
@@ -84,5 +91,6 @@ class Elman(Recurrent):
         clipped: int = self.backend.elman_backward(
             dy, tape.x, tape.lengths, p["weight_ih"], p["weight_hh"], self.activation, self.clip_step,
             tape.hidden, *dstates, dx, g["weight_ih"], g["weight_hh"], g["bias"], scratch, *flow,
+            masks=tape.masks,
         )  # fmt: skip
         return clipped

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -44,6 +44,9 @@ class GRU(Recurrent):
     chrono
         The longest delay in steps, above 2, that the task may ask for: the biases of the update gate z, which
         keeps h[t-1], start as log(u), u uniform in [1, chrono - 1] (Tallec & Ollivier, 2018). None: 0.
+    recurrent_dropout, zoneout
+        Probabilities, in [0, 1), of dropping h[t-1] in the recurrent product, and of keeping a unit's state
+        as it was; see `Recurrent`.
 
     reset_after
         Whether the reset gate comes after the product, as above. Before it (Cho et al., 2014;
@@ -74,10 +77,19 @@ class GRU(Recurrent):
         reset_after: bool = True,
         gate_activation: str = "sigmoid",
         activation: str = "tanh",
+        recurrent_dropout: float = 0.0,
+        zoneout: float | Sequence[float] = 0.0,
     ) -> None:
-        super().__init__(input_size, hidden_size, checkpoint_every, recurrent_init)
+        super().__init__(
+            input_size, hidden_size, checkpoint_every, recurrent_init, recurrent_dropout, zoneout
+        )
         self.chrono = None if chrono is None else initializers.check_longest(chrono)
         self.reset_after = check_flag("reset_after", reset_after)
+        if self.recurrent_dropout and not self.reset_after:
+            raise ValueError(
+                f"recurrent_dropout is {recurrent_dropout}, but with reset_after=False only 0 is wanted: "
+                "there the last product takes r h[t-1]"
+            )
         self.gate_activation = check_activation("gate_activation", gate_activation)
         self.activation = check_activation("activation", activation)
 
@@ -104,6 +116,7 @@ class GRU(Recurrent):
         self.backend.gru_forward(
             tape.x, tape.lengths, p["weight_ih"], p["weight_hh"], p["bias"], p.get("bias_hn"),
             tape.hidden, tape.gates, tape.candidates, scratch, self.gate_activation, self.activation,
+            tape.masks,
         )  # fmt: skip
 
     def _run_backward(
@@ -114,6 +127,6 @@ class GRU(Recurrent):
             dy, tape.x, tape.lengths, p["weight_ih"], p["weight_hh"], self.clip_step,
             tape.hidden, tape.gates, tape.candidates,
             *dstates, dx, g["weight_ih"], g["weight_hh"], g["bias"], g.get("bias_hn"), scratch,
-            *(flow or (None,) * 3), self.gate_activation, self.activation,
+            *(flow or (None,) * 3), self.gate_activation, self.activation, tape.masks,
         )  # fmt: skip
         return clipped

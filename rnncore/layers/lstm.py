@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -48,6 +48,9 @@ class LSTM(Recurrent):
         The longest delay in steps, above 2, that the task may ask for: forget biases start as log(u), u
         uniform in [1, chrono - 1], input biases as minus that (Tallec & Ollivier, 2018), in place of
         ``forget_bias``.
+    recurrent_dropout, zoneout
+        Probabilities, in [0, 1), of dropping h[t-1] in the recurrent product, and of keeping a unit's state
+        as it was; zoneout may be a pair, of h and c; see `Recurrent`.
 
     peepholes
         Whether the gates also see the cell (Gers, Schraudolph & Schmidhuber, 2002), by the parameters
@@ -82,8 +85,12 @@ class LSTM(Recurrent):
         coupled: bool = False,
         gate_activation: str = "sigmoid",
         activation: str = "tanh",
+        recurrent_dropout: float = 0.0,
+        zoneout: float | Sequence[float] = 0.0,
     ) -> None:
-        super().__init__(input_size, hidden_size, checkpoint_every, recurrent_init)
+        super().__init__(
+            input_size, hidden_size, checkpoint_every, recurrent_init, recurrent_dropout, zoneout
+        )
         self.forget_bias = check_number("forget_bias", forget_bias)
         self.chrono = None if chrono is None else initializers.check_longest(chrono)
         if chrono is not None and self.forget_bias != 1:
@@ -130,6 +137,7 @@ class LSTM(Recurrent):
             tape.x, tape.lengths, p["weight_ih"], p["weight_hh"], p["bias"],
             tape.hidden, tape.cells, tape.gates, scratch,
             p.get("weight_ci"), p.get("weight_cf"), p.get("weight_co"), self.gate_activation, self.activation,
+            tape.masks,
         )  # fmt: skip
 
     def _run_backward(
@@ -142,5 +150,6 @@ class LSTM(Recurrent):
             *dstates, dx, g["weight_ih"], g["weight_hh"], g["bias"], scratch, *(flow or (None,) * 4),
             p.get("weight_ci"), p.get("weight_cf"), p.get("weight_co"),
             g.get("weight_ci"), g.get("weight_cf"), g.get("weight_co"), self.gate_activation, self.activation,
+            tape.masks,
         )  # fmt: skip
         return clipped

@@ -6,8 +6,8 @@ A cell adds its tape and its two kernel calls.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any, ClassVar
 
@@ -17,6 +17,7 @@ from .. import initializers, kernels
 from ..checks import check_array, check_lengths, check_positive_integer
 from ..kernels.memory import empty
 from .base import Array, ExplodingState, Layer, Lengths, State
+from .masks import Masks, check_probability, check_zoneout, draw_mask
 
 Parts = tuple[Array | None, ...]  # what a state consists of, None where it is zero
 
@@ -28,6 +29,7 @@ class RecurrentTape:
     x: Array  # (T, B, I)
     lengths: Lengths  # (B,), None where all rows have T steps
     hidden: Array  # (1+T, B, H)
+    masks: Masks | None = field(default=None, kw_only=True)  # of recurrent dropout and zoneout
 
     @property
     def rows(self) -> int:
@@ -120,6 +122,14 @@ class Recurrent(Layer):
         (Gaussian, scaled to this spectral radius), ``"critical"`` (Gaussian with the activation's critical
         gain), ``"normal"`` or ``"uniform"``, each with a factor behind a colon if it is not 1:
         ``"spectral:0.9"``. None is orthogonal.
+    recurrent_dropout
+        In [0, 1): in training, entries of h[t-1] are dropped with this probability where they enter the
+        recurrent product, the others scaled by 1/(1-p); one draw a row and unit for all steps of a pass (Gal
+        & Ghahramani, 2016).
+    zoneout
+        In [0, 1), or one such number for each state: in training, each unit keeps its state from the step
+        before with this probability, drawn for every step; in evaluation the state is the mean of both,
+        z h[t-1] + (1 - z) h'[t], with h'[t] what the cell makes (Krueger et al., 2017).
 
     Attributes
     ----------
@@ -149,6 +159,8 @@ class Recurrent(Layer):
         hidden_size: int,
         checkpoint_every: int | None = None,
         recurrent_init: str | None = None,
+        recurrent_dropout: float = 0.0,
+        zoneout: float | Sequence[float] = 0.0,
     ) -> None:
         super().__init__()
         self.input_size = check_positive_integer("input_size", input_size)
@@ -159,6 +171,8 @@ class Recurrent(Layer):
         if recurrent_init is not None:
             initializers.parse(recurrent_init)
         self.recurrent_init = recurrent_init
+        self.recurrent_dropout = check_probability("recurrent_dropout", recurrent_dropout)
+        self.zoneout = check_zoneout(zoneout, self.state_names)
         self.limit: float | None = None
         self.clip_step = math.inf
         self.clipped_steps = 0
@@ -166,7 +180,9 @@ class Recurrent(Layer):
 
     def config(self) -> dict[str, Any]:
         sizes = {"input_size": self.input_size, "hidden_size": self.hidden_size}
-        options = {"checkpoint_every": None, "recurrent_init": None} | self.options
+        options: dict[str, Any] = {"checkpoint_every": None, "recurrent_init": None}
+        options |= {"recurrent_dropout": 0.0, "zoneout": []}
+        options |= self.options
         chosen = {name: getattr(self, name) for name in options}
         return sizes | {name: value for name, value in chosen.items() if value != options[name]}
 
@@ -217,10 +233,13 @@ class Recurrent(Layer):
         lengths = check_lengths(lengths, steps, rows)
         first, *others = self._split_state("state", state, rows)
         hidden = self._states(steps, rows, first)
+        masks = self._draw_masks(steps, rows)
         if record and self.checkpoint_every is not None and self.checkpoint_every < steps:
-            tape, finals = self._forward_segments(x, lengths, hidden, tuple(others), self.checkpoint_every)
+            every = self.checkpoint_every
+            tape, finals = self._forward_segments(x, lengths, hidden, tuple(others), every, masks)
         else:
             tape = self._new_tape(x, lengths, hidden, tuple(others), record)
+            tape.masks = None if masks is None else masks.part(0, steps)
             self._run_forward(tape, self._scratch(steps, rows))
             finals = tuple(self._final(states, lengths) for states in tape.states())
         if self.limit is not None:
@@ -245,6 +264,21 @@ class Recurrent(Layer):
             self.flow.finish(dstates)
         return dx, tuple(dstates) if len(dstates) > 1 else dstates[0]
 
+    def _draw_masks(self, steps: int, rows: int) -> Masks | None:
+        """What a pass drops and keeps, without room for more; None if it leaves everything as it is."""
+        units, rng = self.hidden_size, self.rng
+        assert rng is not None
+        drop: Array | None = None
+        if self.training and self.recurrent_dropout:
+            drop = draw_mask((rows, units), self.recurrent_dropout, self.dtype, rng)
+        keep = tuple(
+            draw_mask((steps, rows, units), z, self.dtype, rng, scaled=False)
+            if self.training and z
+            else np.full((1, rows, units), 1 - z, self.dtype)
+            for z in self.zoneout
+        )
+        return Masks(drop, None, keep, (), None) if keep or drop is not None else None
+
     def _guard(self, hidden: Array, limit: float) -> None:
         """Raise ExplodingState if h (T, B, H) leaves ±limit or is not finite."""
         largest = max(float(hidden.max()), -float(hidden.min()))  # two passes at the speed of the memory
@@ -259,7 +293,7 @@ class Recurrent(Layer):
         )
 
     def _forward_segments(
-        self, x: Array, lengths: Lengths, hidden: Array, others: Parts, every: int
+        self, x: Array, lengths: Lengths, hidden: Array, others: Parts, every: int, masks: Masks | None
     ) -> tuple[SegmentedTape, tuple[Array, ...]]:
         """Forward in segments, keeping h and the other states before each; also returns the final states."""
         rows = x.shape[1]
@@ -272,7 +306,7 @@ class Recurrent(Layer):
         )
         for start in range(0, len(x), every):
             borders.append(tuple(other.copy() for other in current))
-            tape = self._segment(x, lengths, hidden, current, start, every, record=False)
+            tape = self._segment(x, lengths, hidden, current, start, every, masks, record=False)
             self._run_forward(tape, scratch)
             current = tuple(states[-1] for states in tape.states()[1:])
             for final, states in zip(finals, tape.states()[1:], strict=True):
@@ -281,7 +315,8 @@ class Recurrent(Layer):
                 else:
                     ending = np.flatnonzero((lengths > start) & (lengths <= start + every))
                     final[ending] = states[lengths[ending] - start, ending]
-        return SegmentedTape(x, lengths, hidden, borders), (self._final(hidden, lengths), *finals)
+        tape = SegmentedTape(x, lengths, hidden, borders, masks=masks)
+        return tape, (self._final(hidden, lengths), *finals)
 
     def _backward_segments(
         self, dy: Array, tape: SegmentedTape, dstates: list[Array], dx: Array, flow: Parts
@@ -294,7 +329,7 @@ class Recurrent(Layer):
             start = index * every
             part = slice(start, start + every)
             segment = self._segment(
-                tape.x, tape.lengths, tape.hidden, tape.borders[index], start, every, record=True
+                tape.x, tape.lengths, tape.hidden, tape.borders[index], start, every, tape.masks, record=True
             )
             self._run_forward(segment, scratch)
             recorded = tuple(
@@ -313,12 +348,15 @@ class Recurrent(Layer):
         others: tuple[Array, ...],
         start: int,
         every: int,
+        masks: Masks | None,
         record: bool,
     ) -> Any:
         """The tape of the steps from ``start`` on; its h lies in ``hidden``, and rows may have ended."""
         part = x[start : start + every]
         within = None if lengths is None else np.clip(lengths - start, 0, len(part))
-        return self._new_tape(part, within, hidden[start : start + every + 1], others, record)
+        tape = self._new_tape(part, within, hidden[start : start + every + 1], others, record)
+        tape.masks = None if masks is None else masks.part(start, len(part))
+        return tape
 
     def _split_state(self, argument: str, state: State, rows: int) -> Parts:
         """The arrays (B, H) of a state or its gradient, checked."""

@@ -19,13 +19,17 @@ from .recurrence import (
     add_recurrent_gradient,
     clear_padding,
     clip_rows,
+    enter,
+    leave,
     room,
+    settle,
+    unsettle,
 )
 
 
 def gru_forward(
     x, lengths, weight_ih, weight_hh, bias, bias_hn, hidden, gates, candidates, scratch=None,
-    gate_activation="sigmoid", activation="tanh",
+    gate_activation="sigmoid", activation="tanh", masks=None,
 ):  # fmt: skip
     """x (T, B, I) -> hidden (1+T, B, H), row 0 holding the initial state, gates (T, B, 3H): the activations
     r, z, n, and candidates (T, B, H): W_hn h[t-1] + b_hn; both None where no tape is wanted. Padding
@@ -38,15 +42,16 @@ def gru_forward(
     joint, last = weight_hh[: 2 * units], weight_hh[2 * units :]
     for t in range(len(x)):
         rows = active_rows(lengths, t, x.shape[1])
-        h_prev = hidden[t, rows]
-        r, z = np.split(gate(projected[t, rows, : 2 * units] + h_prev @ joint.T), 2, axis=1)
+        h_prev, entered = hidden[t, rows], enter(masks, hidden, t, rows)
+        r, z = np.split(gate(projected[t, rows, : 2 * units] + entered @ joint.T), 2, axis=1)
         if bias_hn is None:
             candidate = r * h_prev
             n = squash(projected[t, rows, 2 * units :] + candidate @ last.T)
         else:
-            candidate = h_prev @ last.T + bias_hn
+            candidate = entered @ last.T + bias_hn
             n = squash(projected[t, rows, 2 * units :] + r * candidate)
         hidden[t + 1, rows] = n + z * (h_prev - n)
+        settle(masks, t, rows, hidden)
         if gates is not None:
             gates[t, rows] = np.concatenate([r, z, n], axis=1)
             candidates[t, rows] = candidate
@@ -58,12 +63,14 @@ def gru_forward(
 def gru_backward(
     dy, x, lengths, weight_ih, weight_hh, clip_step, hidden, gates, candidates,
     dh, dx, dweight_ih, dweight_hh, dbias, dbias_hn, scratch=None,
-    dhidden=None, dgates=None, drecurrent=None, gate_activation="sigmoid", activation="tanh",
+    dhidden=None, dgates=None, drecurrent=None, gate_activation="sigmoid", activation="tanh", masks=None,
 ):  # fmt: skip
     """dy (T, B, H) -> dx, and sums into dweight_ih, dweight_hh, dbias, dbias_hn.
 
     dh (B, H): the gradient of the final state on entry, of the initial state on exit. Returns how often
     clip_step acted.
+
+    masks: those of the forward pass, of recurrent dropout and zoneout (layers/masks.py), or None.
 
     Recorded where arrays are given, with zeros in the padding: dhidden (1+T, B, H), in rows 1 to T the
     gradients of the states; dgates, drecurrent (T, B, 3H), those of the gates' sums and of their products
@@ -80,15 +87,17 @@ def gru_backward(
         rows = active_rows(lengths, t, x.shape[1])
         r, z, n = np.split(gates[t, rows], 3, axis=1)
         h_prev, candidate = hidden[t, rows], candidates[t, rows]
-        dh_t = dhidden[t + 1, rows] = dy[t, rows] + dh[rows]
+        dhidden[t + 1, rows] = dy[t, rows] + dh[rows]
+        dh_t, past = unsettle(masks, t, rows, dhidden[t + 1, rows])
         dn = dh_t * (1 - z) * slope(n)
         dz = dh_t * (h_prev - n) * gate_slope(z)
         dreset = dn @ last if before else None  # of r h[t-1]
         dr = (dn * candidate if dreset is None else dreset * h_prev) * gate_slope(r)
         dgates[t, rows] = np.concatenate([dr, dz, dn], axis=1)
         drecurrent[t, rows] = np.concatenate([dr, dz, dn if before else dn * r], axis=1)
-        carried = drecurrent[t, rows, : 2 * units] @ joint + dh_t * z
+        carried = drecurrent[t, rows, : 2 * units] @ joint
         carried += drecurrent[t, rows, 2 * units :] @ last if dreset is None else dreset * r
+        carried = leave(masks, carried, rows) + dh_t * z + past
         clipped += clip_rows(clip_step, carried)
         dh[rows] = carried
     add_input_gradients(dgates, x, lengths, weight_ih, dx, dweight_ih, dbias)
@@ -97,6 +106,6 @@ def gru_backward(
         dlast = drecurrent[:, :, 2 * units :].reshape(-1, units)
         dweight_hh[2 * units :] += dlast.T @ candidates.reshape(-1, units)
     else:
-        add_recurrent_gradient(drecurrent, hidden, dweight_hh)
+        add_recurrent_gradient(drecurrent, hidden, dweight_hh, lengths, masks)
         dbias_hn += drecurrent[:, :, 2 * units :].sum(axis=(0, 1))
     return clipped

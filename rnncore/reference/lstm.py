@@ -19,7 +19,12 @@ from .recurrence import (
     add_recurrent_gradient,
     clear_padding,
     clip_rows,
+    enter,
+    leave,
+    proposals,
     room,
+    settle,
+    unsettle,
 )
 
 
@@ -36,7 +41,7 @@ def join_gates(i, f, g, o):
 
 def lstm_forward(
     x, lengths, weight_ih, weight_hh, bias, hidden, cells, gates, scratch=None,
-    weight_ci=None, weight_cf=None, weight_co=None, gate_activation="sigmoid", activation="tanh",
+    weight_ci=None, weight_cf=None, weight_co=None, gate_activation="sigmoid", activation="tanh", masks=None,
 ):  # fmt: skip
     """x (T, B, I) -> hidden, cells (1+T, B, H), rows 0 holding the initial state, and gates (T, B, G*H): the
     activations i, f, g, o, without f if the weights have but three gates; None where no tape is wanted.
@@ -46,7 +51,7 @@ def lstm_forward(
     for t in range(len(x)):
         rows = active_rows(lengths, t, x.shape[1])
         c_prev = cells[t, rows]
-        i, f, g, o = split_gates(projected[t, rows] + hidden[t, rows] @ weight_hh.T, units)
+        i, f, g, o = split_gates(projected[t, rows] + enter(masks, hidden, t, rows) @ weight_hh.T, units)
         i = gate(i if weight_ci is None else i + weight_ci * c_prev)
         if f is not None:
             f = gate(f if weight_cf is None else f + weight_cf * c_prev)
@@ -54,6 +59,7 @@ def lstm_forward(
         c = cells[t + 1, rows] = (1 - i if f is None else f) * c_prev + i * g
         o = gate(o if weight_co is None else o + weight_co * c)
         hidden[t + 1, rows] = o * squash(c)
+        settle(masks, t, rows, hidden, cells)
         if gates is not None:
             gates[t, rows] = join_gates(i, f, g, o)
     clear_padding(lengths, hidden[1:], cells[1:])
@@ -66,12 +72,14 @@ def lstm_backward(
     dh, dc, dx, dweight_ih, dweight_hh, dbias, scratch=None,
     dhidden=None, dcells=None, dgates=None, drecurrent=None,
     weight_ci=None, weight_cf=None, weight_co=None, dweight_ci=None, dweight_cf=None, dweight_co=None,
-    gate_activation="sigmoid", activation="tanh",
+    gate_activation="sigmoid", activation="tanh", masks=None,
 ):  # fmt: skip
     """dy (T, B, H) -> dx, and sums into dweight_ih, dweight_hh, dbias and the peepholes' dweight_c...
 
     dh, dc (B, H): gradients of the final state on entry, of the initial state on exit. Returns how often
     clip_step acted.
+
+    masks: those of the forward pass, of recurrent dropout and zoneout (layers/masks.py), or None.
 
     Recorded where arrays are given, with zeros in the padding: dhidden, dcells (1+T, B, H), in rows 1 to T
     the gradients of the states; dgates, drecurrent (T, B, G*H), those of the gates' sums and of their
@@ -80,23 +88,26 @@ def lstm_backward(
     dgates = room(dgates, gates)
     dhidden, dcells = room(dhidden, hidden), room(dcells, cells)
     gate_slope, slope, units = SLOPES[gate_activation], SLOPES[activation], weight_hh.shape[1]
+    _, proposed = proposals(masks, hidden, cells)
     clipped = 0
     for t in reversed(range(len(x))):
         rows = active_rows(lengths, t, x.shape[1])
         i, f, g, o = split_gates(gates[t, rows], units)
-        c_prev, c = cells[t, rows], cells[t + 1, rows]
+        c_prev, c = cells[t, rows], proposed[t, rows]
         squashed = ACTIVATIONS[activation](c)
-        dh_t = dy[t, rows] + dh[rows]
+        dhidden[t + 1, rows] = dy[t, rows] + dh[rows]
+        dh_t, dc_t, past_h, past_c = unsettle(masks, t, rows, dhidden[t + 1, rows], dc[rows])
         do = dh_t * squashed * gate_slope(o)
-        dc_t = dc[rows] + dh_t * o * slope(squashed)
+        dc_t = dc_t + dh_t * o * slope(squashed)
         if weight_co is not None:
             dc_t = dc_t + do * weight_co
             dweight_co += (do * c).sum(axis=0)
-        dhidden[t + 1, rows], dcells[t + 1, rows] = dh_t, dc_t
+        dcells[t + 1, rows] = dc[rows] if masks is not None and masks.keep else dc_t
         di = dc_t * (g - c_prev if f is None else g) * gate_slope(i)
         df = None if f is None else dc_t * c_prev * gate_slope(f)
         dgates[t, rows] = join_gates(di, df, dc_t * i * slope(g), do)
-        carried_h, carried_c = dgates[t, rows] @ weight_hh, dc_t * (1 - i if f is None else f)
+        carried_h = leave(masks, dgates[t, rows] @ weight_hh, rows) + past_h
+        carried_c = dc_t * (1 - i if f is None else f) + past_c
         if weight_ci is not None:
             carried_c = carried_c + di * weight_ci
             dweight_ci += (di * c_prev).sum(axis=0)
@@ -106,6 +117,6 @@ def lstm_backward(
         clipped += clip_rows(clip_step, carried_h, carried_c)
         dh[rows], dc[rows] = carried_h, carried_c
     add_input_gradients(dgates, x, lengths, weight_ih, dx, dweight_ih, dbias)
-    add_recurrent_gradient(dgates, hidden, dweight_hh)
+    add_recurrent_gradient(dgates, hidden, dweight_hh, lengths, masks)
     room(drecurrent, dgates)[...] = dgates
     return clipped

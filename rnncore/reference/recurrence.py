@@ -61,6 +61,45 @@ def clip_rows(threshold, *carried):
     return int(over.sum())
 
 
+def enter(masks, hidden, t, rows):
+    """What the product takes, (n, H): h[t-1], or drop * h[t-1] (Gal & Ghahramani, 2016)."""
+    if masks is None or masks.drop is None:
+        return hidden[t, rows]
+    masks.entering[t, rows] = masks.drop[rows] * hidden[t, rows]
+    return masks.entering[t, rows]
+
+
+def settle(masks, t, rows, *states):
+    """What the cell put into row t + 1 of each state (1+T, B, H) is a proposal; with zoneout (Krueger et al.,
+    2017) keep * proposed + (1 - keep) * state before takes its place."""
+    if masks is not None:
+        for state, keep, proposed in zip(states, masks.keep, masks.proposed, strict=False):
+            proposed[t, rows] = state[t + 1, rows]
+            share = keep[t % len(keep), rows]
+            state[t + 1, rows] = share * proposed[t, rows] + (1 - share) * state[t, rows]
+
+
+def proposals(masks, *states):
+    """What the cell made of each state at every step, (T, B, H)."""
+    if masks is None or not masks.keep:
+        return tuple(state[1:] for state in states)
+    return masks.proposed
+
+
+def unsettle(masks, t, rows, *dstates):
+    """The gradients of the proposals, and those that pass by them to the states before."""
+    if masks is None or not masks.keep:
+        return (*dstates, *(0 for _ in dstates))
+    shares = [keep[t % len(keep), rows] for keep in masks.keep]
+    pairs = list(zip(shares, dstates, strict=True))
+    return (*(share * d for share, d in pairs), *((1 - share) * d for share, d in pairs))
+
+
+def leave(masks, carried, rows):
+    """The gradient of h[t-1] from that of what the product took."""
+    return carried if masks is None or masks.drop is None else carried * masks.drop[rows]
+
+
 def add_input_gradients(dgates, x, lengths, weight_ih, dx, dweight_ih, dbias):
     """dx = dgates @ W_ih; dW_ih += dgates' x; db += sum of dgates, over all T*B rows at once."""
     if lengths is not None:
@@ -71,10 +110,14 @@ def add_input_gradients(dgates, x, lengths, weight_ih, dx, dweight_ih, dbias):
     dbias += flat.sum(axis=0)
 
 
-def add_recurrent_gradient(dgates, hidden, dweight_hh):
+def add_recurrent_gradient(dgates, hidden, dweight_hh, lengths=None, masks=None):
     """dW_hh += sum over t of dgates[t]' h[t-1]; hidden (1+T, B, H) has h[t-1] in row t."""
     flat = dgates.reshape(-1, dgates.shape[2])
-    dweight_hh += flat.T @ hidden[:-1].reshape(len(flat), -1)
+    entered = hidden[:-1]
+    if masks is not None and masks.drop is not None:
+        entered = masks.entering.copy()  # in whose padding nothing was written
+        clear_padding(lengths, entered)
+    dweight_hh += flat.T @ entered.reshape(len(flat), -1)
 
 
 def scratch_size(steps, rows, inputs, units, gates, dtype):
