@@ -12,7 +12,14 @@ from rnncore.layers.recurrent import Flow
 
 T, B, I, H = 7, 4, 3, 9
 LENGTHS = np.array([3, 7, 1, 5])
-CELLS = {"elman": Elman, "relu": lambda *a, **k: Elman(*a, activation="relu", **k), "lstm": LSTM, "gru": GRU}
+CELLS = {
+    "elman": Elman,
+    "relu": lambda *a, **k: Elman(*a, activation="relu", **k),
+    "lstm": LSTM,
+    "peepholes": lambda *a, **k: LSTM(*a, peepholes=True, **k),
+    "coupled": lambda *a, **k: LSTM(*a, coupled=True, peepholes=True, **k),
+    "gru": GRU,
+}
 OPTIONS = {
     "dropout": {"recurrent_dropout": 0.4},
     "zoneout": {"zoneout": 0.3},
@@ -101,7 +108,7 @@ def test_zoneout_keeps_or_takes_each_unit(cell, zoneout):
         assert abs((keep == 0).mean() - zoneout) < 5 * deviation
         agreement = (keep[1:] == keep[:-1]).mean()
         assert abs(agreement - (zoneout**2 + (1 - zoneout) ** 2)) < 0.02
-    if cell == "lstm":
+    if len(tape.masks.keep) > 1:
         assert not np.array_equal(*tape.masks.keep), "h and c draw for themselves"
 
 
@@ -113,6 +120,20 @@ def test_zoneout_in_evaluation_is_the_mean(cell):
     for states, proposed in zip(tape.states(), tape.masks.proposed, strict=True):
         assert_close(states[1:], 0.3 * states[:-1] + 0.7 * proposed, 1e-14)
     assert net.rng.bit_generator.state == generator, "nothing is drawn"
+
+
+@pytest.mark.usefixtures("level")
+@pytest.mark.parametrize("training", [True, False], ids=["training", "evaluation"])
+def test_zoneout_where_the_reset_comes_first(training):
+    results = []
+    for module in (kernels, reference):
+        net = Network(GRU(I, H, reset_after=False, zoneout=0.3), seed=3, dtype="float64").train(training)
+        net.layers[0].backend = module
+        results.append(run(net, LENGTHS)[0])
+    for name in results[1]:
+        assert_close(results[0][name], results[1][name], 1e-11, name)
+    with pytest.raises(ValueError, match=r"recurrent_dropout is 0\.1, but with reset_after=False only 0"):
+        GRU(I, H, reset_after=False, recurrent_dropout=0.1)
 
 
 def test_zoneout_may_differ_between_the_states():
