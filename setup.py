@@ -22,6 +22,8 @@ CFLAGS += ["-O1", "-g"] if CHECKED else ["-O3", "-g0"]
 # The C kernels say themselves what is a vector. What the compiler adds is vectors of pointers, stored whole
 # and read one by one, or the other way round, which stalls: 10% of an Elman step at B32 H32.
 PLAIN = ["-fno-tree-vectorize", "-fno-tree-slp-vectorize"]
+# Symbols would be a tenth of the installed size.
+STRIP = ["-s"] if sys.platform.startswith("linux") and not CHECKED else []
 THREADS = [] if sys.platform == "win32" else ["-pthread"]
 
 
@@ -37,7 +39,7 @@ def extension(path: str) -> Extension:
         include_dirs=[KERNELS, numpy.get_include()],
         define_macros=[("NPY_NO_DEPRECATED_API", "NPY_1_7_API_VERSION")],
         extra_compile_args=flags,
-        extra_link_args=THREADS,
+        extra_link_args=THREADS + STRIP,
     )
 
 

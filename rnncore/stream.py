@@ -218,7 +218,7 @@ def _stage(place: int, layer: Layer) -> Stage:
     if type(layer) not in KINDS:
         raise ValueError(f"layer {place}, {own}, has no kernel that goes step by step")
     kind, names = KINDS[type(layer)]
-    known = KNOWN if isinstance(layer, Elman) else KNOWN - {"activation"}
+    known = KNOWN | {"activation"} if isinstance(layer, Elman) else KNOWN
     unknown = {*layer.config()} - known | {*layer.parameter_shapes()} ^ {*names}
     if unknown:
         raise ValueError(f"layer {place}, {own}, cannot go step by step with {', '.join(sorted(unknown))}")
