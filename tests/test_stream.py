@@ -244,7 +244,7 @@ def test_layers_that_want_whole_sequences_are_refused_by_name(pool):
         lambda: LSTM(3, 4, activation="relu"),
         lambda: GRU(3, 4, gate_activation="tanh"),
         lambda: GRU(3, 4, reset_after=False),
-        lambda: LeakyElman(3, 4),
+        lambda: LeakyElman(3, 4, leak=0.5),
     ],
 )
 def test_a_variant_is_refused_by_name(variant):
