@@ -55,7 +55,7 @@ STACKS = {
     "mean": lambda: (Dense(I, H), GRU(H, H), Elman(H, 4), MeanPool(), Dense(4, 2)),
     "masked elman": lambda: (Elman(I, H, **MASKED), Elman(H, H, **MASKED), Elman(H, H, zoneout=0.3)),
     "masked lstm": lambda: (LSTM(I, H, **MASKED), LSTM(H, H, zoneout=(0, 0.5)), LSTM(H, H, **MASKED)),
-    "masked peepholes": lambda: (LSTM(I, H, peepholes=True, **MASKED), GRU(H, 2, zoneout=0.3)),
+    "masked peepholes": lambda: (LSTM(I, H, peepholes=True, zoneout=(0.05, 0.2)), GRU(H, H, zoneout=0.1)),
     "masked gru": lambda: (GRU(I, H, **MASKED), GRU(H, H, **MASKED, checkpoint_every=2), GRU(H, H, **MASKED)),
     "dense": lambda: (Dense(I, 3), Dense(3, 2)),
     "both ways lstm": lambda: (Bidirectional(LSTM(I, 2)), Bidirectional(LSTM(4, 2), "sum"), LSTM(2, 2)),
