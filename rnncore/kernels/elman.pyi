@@ -13,6 +13,7 @@ def elman_forward(
     activation: str,
     hidden: Array,
     scratch: Array,
+    masks: Any = ...,
 ) -> None: ...
 def elman_backward(
     dy: Array,
@@ -32,4 +33,5 @@ def elman_backward(
     dhidden: Array | None = ...,
     dgates: Array | None = ...,
     drecurrent: Array | None = ...,
+    masks: Any = ...,
 ) -> int: ...

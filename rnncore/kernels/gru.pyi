@@ -17,6 +17,7 @@ def gru_forward(
     scratch: Array,
     gate_activation: str = ...,
     activation: str = ...,
+    masks: Any = ...,
 ) -> None: ...
 def gru_backward(
     dy: Array,
@@ -40,4 +41,5 @@ def gru_backward(
     drecurrent: Array | None = ...,
     gate_activation: str = ...,
     activation: str = ...,
+    masks: Any = ...,
 ) -> int: ...

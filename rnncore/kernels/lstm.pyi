@@ -19,6 +19,7 @@ def lstm_forward(
     weight_co: Array | None = ...,
     gate_activation: str = ...,
     activation: str = ...,
+    masks: Any = ...,
 ) -> None: ...
 def lstm_backward(
     dy: Array,
@@ -49,4 +50,5 @@ def lstm_backward(
     dweight_co: Array | None = ...,
     gate_activation: str = ...,
     activation: str = ...,
+    masks: Any = ...,
 ) -> int: ...
