@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from rnncore import GRU, LSTM, SGD, Adam, ClipNorm, Elman, Network, RMSprop
+from rnncore import GRU, LSTM, SGD, Adam, ClipNorm, Elman, LeakyElman, Network, RMSprop
 from rnncore.problems import (
     Adding,
     CopyMemory,
@@ -65,11 +65,17 @@ REMEDIES: dict[str, Remedy] = {
     "soft orthogonality": Remedy(elman(**PLAIN), penalty=lambda: Orthogonality(0.01)),
     "norm stabilizer": Remedy(elman(), penalty=lambda: NormStabilizer(1.0)),
     "omega": Remedy(elman(recurrent_init="spectral:0.95"), penalty=lambda: Omega(2.0), inputs=0.05),
+    "leaky": Remedy(lambda i, h, t: LeakyElman(i, h, time_constants=(1, t))),
+    "leaky one constant": Remedy(lambda i, h, t: LeakyElman(i, h, leak=0.1)),
+    "leaky learned": Remedy(lambda i, h, t: LeakyElman(i, h, time_constants=(1, t), learn_leak=True)),
     "LSTM": Remedy(lambda i, h, t: LSTM(i, h)),
     # The nearest to the LSTM of 1997, which had no forget gate: this one is 0.993 open.
     "LSTM open": Remedy(lambda i, h, t: LSTM(i, h, forget_bias=5.0)),
     "LSTM chrono": Remedy(lambda i, h, t: LSTM(i, h, chrono=t)),
+    "LSTM peepholes": Remedy(lambda i, h, t: LSTM(i, h, peepholes=True)),
+    "LSTM coupled": Remedy(lambda i, h, t: LSTM(i, h, coupled=True)),
     "GRU": Remedy(lambda i, h, t: GRU(i, h)),
+    "GRU reset before": Remedy(lambda i, h, t: GRU(i, h, reset_after=False)),
     "GRU chrono": Remedy(lambda i, h, t: GRU(i, h, chrono=t)),
 }
 
@@ -102,7 +108,7 @@ class Row:
         return self.units[remedy] if isinstance(self.units, dict) else self.units
 
 
-RECURRENT = ("plain", "orthogonal", "IRNN", "LSTM", "LSTM chrono", "GRU", "GRU chrono")
+RECURRENT = ("plain", "orthogonal", "IRNN", "leaky", "LSTM", "LSTM chrono", "GRU", "GRU chrono")
 ALL = tuple(REMEDIES)
 
 
@@ -173,7 +179,8 @@ def papers(full: bool) -> list[Row]:
         found.append(
             Row(
                 f"{warp} warp", lambda s, b, warp=warp: WarpedRecall(warped, b, seed=s, warp=warp),
-                warped, ("plain", "LSTM", "GRU"), 64, 20_000 if full else 1_500, batch=32,
+                warped, ("leaky one constant", "leaky", "plain", "LSTM", "GRU"), 64,
+                20_000 if full else 1_500, batch=32,
                 rates=(1e-3, 3e-3) if full else (3e-3,), optimizer=RMSprop, check=250, test=500,
                 source=tallec,
                 published="leaky units solve uniform warps and fail variable ones, gated units solve both",

@@ -26,6 +26,7 @@ from rnncore import (
     ClipStep,
     ClipValue,
     Elman,
+    LeakyElman,
     Network,
     Trainer,
     set_num_threads,
@@ -36,6 +37,13 @@ from rnncore.regularizers import NormStabilizer, Omega, Orthogonality
 
 LIMIT = 1.3
 SHAPES = [(100, 20, 8, 50), (100, 32, 64, 128)]  # T, B, I, H
+
+
+class Unguarded(Elman):
+    """An Elman layer that does not look whether its state explodes."""
+
+    def _guard(self, hidden: np.ndarray, limit: float) -> None:
+        pass
 
 
 @dataclass(frozen=True)
@@ -67,24 +75,26 @@ REMEDIES = {
     "clip by step": Remedy(Elman, extra=lambda: {"clip": ClipStep(1e-3)}),
     "ReLU with guard": Remedy(
         lambda i, h: Elman(i, h, "relu", recurrent_init="orthogonal:0.5"),
-        plain=lambda i, h: unguarded(Elman(i, h, "relu", recurrent_init="orthogonal:0.5")),
+        plain=lambda i, h: Unguarded(i, h, "relu", recurrent_init="orthogonal:0.5"),
     ),
     "norm stabilizer": Remedy(Elman, extra=lambda: {"regularizer": NormStabilizer(1.0)}),
     "soft orthogonality": Remedy(
         Elman, extra=lambda: {"regularizer": Orthogonality(1.0)}, arithmetic=per_step(2)
     ),
     "omega": Remedy(Elman, extra=lambda: {"regularizer": Omega(1.0)}, arithmetic=added(2)),
+    "leaky": Remedy(lambda i, h: LeakyElman(i, h, time_constants=(1, 100))),
+    "leaky, learned": Remedy(lambda i, h: LeakyElman(i, h, time_constants=(1, 100), learn_leak=True)),
+    "LSTM peepholes": Remedy(lambda i, h: LSTM(i, h, peepholes=True), plain=LSTM),
+    "LSTM coupled": Remedy(
+        lambda i, h: LSTM(i, h, coupled=True), plain=LSTM, arithmetic=lambda T, B, I, H: 0.75
+    ),
+    "GRU reset before": Remedy(lambda i, h: GRU(i, h, reset_after=False), plain=GRU),
     "LSTM chrono": Remedy(lambda i, h: LSTM(i, h, chrono=100), plain=LSTM),
     "GRU chrono": Remedy(lambda i, h: GRU(i, h, chrono=100), plain=GRU),
     "windows of (20, 40)": Remedy(
         Elman, extra=lambda: {"bptt": (20, 40)}, beside={"bptt": 20}, arithmetic=lambda T, B, I, H: 2 - 20 / T
     ),
 }  # fmt: skip
-
-
-def unguarded(layer: Elman) -> Elman:
-    layer.limit = None
-    return layer
 
 
 class Step:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from rnncore import SGD, Dense, Elman, Network, SquaredError, Trainer
+from rnncore import GRU, LSTM, SGD, Dense, Elman, LeakyElman, Network, SquaredError, Trainer
 from rnncore.layers.base import ExplodingState
 
 pytestmark = pytest.mark.usefixtures("backend")
@@ -55,6 +55,22 @@ def test_the_padding_is_not_looked_at():
     net.forward(x, lengths=[5, 6])
     with pytest.raises(ExplodingState, match="row 1 is 127 after step 6"):
         net.forward(x, lengths=[5, 7])
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        LSTM(1, 1, activation="relu"),
+        GRU(1, 1, gate_activation="identity", activation="identity"),
+        LeakyElman(1, 1, "relu", leak=0.5),
+    ],
+    ids=lambda layer: type(layer).__name__,
+)
+def test_every_cell_with_an_unbounded_activation_is_guarded(layer):
+    net = Network(type(layer)(**layer.config()))
+    net.params.flat[:] = 9
+    with np.errstate(all="ignore"), pytest.raises(ExplodingState, match=f"layer 0, {type(layer).__name__}"):
+        net.forward(np.ones((400, 2, 1), np.float32))
 
 
 def test_bounded_states_are_not_looked_at():

@@ -30,9 +30,8 @@ class Elman(Recurrent):
         What the recurrent weights start as in place of that; see `Recurrent`.
     limit
         Above 0: a pass in which an entry of h leaves ±limit ends with `ExplodingState`, a FloatingPointError
-        that names layer, step and row. Infinite: one that is not finite. None: infinite with ``"relu"`` and
-        ``"identity"``, whose states know no bound; no such test with the others, whose states cannot leave
-        ±1.
+        that names layer, step and row. Infinite: one that is not finite. None is infinite with ``"relu"`` and
+        ``"identity"``, whose states know no bound; the others' are not looked at.
     recurrent_dropout, zoneout
         Probabilities, in [0, 1), of dropping h[t-1] in the recurrent product, and of keeping a unit's state
         as it was; see `Recurrent`.
@@ -59,8 +58,7 @@ class Elman(Recurrent):
         if limit is not None and not (isinstance(limit, Real) and limit > 0):
             raise ValueError(f"limit is {limit!r}, but a number above 0 is wanted; infinite tests for NaN")
         self.activation = check_activation("activation", activation)
-        unbounded = activation in ("relu", "identity")
-        self.limit = math.inf if limit is None and unbounded else limit
+        self.limit = limit
 
     def config(self) -> dict[str, Any]:
         # JSON knows no infinity, and where it is the default it need not be said.

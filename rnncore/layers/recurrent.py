@@ -134,7 +134,8 @@ class Recurrent(Layer):
     Attributes
     ----------
     limit : float or None
-        ``forward`` raises `ExplodingState` where h leaves ±limit, or is not finite; None does not look.
+        ``forward`` raises `ExplodingState` where h leaves ±limit, or is not finite. None is infinite where an
+        activation is ReLU or the identity; otherwise h is not looked at.
     clip_step : float
         In BPTT, when the norm of the gradient that a sample's step t hands on to step t-1 exceeds this, it is
         rescaled to it; for cells with two states the norm is the joint one. Infinite, that is off, at first.
@@ -242,8 +243,9 @@ class Recurrent(Layer):
             tape.masks = None if masks is None else masks.part(0, steps)
             self._run_forward(tape, self._scratch(steps, rows))
             finals = tuple(self._final(states, lengths) for states in tape.states())
-        if self.limit is not None:
-            self._guard(hidden[1:], self.limit)
+        limit = math.inf if self.limit is None and self._unbounded() else self.limit
+        if limit is not None:
+            self._guard(hidden[1:], limit)
         return hidden[1:], finals if len(finals) > 1 else finals[0], tape if record else None
 
     def backward(self, dy: Array, tape: Any, dstate: State = None) -> tuple[Array, State]:
@@ -278,6 +280,10 @@ class Recurrent(Layer):
             for z in self.zoneout
         )
         return Masks(drop, None, keep, (), None) if keep or drop is not None else None
+
+    def _unbounded(self) -> bool:
+        """Whether an activation lets states grow without bound."""
+        return not {"relu", "identity"}.isdisjoint((self.activation, getattr(self, "gate_activation", "")))
 
     def _guard(self, hidden: Array, limit: float) -> None:
         """Raise ExplodingState if h (T, B, H) leaves ±limit or is not finite."""
