@@ -137,7 +137,7 @@ class Call:
 
     def _common(self, backend):
         s = self.shape
-        size = backend.scratch_size(s.T, s.B, s.I, s.H, self.gates, self.dtype)
+        size = backend.scratch_size(s.T, s.B, s.I, s.H, self.gates, self.dtype, leaky=self.cell == "leaky")
         arguments = {"x": self.x, "lengths": s.array(), "scratch": self._unwritten(size)}
         if self.cell in ("elman", "leaky"):
             arguments["activation"] = self.choices[0]

@@ -51,19 +51,19 @@ INLINE void walk_forward(const Step *step, const int gates, const int joined, ce
 {
     const int vectors = PANEL_VECTORS(gates);
     const ptrdiff_t width = vectors * LANES, units = step->units, panels = PANEL_COUNT(units, gates);
-    const ptrdiff_t height = TILE_ROWS(vectors);
-    const real *b = step->packed, *projected = step->projected;
+    const ptrdiff_t height = TILE_ROWS(vectors), last = step->last_panel;
+    ptrdiff_t p = step->first_panel;
+    const real *b = (const real *)step->packed + p * width * units, *projected = step->projected;
     const real *h = step->entering ? step->entering : step->h_prev;
     Tile sums;
-    ptrdiff_t p = 0;
     /* Beyond 64 units a pair of panels leaves the first-level cache, and two streams come slower than one. */
     if (step->n == 1 && gates > 1 && units <= 64)
-        for (; p + 2 <= panels; p += 2, b += 2 * width * units) {
+        for (; p + 2 <= last; p += 2, b += 2 * width * units) {
             tile_pair(vectors, joined, units, h + step->rows[0] * units, b, projected + p * width, sums);
             apply_cell(step, gates, cell, 0, 1, p, sums);
             apply_cell(step, gates, cell, 0, 1, p + 1, sums + width);
         }
-    for (; p < panels; p++, b += width * units) {
+    for (; p < last; p++, b += width * units) {
         const ptrdiff_t used = gates == 1 ? vectors_used(vectors, units - p * width) : vectors;
         for (ptrdiff_t i = 0; i < step->n; i += height) {
             const ptrdiff_t rows = step->n - i < height ? step->n - i : height;

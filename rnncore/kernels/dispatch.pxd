@@ -8,6 +8,8 @@ cdef extern from "step.h":
         Py_ssize_t n
         const Py_ssize_t *rows
         Py_ssize_t units
+        Py_ssize_t first_panel
+        Py_ssize_t last_panel
         Py_ssize_t ahead
         int gate_activation
         int activation

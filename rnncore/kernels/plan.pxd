@@ -61,6 +61,8 @@ cdef struct Work:
     const Sequence *sequence
     int shares                    # parts of the batch, a thread each
     int threads                   # for what is not split by rows of the batch
+    int unit_shares               # parts of the units, where these are split in place of the batch
+    Py_ssize_t panels             # of the recurrent weights, forward
     Py_ssize_t chunk              # steps at a time
     Py_ssize_t first              # the steps first ... last - 1 of the chunk at hand
     Py_ssize_t last

@@ -9,6 +9,9 @@ from .threads cimport threads_for
 import numpy as np
 
 cdef enum:
+    # So few rows, with so much to do in a step, have its units shared out: bench/README.md, "Few rows".
+    FEW_ROWS = 8
+    STEP_FLOPS = 400000
     CHUNK_ROWS = 256      # 512 and 1024 are no faster: bench/README.md, "Chunks"
 
 
@@ -42,6 +45,7 @@ cdef Py_ssize_t lay_out(const Sequence *s, Work *w, bint back) noexcept nogil:
         w.interleaved = 1 if s.reset_before else s.gates
         w.columns = gate_rows if s.reset_before else s.units
         w.wide = k.packed_size(1, w.columns, w.interleaved)
+        w.panels = w.wide // k.packed_size(1, 1, w.interleaved)
         w.packed_hh = carve(&space, k.packed_size(s.units, w.joint // w.interleaved, w.interleaved) * s.item)
         w.packed_ih = carve(&space, k.packed_size(s.inputs, w.columns, w.interleaved) * s.item)
         w.packed_bias = carve(&space, w.wide * s.item)
@@ -49,9 +53,11 @@ cdef Py_ssize_t lay_out(const Sequence *s, Work *w, bint back) noexcept nogil:
     return space - s.scratch
 
 
-def scratch_size(Py_ssize_t steps, Py_ssize_t rows, Py_ssize_t inputs, Py_ssize_t units, int gates, dtype):
+def scratch_size(
+    Py_ssize_t steps, Py_ssize_t rows, Py_ssize_t inputs, Py_ssize_t units, int gates, dtype, bint leaky=False
+):
     """Entries of working memory that a cell's kernels want for T steps, B rows, I inputs, H units and G
-    gates."""
+    gates; leaky ones want more."""
     cdef Sequence s
     cdef Work w
     cdef Py_ssize_t size = 0
@@ -60,7 +66,7 @@ def scratch_size(Py_ssize_t steps, Py_ssize_t rows, Py_ssize_t inputs, Py_ssize_
     s.kernels = kernels(s.item == 8)
     s.scratch = NULL
     # Enough for any cell with so many gates.
-    s.two_products, s.dleak = gates == 3, <char *>&s if gates == 1 else NULL
+    s.two_products, s.dleak = gates == 3, <char *>&s if leaky else NULL
     for s.reset_before in range(2 if gates == 3 else 1):
         size = max(size, lay_out(&s, &w, False), lay_out(&s, &w, True))
     return (size + 64) // s.item + 1
@@ -71,7 +77,9 @@ cdef void arrange(const Sequence *s, Work *w) noexcept nogil:
     cdef Py_ssize_t row, i, place, length
     cdef int k
     w.threads = threads_for(2.0 * s.steps * s.rows * s.gates * s.units * (s.inputs + s.units))
-    w.shares = <int>min(w.threads, s.rows)
+    w.shares, w.unit_shares = <int>min(w.threads, s.rows), 1
+    if s.rows <= FEW_ROWS and not s.reset_before and 2.0 * s.rows * s.gates * s.units * s.units >= STEP_FLOPS:
+        w.shares, w.unit_shares = 1, w.threads
     for k in range(w.shares + 1):
         w.start[k] = k * (s.rows // w.shares) + min(<Py_ssize_t>k, s.rows % w.shares)
     if s.lengths == NULL:

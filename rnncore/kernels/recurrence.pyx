@@ -19,6 +19,9 @@ from .masks cimport enter_product, leave_product, point_masked, rejoin, settle, 
 from .plan cimport Sequence, Work, arrange, count_rows, lay_out, length_of
 from .threads cimport part, run_shares
 
+cdef enum:
+    TILE = 24             # rows in a part: whole tiles of any height
+
 cdef dict ACTIVATIONS = {
     "tanh": ACTIVATION_TANH,
     "sigmoid": ACTIVATION_SIGMOID,
@@ -60,6 +63,69 @@ cdef inline Step new_step(const Sequence *s, const Work *w, const Py_ssize_t *ro
     return step
 
 
+# What the threads do together for one share of the batch, where they split its units: w.unit_shares parts.
+cdef struct Part:
+    const Work *work
+    const Step *step
+    Py_ssize_t total              # compact rows of the share's chunk
+    const Py_ssize_t *places      # (total,)
+
+
+cdef void project(void *job, int k) noexcept nogil:
+    """projected = x @ W_ih' + b for one part of the compact rows   (rows, I)(I, G*H)"""
+    cdef const Part *p = <const Part *>job
+    cdef const Work *w = p.work
+    cdef const Sequence *s = w.sequence
+    cdef Py_ssize_t first = part(p.total, k, w.unit_shares, TILE)
+    cdef Py_ssize_t last = part(p.total, k + 1, w.unit_shares, TILE)
+    s.kernels.multiply(
+        last - first, s.x, p.places + first, s.inputs, s.inputs, w.packed_ih, w.columns, w.interleaved,
+        w.packed_bias, 0, <char *>p.step.projected + first * w.wide * s.item, NULL, w.wide, w.wide,
+    )
+
+
+cdef void step_units(void *job, int k) noexcept nogil:
+    """The step for one part of the panels of units."""
+    cdef const Part *p = <const Part *>job
+    cdef Step step = p.step[0]
+    step.first_panel = part(p.work.panels, k, p.work.unit_shares, 1)
+    step.last_panel = part(p.work.panels, k + 1, p.work.unit_shares, 1)
+    p.work.sequence.forward(&step)
+
+
+cdef void carry_units(void *job, int k) noexcept nogil:
+    """dh[rows] = drecurrent @ W_hh + what the cell left in dh, one part of the units   (n, G*H)(G*H, H)
+
+    With a mask on h[t-1] the product has a place of its own.
+    """
+    cdef const Part *p = <const Part *>job
+    cdef const Work *w = p.work
+    cdef const Sequence *s = w.sequence
+    cdef char *product = s.dh if s.masks.drop == NULL else s.masks.product
+    cdef bint add = s.leaves_dh and s.masks.drop == NULL
+    cdef Py_ssize_t grain = s.kernels.packed_size(1, 1, 1)
+    cdef Py_ssize_t first = part(s.units, k, w.unit_shares, grain)
+    cdef Py_ssize_t last = part(s.units, k + 1, w.unit_shares, grain)
+    s.kernels.multiply(
+        p.step.n, p.step.drecurrent, NULL, s.gates * s.units, w.joint, w.packed_hh + first * w.joint * s.item,
+        last - first, 1, NULL, add, product + first * s.item, p.step.rows, s.units, last - first,
+    )
+
+
+cdef void input_gradient(void *job, int k) noexcept nogil:
+    """dx = dgates @ W_ih for one part of the compact rows   (rows, G*H)(G*H, I)"""
+    cdef const Part *p = <const Part *>job
+    cdef const Work *w = p.work
+    cdef const Sequence *s = w.sequence
+    cdef Py_ssize_t first = part(p.total, k, w.unit_shares, TILE)
+    cdef Py_ssize_t last = part(p.total, k + 1, w.unit_shares, TILE)
+    cdef Py_ssize_t gate_rows = s.gates * s.units, at = p.places - w.places + first
+    s.kernels.multiply(
+        last - first, w.dgates + at * gate_rows * s.item, NULL, gate_rows, gate_rows,
+        w.packed_ih, s.inputs, 1, NULL, 0, s.dx, p.places + first, s.inputs, s.inputs,
+    )
+
+
 cdef void forward_share(void *job, int k) noexcept nogil:
     """The whole sequence for the rows of one share."""
     cdef const Work *w = <const Work *>job
@@ -70,7 +136,8 @@ cdef void forward_share(void *job, int k) noexcept nogil:
     cdef char *projected = w.projected + w.chunk * w.start[k] * w.wide * s.item
     cdef Py_ssize_t states = s.rows * s.units * s.item
     cdef Step step = new_step(s, w, rows)
-    step.ahead = s.rows * s.units
+    cdef Part together = Part(w, &step, 0, NULL)
+    step.last_panel, step.ahead = w.panels, s.rows * s.units
     active, last = count, 0
     while last < s.steps:
         first = last
@@ -85,11 +152,8 @@ cdef void forward_share(void *job, int k) noexcept nogil:
             total += n
         if total == 0:
             break
-        s.kernels.multiply(
-            total, s.x, places, s.inputs, s.inputs, w.packed_ih, w.columns, w.interleaved, w.packed_bias, 0,
-            projected, NULL, w.wide, w.wide,
-        )
-        step.projected = projected
+        together.total, together.places, step.projected = total, places, projected
+        run_shares(w.unit_shares, project, &together)
         for t in range(first, last):
             while active > 0 and length_of(s, rows[active - 1]) <= t:
                 active -= 1
@@ -97,7 +161,10 @@ cdef void forward_share(void *job, int k) noexcept nogil:
             point_at(s, t, &step)
             if s.masks.drop != NULL:
                 enter_product(&s.masks, &step, s.item)
-            s.forward(&step)
+            if w.unit_shares == 1:
+                s.forward(&step)
+            else:
+                run_shares(w.unit_shares, step_units, &together)
             if s.masks.keep_h != NULL:
                 settle(&s.masks, &step, t, s.item, states, s.hidden, s.cells)
             step.projected = <char *>step.projected + active * w.wide * s.item
@@ -192,9 +259,8 @@ cdef void backward_share(void *job, int k) noexcept nogil:
     cdef Py_ssize_t count = w.start[k + 1] - w.start[k], n = 0, at = w.base[k + 1], t, i
     cdef Py_ssize_t states = s.rows * s.units * s.item, gate_rows = s.gates * s.units
     cdef Step step = new_step(s, w, rows)
+    cdef Part together = Part(w, &step, w.base[k + 1] - w.base[k], w.places + w.base[k])
     step.dh, step.dc, step.ahead = s.dh, s.dc, -s.rows * s.units
-    cdef char *product = s.dh if s.masks.drop == NULL else s.masks.product
-    cdef bint add = s.leaves_dh and s.masks.drop == NULL
     for t in range(w.last - 1, w.first - 1, -1):
         while n < count and length_of(s, rows[n]) > t:
             n += 1
@@ -219,22 +285,14 @@ cdef void backward_share(void *job, int k) noexcept nogil:
         s.backward(&step)
         if s.dgates != NULL:
             record_gates(s, &step, t)
-        # dh[rows] = drecurrent @ W_hh + what the cell left in dh   (n, G*H)(G*H, H)
-        s.kernels.multiply(
-            n, step.drecurrent, NULL, gate_rows, w.joint, w.packed_hh, s.units, 1, NULL, add,
-            product, rows, s.units, s.units,
-        )
+        run_shares(w.unit_shares, carry_units, &together)
         if s.masks.drop != NULL:
             leave_product(&s.masks, &step, s.item, s.leaves_dh)
         if s.masks.keep_h != NULL:
             rejoin(&s.masks, &step, s.item)
         if not isinf(s.clip_step):
             w.clipped[k] += s.kernels.clip_rows(&step, s.clip_step)
-    # dx = dgates @ W_ih   (rows, G*H)(G*H, I)
-    s.kernels.multiply(
-        w.base[k + 1] - w.base[k], w.dgates + w.base[k] * gate_rows * s.item, NULL, gate_rows, gate_rows,
-        w.packed_ih, s.inputs, 1, NULL, 0, s.dx, w.places + w.base[k], s.inputs, s.inputs,
-    )
+    run_shares(w.unit_shares, input_gradient, &together)
 
 
 cdef inline const char *entering(const Sequence *s) noexcept nogil:

@@ -130,6 +130,7 @@ cdef void run_cell(
     for row in range(rows):
         places[row] = row
     step.n, step.rows, step.units, step.activation = rows, places, cell.units, cell.activation
+    step.last_panel = cell.wide // cell.kernels.packed_size(1, 1, cell.gates)
     step.packed, step.bias_hn = cell.packed_hh, cell.bias_hn
     step.h_prev, step.c_prev, step.h, step.c = h_prev, c_prev, h, c
     for t in range(steps):

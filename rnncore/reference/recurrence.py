@@ -120,6 +120,6 @@ def add_recurrent_gradient(dgates, hidden, dweight_hh, lengths=None, masks=None)
     dweight_hh += flat.T @ entered.reshape(len(flat), -1)
 
 
-def scratch_size(steps, rows, inputs, units, gates, dtype):
+def scratch_size(steps, rows, inputs, units, gates, dtype, leaky=False):
     """Entries of working memory that a cell's kernels want: none here."""
     return 0
