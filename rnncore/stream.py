@@ -167,8 +167,9 @@ class Stream(Runner):
         """Raise ExplodingState for a stage of the program."""
         entries = [entry for entry in enumerate(self.network.layers) if type(entry[1]) is not Dropout]
         place, layer = entries[stage]
+        assert isinstance(layer, Recurrent)  # no other has a state
         raise ExplodingState(
-            f"layer {place}, {layer}: the state has left its limit of {getattr(layer, 'limit', None):g}: "
+            f"layer {place}, {layer}: the state has left its limit of {layer.bound():g}: "
             "reset the stream; smaller recurrent weights or inputs help"
         )
 
@@ -223,5 +224,5 @@ def _stage(place: int, layer: Layer) -> Stage:
     if unknown:
         raise ValueError(f"layer {place}, {own}, cannot go step by step with {', '.join(sorted(unknown))}")
     activation = ACTIVATIONS.index(layer.activation) if isinstance(layer, Elman) else 0
-    limit = getattr(layer, "limit", None) or 0.0
+    limit = (layer.bound() if isinstance(layer, Recurrent) else None) or 0.0
     return kind, tuple(layer.params[name] for name in names), activation, limit

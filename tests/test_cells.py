@@ -22,8 +22,9 @@ WIDE = Shape(3, 37, 70, 131, tuple(1 + row % 3 for row in range(37)))
 # More rows than the kernels take at a time, so that steps come in several chunks; no row has the last.
 MANY_ROWS = Shape(11, 130, 5, 6, tuple(1 + 7 * row % 9 for row in range(130)))
 MORE_ROWS_THAN_A_CHUNK = Shape(3, 600, 2, 3)
-# Worth more than one thread: above four million operations a pass.
-HEAVY = Shape(13, 41, 50, 67, tuple(1 + 5 * row % 13 for row in range(41)))
+# Worth more than one thread, above sixteen million operations a pass: by rows of the batch, and by units.
+HEAVY = Shape(13, 41, 70, 97, tuple(1 + 5 * row % 13 for row in range(41)))
+FEW_ROWS = Shape(90, 3, 64, 161, (77, 90, 30))
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -147,10 +148,11 @@ def _threads_restored():
 
 @pytest.mark.usefixtures("_threads_restored")
 @pytest.mark.parametrize("lengths", ["full", "ragged"])
-@pytest.mark.parametrize("cell", ["elman-tanh", "lstm", "gru"])
-def test_any_number_of_threads_computes_the_same(cell, lengths):
-    """Forward and dx to the bit, for a row is one thread's; the weights', sums over rows, to rounding."""
-    shape = HEAVY if lengths == "ragged" else Shape(HEAVY.T, HEAVY.B, HEAVY.I, HEAVY.H)
+@pytest.mark.parametrize("split", [HEAVY, FEW_ROWS], ids=["batch", "units"])
+@pytest.mark.parametrize("cell", ["elman-tanh", "lstm", "gru", "gru-before"])
+def test_any_number_of_threads_computes_the_same(cell, split, lengths):
+    """Forward and dx to the bit, for an entry is one thread's; the weights', sums over rows, to rounding."""
+    shape = split if lengths == "ragged" else Shape(split.T, split.B, split.I, split.H)
     call = Call(cell, shape, "float64", 4, clip_step=1.0)
     threads.set_num_threads(1)
     tape = call.forward(kernels)

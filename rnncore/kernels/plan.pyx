@@ -10,8 +10,8 @@ import numpy as np
 
 cdef enum:
     # So few rows, with so much to do in a step, have its units shared out: bench/README.md, "Few rows".
-    FEW_ROWS = 8
-    STEP_FLOPS = 400000
+    FEW_ROWS = 4
+    STEP_FLOPS = 100000
     CHUNK_ROWS = 256      # 512 and 1024 are no faster: bench/README.md, "Chunks"
 
 

@@ -9,8 +9,8 @@ cdef int chosen = 1
 
 cdef enum:
     MAX_THREADS = 64
-    # Handing shares out costs some microseconds; below twice this many flops a thread, one thread is as fast.
-    FLOPS_A_THREAD = 2000000
+    # Waking a thread that sleeps costs up to 50 microseconds; below twice this many flops, one thread is as fast.
+    FLOPS_A_THREAD = 8000000
 
 
 cdef void run_shares(int shares, void (*task)(void *job, int share) noexcept nogil, void *job) noexcept nogil:

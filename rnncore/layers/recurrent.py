@@ -243,7 +243,7 @@ class Recurrent(Layer):
             tape.masks = None if masks is None else masks.part(0, steps)
             self._run_forward(tape, self._scratch(steps, rows))
             finals = tuple(self._final(states, lengths) for states in tape.states())
-        limit = math.inf if self.limit is None and self._unbounded() else self.limit
+        limit = self.bound()
         if limit is not None:
             self._guard(hidden[1:], limit)
         return hidden[1:], finals if len(finals) > 1 else finals[0], tape if record else None
@@ -281,9 +281,10 @@ class Recurrent(Layer):
         )
         return Masks(drop, None, keep, (), None) if keep or drop is not None else None
 
-    def _unbounded(self) -> bool:
-        """Whether an activation lets states grow without bound."""
-        return not {"relu", "identity"}.isdisjoint((self.activation, getattr(self, "gate_activation", "")))
+    def bound(self) -> float | None:
+        """What h may not leave: ``limit``, or where an activation knows no bound infinity; None: anything."""
+        unbounded = {"relu", "identity"} & {self.activation, getattr(self, "gate_activation", "")}
+        return math.inf if self.limit is None and unbounded else self.limit
 
     def _guard(self, hidden: Array, limit: float) -> None:
         """Raise ExplodingState if h (T, B, H) leaves ±limit or is not finite."""
