@@ -21,14 +21,13 @@ from .layers import (
 from .losses import BinaryCrossEntropy, CrossEntropy, SquaredError
 from .network import Network
 from .optimizers import SGD, Adam, AdamW, RMSprop
+from .version import __version__ as __version__
 
 if TYPE_CHECKING:
     from . import diagnostics
     from .ctc import CTC
     from .files import load, save
     from .trainer import Trainer
-
-__version__ = "0.1.0"
 
 __all__ = [
     "CTC",

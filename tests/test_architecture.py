@@ -20,7 +20,7 @@ FLOORS = [
     {"network", "stream", "data", "files", "problems", "reservoir"},
     {"layers", "losses", "ctc", "metrics", "optimizers", "schedules", "clipping", "regularizers"}
     | {"initializers", "params", "checks", "flat"},
-    {"kernels", "reference"},
+    {"kernels", "reference", "version"},
 ]  # fmt: skip
 FLOOR = {name: height for height, names in enumerate(reversed(FLOORS)) for name in names}
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from .. import __version__
+from ..version import __version__
 from .diagnose import diagnose
 from .export import export
 from .info import info

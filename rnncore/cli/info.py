@@ -12,10 +12,10 @@ import numpy as np
 import rnncore.kernels.dispatch as dispatch
 import rnncore.kernels.threads as threads
 
-from .. import __version__
 from ..data import Forecast, Task
 from ..data.table import listed
 from ..files import load
+from ..version import __version__
 
 LIBRARIES = ("numpy", "scipy", "safetensors", "matplotlib")
 

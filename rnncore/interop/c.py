@@ -18,11 +18,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import __version__
 from ..files import write_atomically
 from ..layers.recurrent import ACTIVATIONS
 from ..network import Network
 from ..stream import Stage, stages
+from ..version import __version__
 
 Array = NDArray[Any]
 

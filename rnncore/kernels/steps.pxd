@@ -16,8 +16,8 @@ cdef inline int import_rnncore() except -1:
 
     Call it once, when your module is imported.
     """
-    from rnncore import __version__
     from rnncore.kernels.steps import API_VERSION
+    from rnncore.version import __version__
     if API_VERSION != RNNCORE_API_VERSION:
         raise ImportError(
             f"this module was built against version {RNNCORE_API_VERSION} of rnncore's compiled interface, "
