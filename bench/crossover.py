@@ -11,13 +11,13 @@ import statistics
 import time
 
 import numpy as np
-from rnncore.kernels.memory import empty
 from scipy.linalg.blas import sgemm
 from threadpoolctl import threadpool_limits
 
 import rnncore
 from rnncore import kernels
 from rnncore.kernels import dispatch
+from rnncore.kernels.memory import empty
 
 SHAPES = ((256, 64, 512), (3200, 128, 512), (3200, 256, 1024), (640, 1024, 4096), (3200, 512, 64))
 ROUNDS = 15

@@ -4,10 +4,10 @@ from contextlib import contextmanager
 
 import numpy as np
 import pytest
-import rnncore.kernels.losses as compiled
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import rnncore.kernels.losses as compiled
 import rnncore.reference.losses as reference
 from rnncore.kernels import dispatch
 from rnncore.losses import BinaryCrossEntropy, CrossEntropy, SquaredError

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from rnncore.kernels.memory import empty, memory_in_use, release_memory
 
 LARGE = 40_000  # bytes; below 8192 NumPy's own allocator serves

@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-from rnncore.kernels.memory import memory_in_use
 
 from rnncore import GRU, LSTM, Elman, Network
+from rnncore.kernels.memory import memory_in_use
 
 CELLS = (Elman, LSTM, GRU)
 STEPS, ROWS, INPUTS, UNITS = 23, 5, 4, 9

@@ -60,16 +60,17 @@ def scratch_size(
     gates; leaky ones want more."""
     cdef Sequence s
     cdef Work w
-    cdef Py_ssize_t size = 0
+    cdef Py_ssize_t size
     s.steps, s.rows, s.inputs, s.units, s.gates = steps, rows, inputs, units, gates
     s.item = np.dtype(dtype).itemsize
     s.kernels = kernels(s.item == 8)
     s.scratch = NULL
     # Enough for any cell with so many gates.
     s.two_products, s.dleak = gates == 3, <char *>&s if leaky else NULL
-    for s.reset_before in range(2 if gates == 3 else 1):
-        size = max(size, lay_out(&s, &w, False), lay_out(&s, &w, True))
-    return (size + 64) // s.item + 1
+    s.reset_before = False
+    size = max(lay_out(&s, &w, False), lay_out(&s, &w, True))
+    s.reset_before = gates == 3
+    return (max(size, lay_out(&s, &w, False), lay_out(&s, &w, True)) + 64) // s.item + 1
 
 
 cdef void arrange(const Sequence *s, Work *w) noexcept nogil:

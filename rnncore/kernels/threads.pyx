@@ -9,7 +9,7 @@ cdef int chosen = 1
 
 cdef enum:
     MAX_THREADS = 64
-    # Waking a thread that sleeps costs up to 50 microseconds; below twice this many flops, one thread is as fast.
+    # Waking a thread that sleeps costs up to 50 microseconds; below twice this many flops one is as fast.
     FLOPS_A_THREAD = 8000000
 
 
