@@ -7,7 +7,7 @@ import dataclasses
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,25 @@ from ..layers.recurrent import Flow, Recurrent, RecurrentTape, SegmentedTape
 from ..network import Network
 
 Array = NDArray[Any]
+Entry = TypeVar("Entry")
+
+
+class ByLayer(Generic[Entry]):
+    """Results for each recurrent layer, by name; ``result["0"]`` is that of the one at position 0."""
+
+    __slots__ = ()
+    layers: dict[str, Entry]
+
+    def __getitem__(self, name: str | int) -> Entry:
+        if str(name) not in self.layers:
+            raise KeyError(f"there is no recurrent layer {name!r}; there are {', '.join(self.layers)}")
+        return self.layers[str(name)]
+
+    def __iter__(self) -> Iterator[Entry]:
+        return iter(self.layers.values())
+
+    def __len__(self) -> int:
+        return len(self.layers)
 
 
 def recurrent_layers(net: Any) -> dict[str, Recurrent]:

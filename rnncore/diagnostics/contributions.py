@@ -10,7 +10,7 @@ where d are the gradients of the gates' sums. The Frobenius norm of such a sum i
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from ..layers import GRU
 from ..layers.recurrent import Recurrent
 from ..network import Network
-from .common import Array, looking, recurrent_layers, whole_tape
+from .common import Array, ByLayer, looking, recurrent_layers, whole_tape
 from .flow import mean_of_rows
 
 STEPS = 24  # at which the loss enters, if none are given
@@ -58,21 +58,10 @@ class LayerContributions:
 
 
 @dataclass(frozen=True, slots=True)
-class Contributions:
+class Contributions(ByLayer[LayerContributions]):
     """What `weight_contributions` measured: a `LayerContributions` for each recurrent layer, by name."""
 
     layers: dict[str, LayerContributions]
-
-    def __getitem__(self, name: str | int) -> LayerContributions:
-        if str(name) not in self.layers:
-            raise KeyError(f"there is no layer {name!r}; there are {', '.join(self.layers)}")
-        return self.layers[str(name)]
-
-    def __iter__(self) -> Iterator[LayerContributions]:
-        return iter(self.layers.values())
-
-    def __len__(self) -> int:
-        return len(self.layers)
 
 
 def weight_contributions(

@@ -9,7 +9,6 @@ For a loss at one single step t it falls with the lag t - k as the product of Ja
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..network import Network
-from .common import Array, looking, recurrent_layers, row_lengths
+from .common import Array, ByLayer, looking, recurrent_layers, row_lengths
 
 Norms = NDArray[np.float64]
 
@@ -120,7 +119,7 @@ class LayerFlow:
 
 
 @dataclass(frozen=True, slots=True)
-class GradientFlow:
+class GradientFlow(ByLayer[LayerFlow]):
     """What `gradient_flow` measured: ``value``, the loss, and a `LayerFlow` for each recurrent layer, by
     name.
 
@@ -129,17 +128,6 @@ class GradientFlow:
 
     value: float
     layers: dict[str, LayerFlow]
-
-    def __getitem__(self, name: str | int) -> LayerFlow:
-        if str(name) not in self.layers:
-            raise KeyError(f"there is no recurrent layer {name!r}; there are {', '.join(self.layers)}")
-        return self.layers[str(name)]
-
-    def __iter__(self) -> Iterator[LayerFlow]:
-        return iter(self.layers.values())
-
-    def __len__(self) -> int:
-        return len(self.layers)
 
     def to_dict(self) -> dict[str, Any]:
         """Numbers as JSON can hold them, averaged over the rows."""

@@ -7,7 +7,6 @@ largest or less: little gradient passes. A ReLU that is zero at every step of ev
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +16,7 @@ from numpy.typing import NDArray
 from ..layers import GRU, LSTM, Elman, LeakyElman
 from ..layers.recurrent import Recurrent, RecurrentTape
 from ..network import Network
-from .common import Array, felt_weights, recurrent_layers, row_lengths, tapes_of, whole_tape
+from .common import Array, ByLayer, felt_weights, recurrent_layers, row_lengths, tapes_of, whole_tape
 
 SIGMOID_EDGE = 0.05
 TANH_EDGE = 0.95
@@ -81,21 +80,10 @@ class LayerHealth:
 
 
 @dataclass(frozen=True, slots=True)
-class Health:
+class Health(ByLayer[LayerHealth]):
     """A `LayerHealth` for each recurrent layer, by name."""
 
     layers: dict[str, LayerHealth]
-
-    def __getitem__(self, name: str | int) -> LayerHealth:
-        if str(name) not in self.layers:
-            raise KeyError(f"there is no recurrent layer {name!r}; there are {', '.join(self.layers)}")
-        return self.layers[str(name)]
-
-    def __iter__(self) -> Iterator[LayerHealth]:
-        return iter(self.layers.values())
-
-    def __len__(self) -> int:
-        return len(self.layers)
 
     def __str__(self) -> str:
         lines = [f"{'layer':<14}{'gate':>6}{'saturated':>11}{'dead':>7}{'spectral radius':>17}{'memory':>9}"]

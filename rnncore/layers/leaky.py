@@ -63,6 +63,7 @@ class LeakyElman(Recurrent):
     """
 
     gates = 1
+    leaky = True
     options: ClassVar[dict[str, Any]] = {
         "activation": "tanh",
         "leak": None,
@@ -147,12 +148,6 @@ class LeakyElman(Recurrent):
             noise = self.rng.standard_normal(shape, self.dtype)
             noise *= np.sqrt(2 * leak) * self.dtype.type(self.noise)
         return LeakyTape(x, lengths, hidden, gates, leak, noise)
-
-    def _scratch(self, steps: int, rows: int) -> Array:
-        inputs, units = self.input_size, self.hidden_size
-        size = self.backend.scratch_size(steps, rows, inputs, units, 1, self.dtype, leaky=True)
-        scratch: Array = empty((size,), self.dtype)
-        return scratch
 
     def _run_forward(self, tape: LeakyTape, scratch: Array) -> None:
         p = self.params

@@ -148,6 +148,8 @@ class Recurrent(Layer):
     gates: int
     #: what the state consists of
     state_names: ClassVar[tuple[str, ...]] = ("h",)
+    #: whether the kernels are those of leaky units, which want more working memory
+    leaky: ClassVar[bool] = False
     #: names of the constructor's further arguments, which are attributes too, with their defaults
     options: ClassVar[dict[str, Any]] = {}
     #: of the candidate state: it sets the critical gain
@@ -397,6 +399,6 @@ class Recurrent(Layer):
     def _scratch(self, steps: int, rows: int) -> Array:
         """Working memory for the kernels, (N,)."""
         inputs, units = self.input_size, self.hidden_size
-        size = self.backend.scratch_size(steps, rows, inputs, units, self.gates, self.dtype)
+        size = self.backend.scratch_size(steps, rows, inputs, units, self.gates, self.dtype, self.leaky)
         scratch: Array = empty((size,), self.dtype)
         return scratch
