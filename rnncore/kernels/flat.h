@@ -1,44 +1,35 @@
-/* Passes over the flat buffers: norm, clipping, penalties, optimizer updates. Each reads and writes every array once;
- * no loop branches, so that the compiler vectorises it. Settings arrive as double and are rounded to `real` once.
+/* Passes over the flat buffers: norm, clipping, penalties, optimizer updates. Each reads and writes every array once.
+ * Settings arrive as double and are rounded to `real` once.
  */
 #include <math.h>
 
 #include "simd.h"
 
-#if REAL_IS_DOUBLE
-#define SQRT __builtin_sqrt
-#define ABS __builtin_fabs
-#else
-#define SQRT __builtin_sqrtf
-#define ABS __builtin_fabsf
-#endif
-
 /* A sum in double kept as 16 partial sums: one running sum would be one chain of additions, and a fixed number of them
  * makes the order, and so the result, the same on every instruction set but for fused multiply-adds. */
 #define PARTIAL_SUMS 16
+#define PARTS (PARTIAL_SUMS / LANES)
 
-INLINE double sum_partial(const double *partial)
+typedef double wide __attribute__((vector_size(LANES * sizeof(double))));
+
+INLINE double sum_parts(const wide *parts)
 {
     double total = 0;
-    for (int j = 0; j < PARTIAL_SUMS; j++)
-        total += partial[j];
+    for (int j = 0; j < PARTS; j++)
+        for (ptrdiff_t lane = 0; lane < LANES; lane++)
+            total += parts[j][lane];
     return total;
 }
 
 static double sum_squares(const real *x, double factor, ptrdiff_t n)
 {
-    double partial[PARTIAL_SUMS] = {0};
-    ptrdiff_t whole = n - n % PARTIAL_SUMS;
-    for (ptrdiff_t i = 0; i < whole; i += PARTIAL_SUMS)
-        for (int j = 0; j < PARTIAL_SUMS; j++) {
-            double v = factor * (double)x[i + j];
-            partial[j] += v * v;
+    wide parts[PARTS] = {{0}};
+    for (ptrdiff_t i = 0; i < n; i += PARTIAL_SUMS)
+        for (int j = 0; j < PARTS; j++) {
+            const wide v = factor * __builtin_convertvector(load_first(x + i + j * LANES, n - i - j * LANES), wide);
+            parts[j] += v * v;
         }
-    for (ptrdiff_t i = whole; i < n; i++) {
-        double v = factor * (double)x[i];
-        partial[i - whole] += v * v;
-    }
-    return sum_partial(partial);
+    return sum_parts(parts);
 }
 
 /* L2 norm. Squares of floats fit into a double, squares of doubles need not: beyond the bounds, where they may have
@@ -55,10 +46,14 @@ static double norm_array(const void *x, ptrdiff_t n)
 /* The product is taken in double: a float factor of a large norm would be subnormal. */
 static void scale_array(void *x_, double factor, ptrdiff_t n)
 {
-    real *restrict x = x_;
-    for (ptrdiff_t i = 0; i < n; i++)
-        x[i] = (real)(factor * (double)x[i]);
+    real *x = x_;
+    for (ptrdiff_t i = 0; i < n; i += LANES) {
+        const wide scaled = factor * __builtin_convertvector(load_first(x + i, n - i), wide);
+        store_first(x + i, __builtin_convertvector(scaled, vec), n - i);
+    }
 }
+
+INLINE vec magnitude(vec x) { return choose(x < 0, -x, x); }
 
 /* Every entry to [-threshold, threshold]; returns the largest |entry| before, NaN if there was one, and NaN stays NaN. */
 static double clip_value_array(void *x_, double threshold, ptrdiff_t n)
@@ -68,9 +63,8 @@ static double clip_value_array(void *x_, double threshold, ptrdiff_t n)
     ivec is_nan = {0};
     for (ptrdiff_t i = 0; i < n; i += LANES) {
         vec v = load_first(x + i, n - i);
-        vec magnitude = choose(v < 0, -v, v);
         is_nan |= v != v;
-        top = choose(magnitude > top, magnitude, top);
+        top = choose(magnitude(v) > top, magnitude(v), top);
         store_first(x + i, clamp(v, (real)-threshold, (real)threshold), n - i);
     }
     for (ptrdiff_t j = 0; j < LANES; j++)
@@ -82,31 +76,28 @@ static double clip_value_array(void *x_, double threshold, ptrdiff_t n)
 /* dparams += strength * sign(params); returns strength * sum |params|. */
 static double l1_array(const void *params_, void *dparams_, double strength, ptrdiff_t n)
 {
-    const real *restrict params = params_;
-    real *restrict dparams = dparams_;
-    const real s = (real)strength;
-    double partial[PARTIAL_SUMS] = {0};
-    for (ptrdiff_t i = 0; i < n; i++) {
-        real p = params[i];
-        dparams[i] += p > 0 ? s : (p < 0 ? -s : 0 * p);
-    }
-    ptrdiff_t whole = n - n % PARTIAL_SUMS;
-    for (ptrdiff_t i = 0; i < whole; i += PARTIAL_SUMS)
-        for (int j = 0; j < PARTIAL_SUMS; j++)
-            partial[j] += (double)ABS(params[i + j]);
-    for (ptrdiff_t i = whole; i < n; i++)
-        partial[i - whole] += (double)ABS(params[i]);
-    return strength * sum_partial(partial);
+    const real *params = params_;
+    real *dparams = dparams_;
+    const vec s = splat((real)strength);
+    wide parts[PARTS] = {{0}};
+    for (ptrdiff_t i = 0; i < n; i += PARTIAL_SUMS)
+        for (ptrdiff_t j = 0, at = i; j < PARTS && at < n; j++, at += LANES) {
+            const vec p = load_first(params + at, n - at);
+            const vec signed_strength = choose(p > 0, s, choose(p < 0, -s, (real)0 * p));
+            store_first(dparams + at, load_first(dparams + at, n - at) + signed_strength, n - at);
+            parts[j] += __builtin_convertvector(magnitude(p), wide);
+        }
+    return strength * sum_parts(parts);
 }
 
 /* dparams += strength * params; returns strength / 2 * sum params^2. */
 static double l2_array(const void *params_, void *dparams_, double strength, ptrdiff_t n)
 {
-    const real *restrict params = params_;
-    real *restrict dparams = dparams_;
+    const real *params = params_;
+    real *dparams = dparams_;
     const real s = (real)strength;
-    for (ptrdiff_t i = 0; i < n; i++)
-        dparams[i] += s * params[i];
+    for (ptrdiff_t i = 0; i < n; i += LANES)
+        store_first(dparams + i, load_first(dparams + i, n - i) + s * load_first(params + i, n - i), n - i);
     return 0.5 * strength * sum_squares(params, 1.0, n);
 }
 
@@ -114,25 +105,18 @@ static double l2_array(const void *params_, void *dparams_, double strength, ptr
 static void sgd_array(void *params_, const void *grads_, void *velocity_, double lr_, double momentum_, int nesterov,
                       ptrdiff_t n)
 {
-    real *restrict params = params_;
-    const real *restrict grads = grads_;
-    real *restrict velocity = velocity_;
+    real *params = params_, *velocity = velocity_;
+    const real *grads = grads_;
     const real lr = (real)lr_, momentum = (real)momentum_;
-    if (momentum_ == 0) {
-        for (ptrdiff_t i = 0; i < n; i++)
-            params[i] -= lr * grads[i];
-    } else if (nesterov) {
-        for (ptrdiff_t i = 0; i < n; i++) {
-            real v = momentum * velocity[i] + grads[i];
-            velocity[i] = v;
-            params[i] -= lr * (grads[i] + momentum * v);
+    for (ptrdiff_t i = 0; i < n; i += LANES) {
+        const vec g = load_first(grads + i, n - i);
+        vec step = g;
+        if (momentum_ != 0) {
+            const vec v = momentum * load_first(velocity + i, n - i) + g;
+            store_first(velocity + i, v, n - i);
+            step = nesterov ? g + momentum * v : v;
         }
-    } else {
-        for (ptrdiff_t i = 0; i < n; i++) {
-            real v = momentum * velocity[i] + grads[i];
-            velocity[i] = v;
-            params[i] -= lr * v;
-        }
+        store_first(params + i, load_first(params + i, n - i) - lr * step, n - i);
     }
 }
 
@@ -140,28 +124,19 @@ static void sgd_array(void *params_, const void *grads_, void *velocity_, double
 static void rmsprop_array(void *params_, const void *grads_, void *square_, void *velocity_, double lr_, double alpha_,
                           double eps_, double momentum_, ptrdiff_t n)
 {
-    real *restrict params = params_;
-    const real *restrict grads = grads_;
-    real *restrict square = square_;
-    real *restrict velocity = velocity_;
+    real *params = params_, *square = square_, *velocity = velocity_;
+    const real *grads = grads_;
     const real lr = (real)lr_, alpha = (real)alpha_, rest = (real)(1.0 - alpha_), eps = (real)eps_;
     const real momentum = (real)momentum_;
-    if (momentum_ == 0) {
-        for (ptrdiff_t i = 0; i < n; i++) {
-            real g = grads[i];
-            real s = alpha * square[i] + rest * (g * g);
-            square[i] = s;
-            params[i] -= lr * (g / (SQRT(s) + eps));
+    for (ptrdiff_t i = 0; i < n; i += LANES) {
+        const vec g = load_first(grads + i, n - i), s = alpha * load_first(square + i, n - i) + rest * (g * g);
+        store_first(square + i, s, n - i);
+        vec v = g / (vsqrt(s) + eps);
+        if (momentum_ != 0) {
+            v = momentum * load_first(velocity + i, n - i) + v;
+            store_first(velocity + i, v, n - i);
         }
-    } else {
-        for (ptrdiff_t i = 0; i < n; i++) {
-            real g = grads[i];
-            real s = alpha * square[i] + rest * (g * g);
-            square[i] = s;
-            real v = momentum * velocity[i] + g / (SQRT(s) + eps);
-            velocity[i] = v;
-            params[i] -= lr * v;
-        }
+        store_first(params + i, load_first(params + i, n - i) - lr * v, n - i);
     }
 }
 
@@ -169,23 +144,20 @@ static void rmsprop_array(void *params_, const void *grads_, void *square_, void
 static void adam_array(void *params_, const void *grads_, void *mean_, void *square_, double step_size_, double beta1_,
                        double beta2_, double eps_, double root_correction, double keep_, ptrdiff_t n)
 {
-    real *restrict params = params_;
-    const real *restrict grads = grads_;
-    real *restrict mean = mean_;
-    real *restrict square = square_;
+    real *params = params_, *mean = mean_, *square = square_;
+    const real *grads = grads_;
     const real step_size = (real)step_size_, rest1 = (real)(1.0 - beta1_), beta2 = (real)beta2_;
     const real rest2 = (real)(1.0 - beta2_), eps = (real)eps_, keep = (real)keep_;
     const real inverse_root = (real)(1.0 / root_correction);
-    for (ptrdiff_t i = 0; i < n; i++) {
-        real g = grads[i];
-        real m = mean[i] + rest1 * (g - mean[i]);
-        real s = beta2 * square[i] + rest2 * (g * g);
-        mean[i] = m;
-        square[i] = s;
-        params[i] = keep * params[i] - step_size * (m / (SQRT(s) * inverse_root + eps));
+    for (ptrdiff_t i = 0; i < n; i += LANES) {
+        const vec g = load_first(grads + i, n - i), before = load_first(mean + i, n - i);
+        const vec m = before + rest1 * (g - before), s = beta2 * load_first(square + i, n - i) + rest2 * (g * g);
+        store_first(mean + i, m, n - i);
+        store_first(square + i, s, n - i);
+        store_first(params + i, keep * load_first(params + i, n - i) - step_size * (m / (vsqrt(s) * inverse_root + eps)),
+                    n - i);
     }
 }
 
-#undef SQRT
-#undef ABS
+#undef PARTS
 #undef PARTIAL_SUMS

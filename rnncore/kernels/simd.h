@@ -141,6 +141,23 @@ INLINE vec divide(vec a, vec b)
 #endif
 }
 
+INLINE vec vsqrt(vec x)
+{
+#if VECTOR_BYTES == 64 && REAL_IS_DOUBLE
+    return _mm512_sqrt_pd(x);
+#elif VECTOR_BYTES == 64
+    return _mm512_sqrt_ps(x);
+#elif VECTOR_BYTES == 32 && REAL_IS_DOUBLE
+    return _mm256_sqrt_pd(x);
+#elif VECTOR_BYTES == 32
+    return _mm256_sqrt_ps(x);
+#else
+    for (ptrdiff_t i = 0; i < LANES; i++)
+        x[i] = REAL_IS_DOUBLE ? (real)__builtin_sqrt(x[i]) : (real)__builtin_sqrtf((float)x[i]);
+    return x;
+#endif
+}
+
 /* e^r - 1 for |r| <= ln 2 / 2. */
 INLINE vec exp_minus_one_reduced(vec r)
 {
