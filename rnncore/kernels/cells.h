@@ -45,17 +45,35 @@ INLINE void apply_cell(const Step *step, const int gates, cell_function cell, pt
         }
 }
 
-/* The step's product, panel by panel, and the cell on each tile. The projected input enters the sums of the
- * first `joined` gates. */
-INLINE void walk_forward(const Step *step, const int gates, const int joined, cell_function cell)
+/* Rows i... of the step's product with panel p, at b; the projected input enters the sums of the first `joined` gates. */
+INLINE void multiply_step(const Step *step, const int gates, const int joined, ptrdiff_t i, ptrdiff_t rows, ptrdiff_t p,
+                          const real *b, real *const *out)
 {
     const int vectors = PANEL_VECTORS(gates);
     const ptrdiff_t width = vectors * LANES, units = step->units, panels = PANEL_COUNT(units, gates);
+    const ptrdiff_t used = gates == 1 ? vectors_used(vectors, units - p * width) : vectors;
+    const real *h = step->entering ? step->entering : step->h_prev, *row[MAX_TILE_ROWS], *start[MAX_TILE_ROWS];
+    for (ptrdiff_t r = 0; r < rows; r++) {
+        row[r] = h + step->rows[i + r] * units;
+        start[r] = (const real *)step->projected + ((i + r) * panels + p) * width;
+    }
+    if (gates == 3 && joined == 2)
+        tiles_of_3_from_2[rows](units, row, b, start, out);
+    else
+        multiply_tile(vectors, used, rows, units, row, b, start, out);
+}
+
+/* The step's product, panel by panel, and the cell on each tile. */
+INLINE void walk_forward(const Step *step, const int gates, const int joined, cell_function cell)
+{
+    const int vectors = PANEL_VECTORS(gates);
+    const ptrdiff_t width = vectors * LANES, units = step->units;
     const ptrdiff_t height = TILE_ROWS(vectors), last = step->last_panel;
     ptrdiff_t p = step->first_panel;
     const real *b = (const real *)step->packed + p * width * units, *projected = step->projected;
     const real *h = step->entering ? step->entering : step->h_prev;
     Tile sums;
+    real *out[MAX_TILE_ROWS];
     /* Beyond 64 units a pair of panels leaves the first-level cache, and two streams come slower than one. */
     if (step->n == 1 && gates > 1 && units <= 64)
         for (; p + 2 <= last; p += 2, b += 2 * width * units) {
@@ -63,24 +81,14 @@ INLINE void walk_forward(const Step *step, const int gates, const int joined, ce
             apply_cell(step, gates, cell, 0, 1, p, sums);
             apply_cell(step, gates, cell, 0, 1, p + 1, sums + width);
         }
-    for (; p < last; p++, b += width * units) {
-        const ptrdiff_t used = gates == 1 ? vectors_used(vectors, units - p * width) : vectors;
-        for (ptrdiff_t i = 0; i < step->n; i += height) {
-            const ptrdiff_t rows = step->n - i < height ? step->n - i : height;
-            const real *row[MAX_TILE_ROWS], *start[MAX_TILE_ROWS];
-            real *out[MAX_TILE_ROWS];
-            for (ptrdiff_t r = 0; r < rows; r++) {
-                row[r] = h + step->rows[i + r] * units;
-                start[r] = projected + ((i + r) * panels + p) * width;
-                out[r] = sums + r * width;
-            }
-            if (gates == 3 && joined == 2)
-                tiles_of_3_from_2[rows](units, row, b, start, out);
-            else
-                multiply_tile(vectors, used, rows, units, row, b, start, out);
+    for (ptrdiff_t r = 0; r < height; r++)
+        out[r] = sums + r * width;
+    for (; p < last; p++, b += width * units)
+        for (ptrdiff_t i = 0, rows; i < step->n; i += rows) {
+            rows = tile_height(height, step->n - i);
+            multiply_step(step, gates, joined, i, rows, p, b, out);
             apply_cell(step, gates, cell, i, rows, p, sums);
         }
-    }
 }
 
 INLINE void walk_backward(const Step *step, cell_function cell)
@@ -114,10 +122,30 @@ INLINE vec slope(int activation, vec h)
     }
 }
 
-INLINE void elman_spot_forward(const Step *step, const Spot *spot)
+/* The sums are made where h belongs, and become h there. */
+static void elman_step_forward(const Step *step)
 {
-    PUT(step->h, 0, 1, activate(step->activation, load(spot->sums)));
-    FETCH(step->h, 0, 1, 1);
+    const ptrdiff_t units = step->units, width = PANEL_WIDTH(1), height = TILE_ROWS(4);
+    Tile sums;
+    real *out[MAX_TILE_ROWS];
+    for (ptrdiff_t p = step->first_panel; p < step->last_panel; p++) {
+        const ptrdiff_t unit = p * width, left = units - unit, used = vectors_used(4, left);
+        const int whole = left >= used * LANES;
+        for (ptrdiff_t i = 0, rows; i < step->n; i += rows) {
+            rows = tile_height(height, step->n - i);
+            for (ptrdiff_t r = 0; r < rows; r++)
+                out[r] = whole ? (real *)step->h + step->rows[i + r] * units + unit : sums + r * width;
+            multiply_step(step, 1, 1, i, rows, p, (const real *)step->packed + unit * units, out);
+            for (ptrdiff_t r = 0; r < rows; r++) {
+                for (ptrdiff_t j = 0; j < used * LANES; j += LANES) {
+                    store(out[r] + j, activate(step->activation, load(out[r] + j)));
+                    __builtin_prefetch(out[r] + j + step->ahead, 1);
+                }
+                if (!whole)
+                    memcpy((real *)step->h + step->rows[i + r] * units + unit, out[r], left * sizeof(real));
+            }
+        }
+    }
 }
 
 INLINE void elman_spot_backward(const Step *step, const Spot *spot)
@@ -275,13 +303,15 @@ INLINE void gru_spot_backward(const Step *step, const Spot *spot) { gru_backward
 INLINE void gru_variant_spot_forward(const Step *step, const Spot *spot) { gru_forward_at(step, spot, 0); }
 INLINE void gru_variant_spot_backward(const Step *step, const Spot *spot) { gru_backward_at(step, spot, 0); }
 
+#define BACKWARD(name) \
+    static void name##_step_backward(const Step *step) { walk_backward(step, name##_spot_backward); }
 #define CELL(name, gates, joined)                                                                    \
     static void name##_step_forward(const Step *step)                                                \
     {                                                                                                \
         walk_forward(step, gates, joined, name##_spot_forward);                                      \
     }                                                                                                \
-    static void name##_step_backward(const Step *step) { walk_backward(step, name##_spot_backward); }
-CELL(elman, 1, 4)
+    BACKWARD(name)
+BACKWARD(elman)
 CELL(leaky, 1, 4)
 CELL(lstm, 4, 4)
 CELL(lstm_variant, 4, 4)
@@ -289,6 +319,7 @@ CELL(lstm_coupled, 3, 3)
 CELL(gru, 3, 2)
 CELL(gru_variant, 3, 2)
 #undef CELL
+#undef BACKWARD
 
 /* GRU with the reset gate before its product: n = tanh(x_n + W_hn (r h_prev)), so that the step takes two products, and
  * its panels hold plain columns: [r z] in `packed`, n in `packed_hn`. The gates pass through `projected`, and r h_prev

@@ -30,7 +30,9 @@
 #define MAX_TILE_ROWS 8
 #define MAX_PANEL_VECTORS 4
 #define BLOCK_ROWS TILE_ROWS(4) /* columns of A in a packed block */
-#define BLOCK_DEPTH 512         /* rows of A in a packed block: 12 KiB in float */
+#define BLOCK_DEPTH 256         /* rows of A in a packed block: 6 KiB in float */
+#define GROUP_ROWS (4 * BLOCK_ROWS)
+#define FEW_PANELS 4
 
 typedef real Tile[MAX_TILE_ROWS * MAX_PANEL_VECTORS * LANES] __attribute__((aligned(64)));
 typedef void (*tile_function)(ptrdiff_t, const real *const *, const real *, const real *const *, real *const *);
@@ -119,6 +121,12 @@ INLINE void multiply_tile(const int vectors, ptrdiff_t used, ptrdiff_t rows, ptr
     (vectors == 3 ? tiles_of_3 : used == 2 ? halves_of_4 : tiles_of_4)[rows](K, a, b, start, out);
 }
 
+/* Rows of the next tile where so many are left: the last two share theirs, for a tile of few rows waits for its loads. */
+INLINE ptrdiff_t tile_height(const ptrdiff_t most, ptrdiff_t left)
+{
+    return left <= most ? left : left < most + 4 ? (left + 1) / 2 : most;
+}
+
 static ptrdiff_t packed_size(ptrdiff_t K, ptrdiff_t units, int gates)
 {
     return PANEL_COUNT(units, gates) * PANEL_WIDTH(gates) * K;
@@ -198,10 +206,10 @@ static void multiply(ptrdiff_t n, const void *a_, const ptrdiff_t *places_a, ptr
         const ptrdiff_t used = gates == 1 ? vectors_used(vectors, units - p * width) : vectors;
         const ptrdiff_t limit = columns - p * width;
         const int whole = limit >= used * LANES;
-        for (ptrdiff_t i = 0; i < n; i += height) {
-            const ptrdiff_t rows = n - i < height ? n - i : height;
+        for (ptrdiff_t i = 0, rows; i < n; i += rows) {
             const real *row[MAX_TILE_ROWS], *from[MAX_TILE_ROWS];
             real *to[MAX_TILE_ROWS];
+            rows = tile_height(height, n - i);
             for (ptrdiff_t r = 0; r < rows; r++) {
                 real *target = (real *)out_ + (places_out ? places_out[i + r] : i + r) * ldo + p * width;
                 row[r] = a + (places_a ? places_a[i + r] : i + r) * lda;
@@ -218,45 +226,68 @@ static void multiply(ptrdiff_t n, const void *a_, const ptrdiff_t *places_a, ptr
     }
 }
 
-/* Copy columns first..first+BLOCK_ROWS-1 of a (K, lda) into block[k][r], zero beyond `last`. */
-INLINE void pack_block(const real *a, ptrdiff_t lda, ptrdiff_t K, ptrdiff_t first, ptrdiff_t last, real *block)
-{
-    a += first;
-    if (last - first >= BLOCK_ROWS)
-        for (ptrdiff_t k = 0; k < K; k++)
-            memcpy(block + k * BLOCK_ROWS, a + k * lda, BLOCK_ROWS * sizeof(real));
-    else
-        for (ptrdiff_t k = 0; k < K; k++)
-            for (ptrdiff_t r = 0; r < BLOCK_ROWS; r++)
-                block[k * BLOCK_ROWS + r] = r < last - first ? a[k * lda + r] : 0;
-}
+#define OUTER(R, used)                                                                                               \
+    static __attribute__((noinline)) void outer_##R##x##used(ptrdiff_t K, const real *const *a, ptrdiff_t stride,     \
+                                                             const real *b, real *const *out)                        \
+    {                                                                                                                \
+        tile(R, 4, used, used, K, a, stride, b, (const real *const *)out, out);                                      \
+    }
+OUTER(6, 4)
+OUTER(6, 2)
+OUTER(4, 4)
+OUTER(4, 2)
+#undef OUTER
 
-/* out[r] += sum over k of block[k][r] * B[k], for the first `rows` columns r of a packed block; B's panels
- * are K_packed deep, and `packed` points to the first row wanted. */
-INLINE void accumulate_block(ptrdiff_t K, const real *block, ptrdiff_t rows, const real *packed, ptrdiff_t K_packed,
-                             ptrdiff_t units, real *out)
+/* out[r] += sum over k of a[k * stride + r] * b[k], for the first rows r, up to BLOCK_ROWS, and columns of a panel. An
+ * out that is far away is asked for before the sums are made. */
+INLINE void accumulate_tile(ptrdiff_t K, const real *a, ptrdiff_t stride, ptrdiff_t rows, const real *b,
+                            ptrdiff_t columns, int far, real *out, ptrdiff_t ldo)
 {
-    const ptrdiff_t width = PANEL_WIDTH(1);
+    const ptrdiff_t used = vectors_used(4, columns), height = rows > 4 ? BLOCK_ROWS : 4;
+    const int whole = columns >= used * LANES;
     const real *row[MAX_TILE_ROWS];
     real *to[MAX_TILE_ROWS];
     Tile sums;
-    for (int r = 0; r < BLOCK_ROWS; r++)
-        row[r] = block + r;
-    for (ptrdiff_t unit = 0; unit < units; unit += width, packed += width * K_packed) {
-        const ptrdiff_t used = vectors_used(4, units - unit), limit = units - unit;
-        const int whole = limit >= used * LANES;
-        for (ptrdiff_t r = 0; r < BLOCK_ROWS; r++) {
-            real *target = out + r * units + unit;
-            to[r] = whole && r < rows ? target : sums + r * width;
-            if (!whole && r < rows)
-                memcpy(to[r], target, limit * sizeof(real));
+    for (ptrdiff_t r = 0; r < height; r++) {
+        row[r] = a + (r < rows ? r : rows - 1);
+        to[r] = whole && r < rows ? out + r * ldo : sums + r * PANEL_WIDTH(1);
+        for (ptrdiff_t j = 0; far && whole && j < used; j++)
+            __builtin_prefetch(to[r] + j * LANES, 1);
+        if (!whole && r < rows)
+            memcpy(to[r], out + r * ldo, columns * sizeof(real));
+    }
+    (height == 4 ? used == 2 ? outer_4x2 : outer_4x4 : used == 2 ? outer_6x2 : outer_6x4)(K, row, stride, b, to);
+    for (ptrdiff_t r = 0; r < rows && !whole; r++)
+        memcpy(out + r * ldo, to[r], columns * sizeof(real));
+}
+
+/* out[m] += sum over k of a[k][m] * B[k], for the columns m in first..last-1 of a (K, lda) and packed B (K_packed,
+ * units), whose row k lies at packed + k * PANEL_WIDTH(1); K is at most BLOCK_DEPTH. Blocks of few columns of A meet a
+ * panel while it is in the second-level cache; where there are many panels, they are copied first to lie close. */
+INLINE void accumulate_group(ptrdiff_t K, const real *a, ptrdiff_t lda, ptrdiff_t first, ptrdiff_t last, const real *blocks,
+                             const real *packed, ptrdiff_t K_packed, ptrdiff_t units, real *out)
+{
+    for (ptrdiff_t unit = 0; unit < units; unit += PANEL_WIDTH(1))
+        for (ptrdiff_t m = first, rows; m < last; m += rows) {
+            rows = tile_height(BLOCK_ROWS, last - m);
+            accumulate_tile(K, blocks ? blocks + (m - first) * K : a + m, blocks ? rows : lda, rows,
+                            packed + unit * K_packed, units - unit, blocks != NULL, out + m * units + unit, units);
         }
-        if (used == 2)
-            tile(BLOCK_ROWS, 4, 2, 2, K, row, BLOCK_ROWS, packed, (const real *const *)to, to);
+}
+
+/* Copy columns first..last-1 of a (K, lda), in blocks as accumulate_group takes them: block[k][r]. */
+INLINE void pack_blocks(const real *a, ptrdiff_t lda, ptrdiff_t K, ptrdiff_t first, ptrdiff_t last, real *blocks)
+{
+    for (ptrdiff_t m = first, rows; m < last; m += rows) {
+        rows = tile_height(BLOCK_ROWS, last - m);
+        real *block = blocks + (m - first) * K;
+        if (rows == BLOCK_ROWS)
+            for (ptrdiff_t k = 0; k < K; k++)
+                memcpy(block + k * BLOCK_ROWS, a + k * lda + m, BLOCK_ROWS * sizeof(real));
         else
-            tile(BLOCK_ROWS, 4, 4, 4, K, row, BLOCK_ROWS, packed, (const real *const *)to, to);
-        for (ptrdiff_t r = 0; r < rows && !whole; r++)
-            memcpy(out + r * units + unit, to[r], limit * sizeof(real));
+            for (ptrdiff_t k = 0; k < K; k++)
+                for (ptrdiff_t r = 0; r < rows; r++)
+                    block[k * rows + r] = a[k * lda + m + r];
     }
 }
 
@@ -268,16 +299,16 @@ static void accumulate_outer(ptrdiff_t K, const void *a_, ptrdiff_t lda, ptrdiff
                              void *out2)
 {
     const real *a = a_;
-    real block[BLOCK_DEPTH * BLOCK_ROWS];
-    for (ptrdiff_t k = 0; k < K; k += BLOCK_DEPTH) {
+    real copy[BLOCK_DEPTH * GROUP_ROWS];
+    const real *blocks = units + units2 > FEW_PANELS * PANEL_WIDTH(1) ? copy : NULL;
+    for (ptrdiff_t k = 0; k < K; k += BLOCK_DEPTH, a += BLOCK_DEPTH * lda) {
         const ptrdiff_t depth = K - k < BLOCK_DEPTH ? K - k : BLOCK_DEPTH;
-        for (ptrdiff_t m = first; m < last; m += BLOCK_ROWS) {
-            const ptrdiff_t rows = last - m < BLOCK_ROWS ? last - m : BLOCK_ROWS;
-            pack_block(a + k * lda, lda, depth, m, last, block);
-            accumulate_block(depth, block, rows, (const real *)packed + k * PANEL_WIDTH(1), K, units,
-                             (real *)out + m * units);
-            accumulate_block(depth, block, rows, (const real *)packed2 + k * PANEL_WIDTH(1), K, units2,
-                             (real *)out2 + m * units2);
+        for (ptrdiff_t m = first; m < last; m += GROUP_ROWS) {
+            const ptrdiff_t end = last - m < GROUP_ROWS ? last : m + GROUP_ROWS;
+            if (blocks)
+                pack_blocks(a, lda, depth, m, end, copy);
+            accumulate_group(depth, a, lda, m, end, blocks, (const real *)packed + k * PANEL_WIDTH(1), K, units, out);
+            accumulate_group(depth, a, lda, m, end, blocks, (const real *)packed2 + k * PANEL_WIDTH(1), K, units2, out2);
         }
     }
 }
