@@ -39,8 +39,8 @@ def calls_in(seconds: float, function: Callable[[], None]) -> int:
 def race(functions: list[Callable[[], None]], budget: float, rounds: int) -> list[float]:
     """Median seconds a call of each function, in turn for so many rounds or until the budget is spent.
 
-    A measurement lasts 2 ms or more, for the clock, and begins after a call that does not count: the caches are
-    then a function's own, as in training, not those that the other has left.
+    A measurement lasts 2 ms or more, for the clock, and begins after a call that does not count: the caches
+    are then a function's own, as in training, not those that the other has left.
     """
     calls = [calls_in(2e-3, function) for function in functions]
     times: list[list[float]] = [[] for _ in functions]

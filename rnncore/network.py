@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
@@ -79,6 +80,7 @@ class Network:
         self.grads = Params(shapes, self.dtype)
         self.frozen: tuple[str, ...] = ()
         self.training = True
+        self.packed = False
         for position, layer in enumerate(layers):
             names = layer.parameter_shapes()
             params = {name: self.params[f"{position}.{name}"] for name in names}
@@ -129,6 +131,33 @@ class Network:
         """Switch to evaluation: dropout passes its input unchanged."""
         return self.train(False)
 
+    @contextmanager
+    def inference_mode(self) -> Iterator[Network]:
+        """For many forward passes with the same weights: these are packed once, and no tape is kept.
+
+        ``with net.inference_mode(): y, state, _ = net.forward(x)``. Results are the same bits as without, and
+        passes from several threads may share it. Until the end of the block the parameters are read-only:
+        NumPy refuses to write to ``params``. Dropout is what `train` and `eval` say.
+
+        Raises
+        ------
+        RuntimeError
+            If the network is in inference mode already.
+        """
+        if self.packed:
+            raise RuntimeError("this network is in inference mode already: enter it once, around all passes")
+        try:
+            self.params.lock(True)
+            for layer in self.layers:
+                layer.pack()
+            self.packed = True
+            yield self
+        finally:
+            self.packed = False
+            for layer in self.layers:
+                layer.unpack()
+            self.params.lock(False)
+
     def zero_grad(self) -> None:
         """Set all gradients to 0."""
         self.grads.flat.fill(0)
@@ -154,7 +183,8 @@ class Network:
         Returns
         -------
         y, state, tape
-            ``state`` and ``tape`` have one entry per layer; ``tape`` is None with ``record=False``.
+            ``state`` and ``tape`` have one entry per layer; ``tape`` is None with ``record=False``, and in
+            `inference_mode`.
 
         Raises
         ------
@@ -164,6 +194,7 @@ class Network:
             If a state leaves the range that its layer allows, a FloatingPointError.
         """
         x, state = take_array("x", x), take_state("state", state)
+        record = record and not self.packed
         self._check_states("state", state, self._check_input(x, lengths))
         states, tapes = [], []
         for position, layer in enumerate(self.layers):
@@ -206,7 +237,10 @@ class Network:
             If an argument has another type or shape than wanted; ``grads`` are as before then.
         """
         if tape is None:
-            raise ValueError("tape is None: backward needs the tape of a forward pass with record=True")
+            raise ValueError(
+                "tape is None: backward needs the tape of a forward pass with record=True, and not one in "
+                "inference mode"
+            )
         self._check_entries("tape", tape)
         # A network without recurrent layers has no state, of whatever number of rows.
         recurrent = RecurrentTape | BidirectionalTape

@@ -58,6 +58,11 @@ class Params(Mapping[str, Array]):
             raise ValueError(f"{name} is given shape {value.shape}, but it has shape {view.shape}")
         view[...] = value
 
+    def lock(self, locked: bool) -> None:
+        """Make the buffer and its views read-only, or writable again."""
+        for array in (self.flat, *self._views.values()):
+            array.flags.writeable = not locked
+
     def __iter__(self) -> Iterator[str]:
         return iter(self._views)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from types import ModuleType
 
@@ -47,9 +48,12 @@ class Layer:
         self.net = rnncore.Network(layer, initialize=False)
         for name, weight in problem.weights.items():
             self.net.params[f"0.{name}"][...] = weight
+        self.mode = ExitStack()
 
     def inference(self) -> np.ndarray:
-        return self.net.forward(self.problem.x, record=False)[0]
+        if not self.net.packed:
+            self.mode.enter_context(self.net.inference_mode())
+        return self.net.forward(self.problem.x)[0]
 
     def training(self) -> tuple[np.ndarray, np.ndarray]:
         self.net.zero_grad()

@@ -5,14 +5,15 @@ import os
 from .bidirectional import join_directions, reverse_rows, split_directions
 from .clipping import clip_norm, clip_value, global_norm
 from .ctc import ctc_loss, ctc_scratch_size, ctc_search, ctc_search_sizes
-from .dense import dense_backward, dense_forward, dense_scratch_size
+from .dense import dense_backward, dense_forward, dense_scratch_size, pack_dense
 from .elman import elman_backward, elman_forward
 from .embedding import embedding_backward, embedding_forward
 from .gru import gru_backward, gru_forward
 from .leaky import leaky_backward, leaky_forward
 from .losses import first_class_outside, sigmoid_cross_entropy, softmax_cross_entropy, squared_error
 from .lstm import lstm_backward, lstm_forward
-from .plan import scratch_size
+from .plan import panels_size, scratch_size
+from .recurrence import pack_recurrent
 from .updates import adam_update, l1_penalty, l2_penalty, rmsprop_update, sgd_update
 
 __all__ = [
@@ -42,6 +43,9 @@ __all__ = [
     "leaky_forward",
     "lstm_backward",
     "lstm_forward",
+    "pack_dense",
+    "pack_recurrent",
+    "panels_size",
     "reverse_rows",
     "rmsprop_update",
     "scratch_size",

@@ -32,6 +32,7 @@ cdef struct Work:
     char *dweight
     char *dbias
     const char *weight
+    const char *bias
     char *packed            # W in panels
     char *packed_bias
     char *packed_rows       # rows of x in panels
@@ -51,6 +52,7 @@ def dense_scratch_size(Py_ssize_t inputs, Py_ssize_t outputs, dtype):
 
 cdef void pack_for_y(void *job, int k) noexcept nogil:
     cdef const Work *w = <const Work *>job
+    w.kernels.pack(w.bias, 1, w.outputs, 1, 0, 1, 0, k, w.shares, w.packed_bias)
     w.kernels.pack(w.weight, w.inputs, w.outputs, 1, 0, w.inputs, 1, k, w.shares, w.packed)
 
 
@@ -75,19 +77,32 @@ def dense_forward(
     const floating[::1] bias,
     floating[:, ::1] y,
     floating[::1] scratch,
+    floating[::1] panels=None,
 ):
-    """x (N, I), weight (O, I), bias (O,) -> y (N, O)."""
+    """x (N, I), weight (O, I), bias (O,) -> y (N, O); with panels from pack_dense weights and bias are not
+    looked at."""
     cdef Work w
     w.kernels, w.item = kernels(floating is double), sizeof(floating)
     w.rows, w.inputs, w.outputs = x.shape[0], x.shape[1], weight.shape[0]
     w.x, w.weight, w.y = <const char *>&x[0, 0], <const char *>&weight[0, 0], <char *>&y[0, 0]
-    w.packed = aligned(&scratch[0])
+    w.bias, w.packed = <const char *>&bias[0], aligned(&scratch[0] if panels is None else &panels[0])
+    w.packed_bias = w.packed + w.kernels.packed_size(w.inputs, w.outputs, 1) * w.item
     with nogil:
-        w.packed_bias = w.packed + w.kernels.packed_size(w.inputs, w.outputs, 1) * w.item
-        w.kernels.pack(&bias[0], 1, w.outputs, 1, 0, 1, 0, 0, 1, w.packed_bias)
         w.shares = threads_for(2.0 * w.rows * w.inputs * w.outputs)
-        run_shares(w.shares, pack_for_y, &w)
+        if panels is None:
+            run_shares(w.shares, pack_for_y, &w)
         run_shares(w.shares, forward_share, &w)
+
+
+def pack_dense(const floating[:, ::1] weight, const floating[::1] bias, floating[::1] panels):
+    """Pack weights and bias once for many forward passes; panels (N,) are as long as the scratch."""
+    cdef Work w
+    w.kernels, w.item, w.shares = kernels(floating is double), sizeof(floating), 1
+    w.inputs, w.outputs = weight.shape[1], weight.shape[0]
+    w.weight, w.bias, w.packed = <const char *>&weight[0, 0], <const char *>&bias[0], aligned(&panels[0])
+    w.packed_bias = w.packed + w.kernels.packed_size(w.inputs, w.outputs, 1) * w.item
+    with nogil:
+        pack_for_y(&w, 0)
 
 
 cdef void input_share(void *job, int k) noexcept nogil:

@@ -14,6 +14,7 @@ def elman_forward(
     hidden: Array,
     scratch: Array,
     masks: Any = ...,
+    panels: Array | None = ...,
 ) -> None: ...
 def elman_backward(
     dy: Array,

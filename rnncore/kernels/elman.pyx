@@ -6,7 +6,7 @@ Cost: 2 T B H (I + H) flops forward, twice that backward, T B H gate functions; 
 from cython cimport floating
 
 from .plan cimport Sequence
-from .recurrence cimport activation_code, at_start, run_backward, run_forward, start
+from .recurrence cimport activation_code, at_first, at_start, run_backward, run_forward, start
 
 
 def elman_forward(
@@ -19,12 +19,14 @@ def elman_forward(
     floating[:, :, ::1] hidden,
     floating[::1] scratch,
     masks=None,
+    floating[::1] panels=None,
 ):
     """x (T, B, I) -> hidden (1+T, B, H), whose row 0 holds the initial state; padding becomes 0."""
     cdef Sequence s = start(x, lengths, weight_ih, weight_hh, hidden, scratch, masks)
     s.gates, s.activation = 1, activation_code(activation)
     s.forward = s.kernels.elman_forward
     s.bias = <const char *>&bias[0]
+    s.panels = at_first(panels)
     with nogil:
         run_forward(&s)
 

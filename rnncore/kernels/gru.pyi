@@ -18,6 +18,7 @@ def gru_forward(
     gate_activation: str = ...,
     activation: str = ...,
     masks: Any = ...,
+    panels: Array | None = ...,
 ) -> None: ...
 def gru_backward(
     dy: Array,

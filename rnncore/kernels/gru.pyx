@@ -43,6 +43,7 @@ def gru_forward(
     str gate_activation="sigmoid",
     str activation="tanh",
     masks=None,
+    floating[::1] panels=None,
 ):
     """x (T, B, I) -> hidden (1+T, B, H), row 0 holding the initial state, gates (T, B, 3H): the activations
     r, z, n, and candidates (T, B, H): W_hn h[t-1] + b_hn; both None where no tape is wanted. Padding
@@ -53,6 +54,7 @@ def gru_forward(
     choose(&s, bias_hn is None, gate_activation, activation)
     s.bias, s.bias_hn = <const char *>&bias[0], at_first(bias_hn)
     s.gate_tape, s.candidates = at_start(gates), at_start(candidates)
+    s.panels = at_first(panels)
     with nogil:
         run_forward(&s)
 

@@ -16,6 +16,7 @@ def leaky_forward(
     hidden: Array,
     gates: Array | None,
     scratch: Array,
+    panels: Array | None = ...,
 ) -> None: ...
 def leaky_backward(
     dy: Array,

@@ -23,6 +23,7 @@ def leaky_forward(
     floating[:, :, ::1] hidden,
     floating[:, :, ::1] gates,
     floating[::1] scratch,
+    floating[::1] panels=None,
 ):
     """x (T, B, I), leak (H,), noise (T, B, H) or None -> hidden (1+T, B, H), whose row 0 holds the initial
     state, and gates (T, B, H): g's values, or None where no tape is wanted. Padding becomes 0."""
@@ -33,6 +34,7 @@ def leaky_forward(
     if noise is not None:
         s.noise = <const char *>&noise[0, 0, 0]
     s.gate_tape = at_start(gates)
+    s.panels = at_first(panels)
     with nogil:
         run_forward(&s)
 

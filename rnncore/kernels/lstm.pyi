@@ -20,6 +20,7 @@ def lstm_forward(
     gate_activation: str = ...,
     activation: str = ...,
     masks: Any = ...,
+    panels: Array | None = ...,
 ) -> None: ...
 def lstm_backward(
     dy: Array,

@@ -39,6 +39,7 @@ def lstm_forward(
     str gate_activation="sigmoid",
     str activation="tanh",
     masks=None,
+    floating[::1] panels=None,
 ):
     """x (T, B, I) -> hidden, cells (1+T, B, H), rows 0 holding the initial state, and gates (T, B, G*H): the
     activations i, f, g, o, without f if the weights have but three gates; None where no tape is wanted.
@@ -56,6 +57,7 @@ def lstm_forward(
         s.forward = s.kernels.lstm_variant_forward
     s.bias, s.cells = <const char *>&bias[0], <char *>&cells[0, 0, 0]
     s.gate_tape = at_start(gates)
+    s.panels = at_first(panels)
     with nogil:
         run_forward(&s)
 

@@ -55,6 +55,7 @@ cdef struct Sequence:
     char *dleak
     Masks masks
     char *scratch
+    char *panels              # weights packed before the call, or NULL
 
 # One call: its plan, its working memory, carved from scratch, and the chunk at hand.
 cdef struct Work:
@@ -87,6 +88,9 @@ cdef struct Work:
     char *rows_x                  # (chunk * B, I) and (chunk * B, H) packed, backward
     char *rows_h
     char *rows_reset              # of r h[t-1]
+
+# Carve what the weights are packed into for a forward pass; returns where the rest begins.
+cdef char *lay_out_panels(const Sequence *s, Work *w, char *space) noexcept nogil
 
 # Carve the working memory of a forward or backward pass from the scratch; returns the bytes it takes.
 cdef Py_ssize_t lay_out(const Sequence *s, Work *w, bint back) noexcept nogil

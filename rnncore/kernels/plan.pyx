@@ -12,7 +12,27 @@ cdef enum:
     # So few rows, with so much to do in a step, have its units shared out: bench/README.md, "Few rows".
     FEW_ROWS = 4
     STEP_FLOPS = 100000
+    SOME_ROWS = 6
+    LARGE_STEP_FLOPS = 2500000
     CHUNK_ROWS = 256      # 512 and 1024 are no faster: bench/README.md, "Chunks"
+
+
+cdef char *lay_out_panels(const Sequence *s, Work *w, char *space) noexcept nogil:
+    """Carve what the weights are packed into for a forward pass; returns where the rest begins."""
+    cdef Py_ssize_t gate_rows = s.gates * s.units
+    cdef const Kernels *k = s.kernels
+    w.joint = gate_rows - s.units if s.reset_before else gate_rows
+    w.interleaved = 1 if s.reset_before else s.gates
+    w.columns = gate_rows if s.reset_before else s.units
+    w.wide = k.packed_size(1, w.columns, w.interleaved)
+    w.panels = w.wide // k.packed_size(1, 1, w.interleaved)
+    w.packed_hh = carve(&space, k.packed_size(s.units, w.joint // w.interleaved, w.interleaved) * s.item)
+    w.packed_ih = carve(&space, k.packed_size(s.inputs, w.columns, w.interleaved) * s.item)
+    w.packed_bias = carve(&space, w.wide * s.item)
+    w.packed_hn = NULL
+    if s.reset_before:
+        w.packed_hn = carve(&space, k.packed_size(s.units, s.units, 1) * s.item)
+    return space
 
 
 cdef Py_ssize_t lay_out(const Sequence *s, Work *w, bint back) noexcept nogil:
@@ -26,11 +46,11 @@ cdef Py_ssize_t lay_out(const Sequence *s, Work *w, bint back) noexcept nogil:
     w.order = <Py_ssize_t *>carve(&space, s.rows * sizeof(Py_ssize_t))
     w.buckets = <Py_ssize_t *>carve(&space, (s.steps + 2) * sizeof(Py_ssize_t))
     w.places = <Py_ssize_t *>carve(&space, rows * sizeof(Py_ssize_t))
-    w.joint = gate_rows - s.units if s.reset_before else gate_rows
-    w.packed_hn = NULL
-    if s.reset_before:
-        w.packed_hn = carve(&space, k.packed_size(s.units, s.units, 1) * s.item)
     if back:
+        w.joint = gate_rows - s.units if s.reset_before else gate_rows
+        w.packed_hn = NULL
+        if s.reset_before:
+            w.packed_hn = carve(&space, k.packed_size(s.units, s.units, 1) * s.item)
         w.packed_hh = carve(&space, k.packed_size(w.joint, s.units, 1) * s.item)
         w.packed_ih = carve(&space, k.packed_size(gate_rows, s.inputs, 1) * s.item)
         w.dgates = carve(&space, rows * gate_rows * s.item)
@@ -42,13 +62,10 @@ cdef Py_ssize_t lay_out(const Sequence *s, Work *w, bint back) noexcept nogil:
         if s.reset_before:
             w.rows_reset = carve(&space, k.packed_size(rows, s.units, 1) * s.item)
     else:
-        w.interleaved = 1 if s.reset_before else s.gates
-        w.columns = gate_rows if s.reset_before else s.units
-        w.wide = k.packed_size(1, w.columns, w.interleaved)
-        w.panels = w.wide // k.packed_size(1, 1, w.interleaved)
-        w.packed_hh = carve(&space, k.packed_size(s.units, w.joint // w.interleaved, w.interleaved) * s.item)
-        w.packed_ih = carve(&space, k.packed_size(s.inputs, w.columns, w.interleaved) * s.item)
-        w.packed_bias = carve(&space, w.wide * s.item)
+        if s.panels != NULL:
+            lay_out_panels(s, w, s.panels)
+        else:
+            space = lay_out_panels(s, w, space)
         w.projected = carve(&space, rows * w.wide * s.item)
     return space - s.scratch
 
@@ -64,7 +81,7 @@ def scratch_size(
     s.steps, s.rows, s.inputs, s.units, s.gates = steps, rows, inputs, units, gates
     s.item = np.dtype(dtype).itemsize
     s.kernels = kernels(s.item == 8)
-    s.scratch = NULL
+    s.scratch = s.panels = NULL
     # Enough for any cell with so many gates.
     s.two_products, s.dleak = gates == 3, <char *>&s if leaky else NULL
     s.reset_before = False
@@ -73,13 +90,27 @@ def scratch_size(
     return (max(size, lay_out(&s, &w, False), lay_out(&s, &w, True)) + 64) // s.item + 1
 
 
+def panels_size(Py_ssize_t inputs, Py_ssize_t units, int gates, dtype, bint reset_before=False):
+    """Entries of the panels that pack_recurrent fills."""
+    cdef Sequence s
+    cdef Work w
+    s.inputs, s.units, s.gates, s.reset_before = inputs, units, gates, reset_before
+    s.item = np.dtype(dtype).itemsize
+    s.kernels = kernels(s.item == 8)
+    return (lay_out_panels(&s, &w, NULL) - <char *>NULL + 64) // s.item + 1
+
+
 cdef void arrange(const Sequence *s, Work *w) noexcept nogil:
     """Deal the rows out to the shares, in each by descending length."""
     cdef Py_ssize_t row, i, place, length
     cdef int k
+    cdef double step
+    cdef bint few
     w.threads = threads_for(2.0 * s.steps * s.rows * s.gates * s.units * (s.inputs + s.units))
     w.shares, w.unit_shares = <int>min(w.threads, s.rows), 1
-    if s.rows <= FEW_ROWS and not s.reset_before and 2.0 * s.rows * s.gates * s.units * s.units >= STEP_FLOPS:
+    step = 2.0 * s.rows * s.gates * s.units * s.units
+    few = s.rows <= FEW_ROWS and step >= STEP_FLOPS or s.rows <= SOME_ROWS and step >= LARGE_STEP_FLOPS
+    if few and not s.reset_before:
         w.shares, w.unit_shares = 1, w.threads
     for k in range(w.shares + 1):
         w.start[k] = k * (s.rows // w.shares) + min(<Py_ssize_t>k, s.rows % w.shares)

@@ -10,14 +10,22 @@ so that the active ones come first. Cost: 2 T B G H (I + H) flops forward, twice
 rows that have a step.
 """
 
+from cython cimport floating
 from libc.math cimport isinf
 from libc.string cimport memcpy, memset
 
 from .blas cimport gemm
-from .dispatch cimport ACTIVATION_IDENTITY, ACTIVATION_RELU, ACTIVATION_SIGMOID, ACTIVATION_TANH, Step
+from .dispatch cimport (
+    ACTIVATION_IDENTITY,
+    ACTIVATION_RELU,
+    ACTIVATION_SIGMOID,
+    ACTIVATION_TANH,
+    Step,
+    kernels,
+)
 from .masks cimport enter_product, leave_product, point_masked, rejoin, settle, unsettle
-from .plan cimport Sequence, Work, arrange, count_rows, lay_out, length_of
-from .threads cimport part, run_shares
+from .plan cimport Sequence, Work, arrange, count_rows, lay_out, lay_out_panels, length_of
+from .threads cimport part, run_shares, threads_for
 
 cdef enum:
     TILE = 24             # rows in a part: whole tiles of any height
@@ -72,15 +80,16 @@ cdef struct Part:
 
 
 cdef void project(void *job, int k) noexcept nogil:
-    """projected = x @ W_ih' + b for one part of the compact rows   (rows, I)(I, G*H)"""
+    """projected = x @ W_ih' + b for one part of the panels   (rows, I)(I, G*H)"""
     cdef const Part *p = <const Part *>job
     cdef const Work *w = p.work
     cdef const Sequence *s = w.sequence
-    cdef Py_ssize_t first = part(p.total, k, w.unit_shares, TILE)
-    cdef Py_ssize_t last = part(p.total, k + 1, w.unit_shares, TILE)
+    cdef Py_ssize_t width = w.wide // w.panels, units = width // w.interleaved
+    cdef Py_ssize_t first = part(w.panels, k, w.unit_shares, 1), last = part(w.panels, k + 1, w.unit_shares, 1)
     s.kernels.multiply(
-        last - first, s.x, p.places + first, s.inputs, s.inputs, w.packed_ih, w.columns, w.interleaved,
-        w.packed_bias, 0, <char *>p.step.projected + first * w.wide * s.item, NULL, w.wide, w.wide,
+        p.total, s.x, p.places, s.inputs, s.inputs, w.packed_ih + first * width * s.inputs * s.item,
+        min(last * units, w.columns) - first * units, w.interleaved, w.packed_bias + first * width * s.item, 0,
+        <char *>p.step.projected + first * width * s.item, NULL, w.wide, (last - first) * width,
     )
 
 
@@ -113,16 +122,21 @@ cdef void carry_units(void *job, int k) noexcept nogil:
 
 
 cdef void input_gradient(void *job, int k) noexcept nogil:
-    """dx = dgates @ W_ih for one part of the compact rows   (rows, G*H)(G*H, I)"""
+    """dx = dgates @ W_ih for one part of the inputs, or of the rows if these are many   (rows, G*H)(G*H, I)"""
     cdef const Part *p = <const Part *>job
     cdef const Work *w = p.work
     cdef const Sequence *s = w.sequence
-    cdef Py_ssize_t first = part(p.total, k, w.unit_shares, TILE)
-    cdef Py_ssize_t last = part(p.total, k + 1, w.unit_shares, TILE)
-    cdef Py_ssize_t gate_rows = s.gates * s.units, at = p.places - w.places + first
+    cdef Py_ssize_t gate_rows = s.gates * s.units, at = p.places - w.places
+    cdef Py_ssize_t first = 0, last = p.total, column = 0, stop = s.inputs, grain
+    if p.total >= TILE * w.unit_shares:
+        first, last = part(p.total, k, w.unit_shares, TILE), part(p.total, k + 1, w.unit_shares, TILE)
+    else:
+        grain = s.kernels.packed_size(1, 1, 1)
+        column, stop = part(s.inputs, k, w.unit_shares, grain), part(s.inputs, k + 1, w.unit_shares, grain)
     s.kernels.multiply(
-        last - first, w.dgates + at * gate_rows * s.item, NULL, gate_rows, gate_rows,
-        w.packed_ih, s.inputs, 1, NULL, 0, s.dx, p.places + first, s.inputs, s.inputs,
+        last - first, w.dgates + (at + first) * gate_rows * s.item, NULL, gate_rows, gate_rows,
+        w.packed_ih + column * gate_rows * s.item, stop - column, 1, NULL, 0,
+        s.dx + column * s.item, p.places + first, s.inputs, stop - column,
     )
 
 
@@ -200,6 +214,7 @@ cdef void pack_forward(void *job, int k) noexcept nogil:
     cdef const Work *w = <const Work *>job
     cdef const Sequence *s = w.sequence
     cdef Py_ssize_t columns = w.joint // w.interleaved
+    s.kernels.pack(s.bias, 1, w.columns, w.interleaved, s.units, 1, 0, k, w.threads, w.packed_bias)
     s.kernels.pack(
         s.weight_hh, s.units, columns, w.interleaved, s.units * s.units, s.units, 1, k, w.threads, w.packed_hh
     )
@@ -222,12 +237,36 @@ cdef void pack_backward(void *job, int k) noexcept nogil:
     s.kernels.pack(s.weight_ih, gate_rows, s.inputs, 1, 0, 1, s.inputs, k, w.threads, w.packed_ih)
 
 
+def pack_recurrent(
+    const floating[:, ::1] weight_ih,
+    const floating[:, ::1] weight_hh,
+    const floating[::1] bias,
+    bint reset_before,
+    floating[::1] panels,
+):
+    """Pack a cell's weights once for many forward passes, which then take ``panels`` (N,) and look at the
+    weights no more. reset_before: whether the last gate's product is with r h[t-1]."""
+    cdef Sequence s
+    cdef Work w
+    s.item, s.kernels = sizeof(floating), kernels(sizeof(floating) == sizeof(double))
+    s.inputs, s.units = weight_ih.shape[1], weight_hh.shape[1]
+    s.gates, s.reset_before = <int>(weight_hh.shape[0] // weight_hh.shape[1]), reset_before
+    s.weight_ih, s.weight_hh = <const char *>&weight_ih[0, 0], <const char *>&weight_hh[0, 0]
+    s.bias = <const char *>&bias[0]
+    w.sequence = &s
+    lay_out_panels(&s, &w, <char *>&panels[0])
+    # By its time a number packed is some 100 flops.
+    w.threads = threads_for(100.0 * weight_hh.shape[0] * (s.inputs + s.units))
+    with nogil:
+        run_shares(w.threads, pack_forward, &w)
+
+
 cdef void run_forward(Sequence *s) noexcept nogil:
     cdef Work w
     lay_out(s, &w, False)
     arrange(s, &w)
-    s.kernels.pack(s.bias, 1, w.columns, w.interleaved, s.units, 1, 0, 0, 1, w.packed_bias)
-    run_shares(w.threads, pack_forward, &w)
+    if s.panels == NULL:
+        run_shares(w.threads, pack_forward, &w)
     run_shares(w.shares, forward_share, &w)
 
 

@@ -78,6 +78,12 @@ class Layer:
         """dx and the gradient of the initial state; *adds* into ``grads``."""
         raise NotImplementedError
 
+    def pack(self) -> None:
+        """Pack the weights, which must stay as they are, once for all forward passes until ``unpack``."""
+
+    def unpack(self) -> None:
+        """Let forward passes pack the weights again, each for itself."""
+
     def check_state(self, argument: str, state: State, rows: int) -> None:
         """Raise TypeError or ValueError unless ``state``, of that name, is None or one of this layer."""
         if state is not None:

@@ -126,6 +126,14 @@ class Bidirectional(Layer):
         for layer, (own_params, own_grads) in zip((self.layer, self.reverse), halves, strict=True):
             layer.bind(own_params, own_grads, dtype, rng)
 
+    def pack(self) -> None:
+        self.layer.pack()
+        self.reverse.pack()
+
+    def unpack(self) -> None:
+        self.layer.unpack()
+        self.reverse.unpack()
+
     def check_state(self, argument: str, state: State, rows: int) -> None:
         for number, (layer, part) in enumerate(self._split_state(argument, state)):
             layer.check_state(f"{argument}[{number}]", part, rows)

@@ -38,6 +38,8 @@ class Dense(Layer):
 
     takes_rows = True
     backend: ModuleType = kernels
+    #: weights packed for many forward passes, or None
+    panels: Array | None = None
 
     def __init__(self, in_features: int, out_features: int) -> None:
         super().__init__()
@@ -67,8 +69,10 @@ class Dense(Layer):
         x = zero_padding(x, checked)
         y = empty((*x.shape[:-1], self.out_features), self.dtype)
         rows = x.reshape(-1, self.in_features)
-        weight, bias = self.params["weight"], self.params["bias"]
-        self.backend.dense_forward(rows, weight, bias, y.reshape(-1, self.out_features), self._scratch())
+        self.backend.dense_forward(
+            rows, self.params["weight"], self.params["bias"], y.reshape(-1, self.out_features),
+            self._scratch() if self.panels is None else self.panels, self.panels,
+        )  # fmt: skip
         return y, None, DenseTape(x, checked) if record else None
 
     def backward(self, dy: Array, tape: Any, dstate: State = None) -> tuple[Array, State]:
@@ -82,6 +86,14 @@ class Dense(Layer):
             self.grads["weight"], self.grads["bias"], self._scratch(),
         )  # fmt: skip
         return dx, None
+
+    def pack(self) -> None:
+        panels = self._scratch()
+        self.backend.pack_dense(self.params["weight"], self.params["bias"], panels)
+        self.panels = panels
+
+    def unpack(self) -> None:
+        self.panels = None
 
     def _scratch(self) -> Array:
         """Working memory for the kernels, (N,)."""

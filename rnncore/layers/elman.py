@@ -79,7 +79,7 @@ class Elman(Recurrent):
         p = self.params
         self.backend.elman_forward(
             tape.x, tape.lengths, p["weight_ih"], p["weight_hh"], p["bias"], self.activation,
-            tape.hidden, scratch, tape.masks,
+            tape.hidden, scratch, tape.masks, self.panels,
         )  # fmt: skip
 
     def _run_backward(

@@ -85,6 +85,7 @@ class GRU(Recurrent):
         )
         self.chrono = None if chrono is None else initializers.check_longest(chrono)
         self.reset_after = check_flag("reset_after", reset_after)
+        self.reset_before = not self.reset_after
         if self.recurrent_dropout and not self.reset_after:
             raise ValueError(
                 f"recurrent_dropout is {recurrent_dropout}, but with reset_after=False only 0 is wanted: "
@@ -116,7 +117,7 @@ class GRU(Recurrent):
         self.backend.gru_forward(
             tape.x, tape.lengths, p["weight_ih"], p["weight_hh"], p["bias"], p.get("bias_hn"),
             tape.hidden, tape.gates, tape.candidates, scratch, self.gate_activation, self.activation,
-            tape.masks,
+            tape.masks, self.panels,
         )  # fmt: skip
 
     def _run_backward(

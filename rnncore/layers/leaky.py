@@ -121,7 +121,7 @@ class LeakyElman(Recurrent):
 
     def recurrent_weight(self) -> Array:
         """The recurrent weights as the units feel them, (H, H): ``weight_hh``, under Dale's law signed."""
-        weight: Array = self.params["weight_hh"]
+        weight = super().recurrent_weight()
         return weight if self.excitatory is None else np.abs(weight) * self._signs()
 
     def _first_leaks(self) -> Array:
@@ -153,7 +153,7 @@ class LeakyElman(Recurrent):
         p = self.params
         self.backend.leaky_forward(
             tape.x, tape.lengths, p["weight_ih"], self.recurrent_weight(), p["bias"], tape.leak, tape.noise,
-            self.activation, tape.hidden, tape.gates, scratch,
+            self.activation, tape.hidden, tape.gates, scratch, self.panels,
         )  # fmt: skip
 
     def _run_backward(

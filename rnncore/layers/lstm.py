@@ -137,7 +137,7 @@ class LSTM(Recurrent):
             tape.x, tape.lengths, p["weight_ih"], p["weight_hh"], p["bias"],
             tape.hidden, tape.cells, tape.gates, scratch,
             p.get("weight_ci"), p.get("weight_cf"), p.get("weight_co"), self.gate_activation, self.activation,
-            tape.masks,
+            tape.masks, self.panels,
         )  # fmt: skip
 
     def _run_backward(

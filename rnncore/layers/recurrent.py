@@ -150,6 +150,10 @@ class Recurrent(Layer):
     state_names: ClassVar[tuple[str, ...]] = ("h",)
     #: whether the kernels are those of leaky units, which want more working memory
     leaky: ClassVar[bool] = False
+    #: whether the last gate's product is with r h[t-1]
+    reset_before: bool = False
+    #: weights packed for many forward passes, or None
+    panels: Array | None = None
     #: names of the constructor's further arguments, which are attributes too, with their defaults
     options: ClassVar[dict[str, Any]] = {}
     #: of the candidate state: it sets the critical gain
@@ -205,6 +209,22 @@ class Recurrent(Layer):
             rows = slice(gate * self.hidden_size, (gate + 1) * self.hidden_size)
             initializers.glorot_uniform(params["weight_ih"][rows], rng)
             fill(params["weight_hh"][rows], rng, factor)
+
+    def recurrent_weight(self) -> Array:
+        """The recurrent weights as the units feel them, ``(G*H, H)``."""
+        weight: Array = self.params["weight_hh"]
+        return weight
+
+    def pack(self) -> None:
+        before = self.reset_before
+        size = self.backend.panels_size(self.input_size, self.hidden_size, self.gates, self.dtype, before)
+        panels: Array = empty((size,), self.dtype)
+        weights = self.params["weight_ih"], self.recurrent_weight(), self.params["bias"]
+        self.backend.pack_recurrent(*weights, before, panels)
+        self.panels = panels
+
+    def unpack(self) -> None:
+        self.panels = None
 
     def check_state(self, argument: str, state: State, rows: int) -> None:
         self._split_state(argument, state, rows)

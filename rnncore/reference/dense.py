@@ -1,9 +1,13 @@
 """Dense layer: y = x W' + b."""
 
 
-def dense_forward(x, weight, bias, y, scratch=None):
+def dense_forward(x, weight, bias, y, scratch=None, panels=None):
     """x (N, I), weight (O, I), bias (O,) -> y (N, O)."""
     y[...] = x @ weight.T + bias
+
+
+def pack_dense(weight, bias, panels):
+    """Weights packed for many passes: NumPy takes them as they are."""
 
 
 def dense_backward(dy, x, weight, dx, dweight, dbias, scratch=None):

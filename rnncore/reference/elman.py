@@ -17,7 +17,9 @@ from .recurrence import (
 )
 
 
-def elman_forward(x, lengths, weight_ih, weight_hh, bias, activation, hidden, scratch=None, masks=None):
+def elman_forward(
+    x, lengths, weight_ih, weight_hh, bias, activation, hidden, scratch=None, masks=None, panels=None
+):  # fmt: skip
     """x (T, B, I) -> hidden (1+T, B, H), whose row 0 holds the initial state; padding becomes 0."""
     projected = x @ weight_ih.T + bias
     for t in range(len(x)):

@@ -29,7 +29,7 @@ from .recurrence import (
 
 def gru_forward(
     x, lengths, weight_ih, weight_hh, bias, bias_hn, hidden, gates, candidates, scratch=None,
-    gate_activation="sigmoid", activation="tanh", masks=None,
+    gate_activation="sigmoid", activation="tanh", masks=None, panels=None,
 ):  # fmt: skip
     """x (T, B, I) -> hidden (1+T, B, H), row 0 holding the initial state, gates (T, B, 3H): the activations
     r, z, n, and candidates (T, B, H): W_hn h[t-1] + b_hn; both None where no tape is wanted. Padding

@@ -16,7 +16,8 @@ from .recurrence import (
 
 
 def leaky_forward(
-    x, lengths, weight_ih, weight_hh, bias, leak, noise, activation, hidden, gates, scratch=None
+    x, lengths, weight_ih, weight_hh, bias, leak, noise, activation, hidden, gates, scratch=None,
+    panels=None,
 ):  # fmt: skip
     """x (T, B, I), leak (H,), noise (T, B, H) or None -> hidden (1+T, B, H), whose row 0 holds the initial
     state, and gates (T, B, H): g's values, or None where no tape is wanted. Padding becomes 0."""

@@ -42,6 +42,7 @@ def join_gates(i, f, g, o):
 def lstm_forward(
     x, lengths, weight_ih, weight_hh, bias, hidden, cells, gates, scratch=None,
     weight_ci=None, weight_cf=None, weight_co=None, gate_activation="sigmoid", activation="tanh", masks=None,
+    panels=None,
 ):  # fmt: skip
     """x (T, B, I) -> hidden, cells (1+T, B, H), rows 0 holding the initial state, and gates (T, B, G*H): the
     activations i, f, g, o, without f if the weights have but three gates; None where no tape is wanted.

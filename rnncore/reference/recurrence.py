@@ -123,3 +123,12 @@ def add_recurrent_gradient(dgates, hidden, dweight_hh, lengths=None, masks=None)
 def scratch_size(steps, rows, inputs, units, gates, dtype, leaky=False):
     """Entries of working memory that a cell's kernels want: none here."""
     return 0
+
+
+def panels_size(inputs, units, gates, dtype, reset_before=False):
+    """Entries of the panels that pack_recurrent fills: none here."""
+    return 0
+
+
+def pack_recurrent(weight_ih, weight_hh, bias, reset_before, panels):
+    """Weights packed for many passes: NumPy takes them as they are."""
