@@ -109,6 +109,30 @@ def check_lengths(lengths: Any, steps: int, rows: int) -> NDArray[np.intp] | Non
     return np.ascontiguousarray(given, dtype=np.intp)
 
 
+def check_weights(weights: Any, rows: int) -> NDArray[np.float64] | None:
+    """Weights of the rows as ``float64 (B,)``, or None where all count alike.
+
+    Raises
+    ------
+    TypeError
+        If they are no numbers.
+    ValueError
+        If there is not one per row, or one is negative or not finite.
+    """
+    if weights is None:
+        return None
+    given = np.asarray(weights)
+    if given.dtype.kind not in "iufb":
+        raise TypeError(f"weights are {given.dtype}, but numbers are wanted")
+    if given.shape != (rows,):
+        raise ValueError(f"weights have shape {given.shape}, but one per row is wanted: ({rows},)")
+    wrong = ~((given >= 0) & (given < np.inf))
+    if wrong.any():
+        place = int(wrong.argmax())
+        raise ValueError(f"weights[{place}] is {given[place]}, but finite numbers from 0 are wanted")
+    return np.ascontiguousarray(given, dtype=np.float64)
+
+
 def check_finite(name: str, value: Array, lengths: NDArray[np.intp] | None = None) -> None:
     """Raise ValueError if ``value (T, B, ...)`` holds NaN or an infinity outside the padding.
 

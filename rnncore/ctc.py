@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from types import ModuleType
 from typing import Any
 
@@ -10,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import kernels
-from .checks import check_array, check_finite, check_lengths, check_positive_integer
+from .checks import check_array, check_finite, check_lengths, check_positive_integer, check_weights
 from .kernels.memory import empty
 from .kernels.threads import get_num_threads
 
@@ -67,7 +66,8 @@ class CTC:
         lengths
             Steps of each row, ``(B,)``; None where all have T. In the padding y is not read, and dy is 0.
         weights
-            Of the rows in the mean, ``(B,)``, not negative; None where all count alike.
+            Of the rows in the mean, ``(B,)``, not negative; None where all count alike. If all are 0, so are
+            value and gradient.
 
         Returns
         -------
@@ -85,7 +85,7 @@ class CTC:
         labels, offsets = _flatten(target, rows)
         self._check_labels(labels, offsets, classes)
         impossible = self._impossible(labels, offsets, np.full(rows, steps) if lengths is None else lengths)
-        shares = _shares(rows, weights)
+        shares = _shares(rows, check_weights(weights, rows))
         losses, dy = np.empty(rows), empty(y.shape, y.dtype)
         size = self.backend.ctc_scratch_size(steps, int(np.diff(offsets).max()))
         scratch = empty((min(rows, get_num_threads()), size), np.float64)
@@ -95,9 +95,11 @@ class CTC:
         counted = shares > 0  # 0 times infinity would be NaN
         return float(losses[counted] @ shares[counted]), dy
 
-    def count(self, target: Any, lengths: Any = None) -> int:
-        """Number of rows: what the value is a mean over, the weight of this batch among others."""
-        return len(target[1]) if isinstance(target, tuple) else len(target)
+    def count(self, target: Any, lengths: Any = None, weights: Any = None) -> float:
+        """Number of rows, or the sum of their weights: what this batch weighs among others."""
+        rows = len(target[1]) if isinstance(target, tuple) else len(target)
+        weights = check_weights(weights, rows)
+        return rows if weights is None else float(weights.sum())
 
     def decode(self, y: Array, lengths: Any = None) -> list[Ids]:
         """Labels of each row's likeliest alignment: its likeliest class at every step (greedy).
@@ -235,14 +237,9 @@ def _integers(name: str, value: Any, axes: int = 1) -> Ids:
     return np.ascontiguousarray(array, np.intp)
 
 
-def _shares(rows: int, weights: Any) -> NDArray[np.float64]:
+def _shares(rows: int, weights: NDArray[np.float64] | None) -> NDArray[np.float64]:
     """What each row weighs in the mean, (B,)."""
     if weights is None:
         return np.full(rows, 1 / rows)
-    given = np.asarray(weights, np.float64)
-    if given.shape != (rows,):
-        raise ValueError(f"weights have shape {given.shape}, but one per row is wanted: ({rows},)")
-    total = float(given.sum())
-    if not (given >= 0).all() or not 0 < total < math.inf:
-        raise ValueError("weights hold a negative or infinite number or only zeros, but others are wanted")
-    return given / total
+    total = float(weights.sum())
+    return weights / total if total else weights

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import kernels
-from .checks import check_array, check_lengths, take_array
+from .checks import check_array, check_lengths, check_weights, take_array
 from .kernels.memory import empty
 
 Array = NDArray[Any]
@@ -31,7 +31,9 @@ class Loss:
     wanted: ClassVar[str] = "finite numbers"
     backend: ModuleType = kernels
 
-    def __call__(self, y: Array, target: Array, lengths: Any = None) -> tuple[float, Array]:
+    def __call__(
+        self, y: Array, target: Array, lengths: Any = None, weights: Any = None
+    ) -> tuple[float, Array]:
         """The mean loss and its gradient.
 
         Parameters
@@ -43,6 +45,10 @@ class Loss:
         lengths
             Steps of each row, ``(B,)``; None where all rows have T. In the padding y and target are not read,
             and dy is 0. Where y is ``(B, C)`` the steps are gone, and lengths are not looked at.
+        weights
+            Of each row in the mean, ``(B,)``, not negative: it becomes sum_b w[b] l[t, b] over the sum of the
+            weights of all valid steps, and 0 if that is 0. None where all count alike. A row of weight 0 is
+            as good as not there.
 
         Returns
         -------
@@ -69,23 +75,30 @@ class Loss:
         steps_y, steps_target = (y[None], target[None]) if pooled else (y, target)
         lengths = None if pooled else check_lengths(lengths, *y.shape[:2])
         self._check_range(target, steps_target, lengths, y.shape[-1])
+        weights = check_weights(weights, y.shape[-2])
         dy = empty(y.shape, y.dtype)
-        scale = 1.0 / self._count(steps_y.shape, lengths)
+        total = self._count(steps_y.shape, lengths, weights)
         kernel = getattr(self.backend, self.kernel)
-        value = kernel(steps_y, steps_target, lengths, scale, dy[None] if pooled else dy)
+        arrays = steps_y, steps_target, lengths, 1.0 / total if total else 1.0, dy[None] if pooled else dy
+        value = kernel(*arrays) if weights is None else kernel(*arrays, weights)
         if not math.isfinite(value):
-            self._explain(target, steps_target, lengths)
+            self._explain(target, steps_target, lengths, weights)
         return value, dy
 
-    def count(self, target: Array, lengths: Any = None) -> int:
-        """Number of valid steps that the value is a mean over: the weight of this batch among others."""
+    def count(self, target: Array, lengths: Any = None, weights: Any = None) -> float:
+        """Number of valid steps that the value is a mean over, or the sum of their weights: what this batch
+        weighs among others."""
         axes = 3 if self.dense_target else 2
-        if target.ndim < axes:
-            return len(target)
-        return self._count(target.shape, check_lengths(lengths, *target.shape[:2]))
+        shape = target.shape if target.ndim >= axes else (1, *target.shape)
+        lengths = check_lengths(lengths, *shape[:2]) if target.ndim >= axes else None
+        return self._count(shape, lengths, check_weights(weights, shape[1]))
 
     @staticmethod
-    def _count(shape: tuple[int, ...], lengths: NDArray[np.intp] | None) -> int:
+    def _count(
+        shape: tuple[int, ...], lengths: NDArray[np.intp] | None, weights: NDArray[np.float64] | None
+    ) -> float:
+        if weights is not None:
+            return float(weights.sum() * shape[0] if lengths is None else weights @ lengths)
         return shape[0] * shape[1] if lengths is None else int(lengths.sum())
 
     def _check_target(self, y: Array, target: Any) -> Array:
@@ -100,11 +113,19 @@ class Loss:
         """True where a floating target is not allowed."""
         return ~np.isfinite(target)
 
-    def _explain(self, target: Array, steps_target: Array, lengths: NDArray[np.intp] | None) -> None:
+    def _explain(
+        self,
+        target: Array,
+        steps_target: Array,
+        lengths: NDArray[np.intp] | None,
+        weights: NDArray[np.float64] | None,
+    ) -> None:
         """The value is not finite: raise ValueError if a target is to blame; otherwise y is."""
         outside = self._outside(steps_target)
         if lengths is not None:
             outside &= (np.arange(len(steps_target))[:, None] < lengths)[:, :, None]
+        if weights is not None:
+            outside &= (weights > 0)[:, None]
         if outside.any():
             place = np.unravel_index(int(outside.argmax()), target.shape)
             raise ValueError(f"target[{_index(place)}] is {target[place]}, but {self.wanted} are wanted")
@@ -184,7 +205,13 @@ class CrossEntropy(Loss):
                 f"ids from 0 to {classes - 1} are wanted"
             )
 
-    def _explain(self, target: Array, steps_target: Array, lengths: NDArray[np.intp] | None) -> None:
+    def _explain(
+        self,
+        target: Array,
+        steps_target: Array,
+        lengths: NDArray[np.intp] | None,
+        weights: NDArray[np.float64] | None,
+    ) -> None:
         """Class ids are checked beforehand: y is to blame."""
 
 

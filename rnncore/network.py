@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from fnmatch import fnmatchcase
@@ -71,23 +72,40 @@ class Network:
         self.layers = layers
         self.seed = check_seed(seed)
         self.rng = np.random.default_rng(self.seed)
+        self.frozen: tuple[str, ...] = ()
+        self.training = True
+        self.packed = False
+        self._bind()
+        for layer in layers if initialize else ():
+            layer.initialize(layer.params, self.rng)
+
+    def _bind(self) -> None:
+        """Make the two buffers and give each layer its views."""
         shapes = {
             f"{position}.{name}": shape
-            for position, layer in enumerate(layers)
+            for position, layer in enumerate(self.layers)
             for name, shape in layer.parameter_shapes().items()
         }
         self.params = Params(shapes, self.dtype)
         self.grads = Params(shapes, self.dtype)
-        self.frozen: tuple[str, ...] = ()
-        self.training = True
-        self.packed = False
-        for position, layer in enumerate(layers):
+        for position, layer in enumerate(self.layers):
             names = layer.parameter_shapes()
             params = {name: self.params[f"{position}.{name}"] for name in names}
             grads = {name: self.grads[f"{position}.{name}"] for name in names}
             layer.bind(params, grads, self.dtype, self.rng)
-            if initialize:
-                layer.initialize(params, self.rng)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For copy and pickle: the buffers, of which the layers' arrays are views, are copied once."""
+        flat = {"params": self.params.flat.copy(), "grads": self.grads.flat.copy()}
+        return self.__dict__ | flat | {"packed": False}
+
+    def __copy__(self) -> Network:
+        return copy.deepcopy(self)  # a layer belongs to one network
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._bind()
+        self.params.flat[:], self.grads.flat[:] = state["params"], state["grads"]
 
     def config(self) -> dict[str, Any]:
         """The architecture as JSON can hold it."""

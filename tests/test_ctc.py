@@ -332,8 +332,8 @@ def test_impossible_settings_are_refused(arguments, error, message):
         ({"target": ([1], [1], [1])}, TypeError, "target is a tuple of 3"),
         ({"target": np.array([[1, -1, 2]] * B)}, ValueError, r"target\[0\] has a label behind a -1"),
         ({"weights": [1, 2]}, ValueError, "weights have shape"),
-        ({"weights": [1, 2, -1, 0, 0]}, ValueError, "weights hold a negative"),
-        ({"weights": [0] * B}, ValueError, "only zeros"),
+        ({"weights": [1, 2, -1, 0, 0]}, ValueError, r"weights\[2\] is -1"),
+        ({"weights": [0, 0, np.inf, 0, 0]}, ValueError, r"weights\[2\] is inf"),
         (
             {"lengths": [2, 6, 3, 4, 3]},
             ValueError,

@@ -1,12 +1,15 @@
 """The flat buffer and its named views are one memory under two faces."""
 
+import copy
 import math
+import pickle
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rnncore import LSTM, Bidirectional, Dense, Dropout, Network
 from rnncore.params import Params
 
 SHAPES = st.dictionaries(
@@ -83,3 +86,20 @@ def test_a_value_of_another_shape_is_refused_not_broadcast(value):
     with pytest.raises(ValueError, match=r"weight is given shape .*, but it has shape \(2, 3\)"):
         params["weight"] = value
     assert np.all(params.flat == 5)
+
+
+@pytest.mark.parametrize("again", [copy.copy, copy.deepcopy, lambda net: pickle.loads(pickle.dumps(net))])
+def test_a_copied_network_is_whole_and_apart(again):
+    net = Network(Bidirectional(LSTM(3, 4)), Dropout(0.3), Dense(8, 2), seed=1).freeze("2.bias")
+    x = np.ones((5, 2, 3), "f")
+    net.grads.flat.fill(7)
+    copied = again(net)
+    np.testing.assert_array_equal(copied.forward(x)[0], net.forward(x)[0])  # the same random state, too
+    assert copied.frozen == net.frozen
+    assert (copied.grads["0.bias_reverse"] == 7).all()
+    assert np.shares_memory(copied.layers[0].reverse.params["weight_hh"], copied.params.flat)
+    before = net.params.flat.copy()
+    copied.params.flat.fill(0)
+    np.testing.assert_array_equal(net.params.flat, before)
+    assert not copied.forward(x)[0].any()
+    assert net.forward(x)[0].any()

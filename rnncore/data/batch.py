@@ -24,12 +24,15 @@ class Batch:
         Steps of each row, ``(B,)``; None where all have T. What lies beyond is padding.
     starts
         ``bool (T, B)``: here a new document begins, and the state is reset before the step; None for nowhere.
+    weights
+        What each row counts in the loss, ``(B,)``, not negative and not all 0; None where all count alike.
     """
 
     x: NDArray[Any]
     target: NDArray[Any]
     lengths: NDArray[np.intp] | None = None
     starts: NDArray[np.bool_] | None = None
+    weights: NDArray[Any] | None = None
 
 
 class Source(Protocol):

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from ..checks import check_positive_integer, check_seed
+from ..checks import check_positive_integer, check_seed, check_weights
 from .batch import Batch
 
 Array = NDArray[Any]
@@ -163,6 +163,8 @@ class RaggedSource:
         Numbers, in sequences and targets, become this; ids stay what they are.
     waste
         Share of padding in all steps, at most; above 0 and below 1.
+    weights
+        What each sequence counts in the loss, ``(N,)``, above 0; None where all count alike.
 
     Raises
     ------
@@ -179,6 +181,7 @@ class RaggedSource:
         shuffle: bool = True,
         dtype: DTypeLike = "float32",
         waste: float = WASTE,
+        weights: Any = None,
     ) -> None:
         self.sequences = sequences if isinstance(sequences, Ragged) else Ragged.from_list(sequences)
         self.batch_size = check_positive_integer("batch_size", batch_size)
@@ -186,6 +189,10 @@ class RaggedSource:
         if not 0 < waste < 1:
             raise ValueError(f"waste is {waste}, but a share above 0 and below 1 is wanted")
         self.targets = _check_targets(targets, self.sequences)
+        self.weights = check_weights(weights, len(self.sequences))
+        if self.weights is not None and not self.weights.all():
+            place = int((self.weights == 0).argmax())
+            raise ValueError(f"weights[{place}] is 0: leave such a sequence out")
         # Lengths in order are the same in every epoch, whichever sequence has them: so are the cuts.
         ascending = np.sort(self.sequences.lengths)
         self._cuts = bucket(ascending, self.batch_size, waste)
@@ -214,7 +221,8 @@ class RaggedSource:
             lengths = self.sequences.lengths[rows]
             even = int(lengths.min()) == int(lengths.max())
             x = self.sequences.pad(rows, self._dtype(self.sequences.flat))
-            yield Batch(x, self._target(rows), None if even else lengths)
+            weights = None if self.weights is None else self.weights[rows]
+            yield Batch(x, self._target(rows), None if even else lengths, weights=weights)
 
     def _target(self, rows: Index) -> Array:
         if self.targets is None:

@@ -10,6 +10,7 @@ def softmax_cross_entropy(
     lengths: Array | None,
     scale: float,
     dy: Array,
+    weights: Array | None = ...,
 ) -> float: ...
 def first_class_outside(target: Array, lengths: Array | None, classes: int) -> int: ...
 def sigmoid_cross_entropy(
@@ -18,5 +19,13 @@ def sigmoid_cross_entropy(
     lengths: Array | None,
     scale: float,
     dy: Array,
+    weights: Array | None = ...,
 ) -> float: ...
-def squared_error(y: Array, target: Array, lengths: Array | None, scale: float, dy: Array) -> float: ...
+def squared_error(
+    y: Array,
+    target: Array,
+    lengths: Array | None,
+    scale: float,
+    dy: Array,
+    weights: Array | None = ...,
+) -> float: ...

@@ -1,7 +1,8 @@
 """Losses and their gradients in one pass, a whole sequence at a time; the arithmetic stands in losses.h.
 
-All three take y (T, B, C), ``lengths (B,)`` or None, and a ``scale`` of value and gradient (1 / steps for a
-mean). Where step t lies beyond the length of row b, y and target are not read and dy is 0.
+All three take y (T, B, C), ``lengths (B,)`` or None, a ``scale`` of value and gradient (1 / steps for a
+mean), and ``weights (B,)``, by which each row's loss and gradient are multiplied, or None for 1. Where step t lies
+beyond the length of row b, or its weight is 0, y and target are not read and dy is 0.
 """
 
 from libc.stdint cimport int32_t, int64_t
@@ -22,6 +23,10 @@ ctypedef double (*Span)(
 ) noexcept nogil
 
 
+cdef const double *weights_of(const double[::1] weights) noexcept:
+    return NULL if weights is None else &weights[0]
+
+
 cdef const Py_ssize_t *first(const Py_ssize_t[::1] lengths) noexcept:
     """Where the lengths begin, NULL for None."""
     if lengths is None:
@@ -35,6 +40,7 @@ def softmax_cross_entropy(
     const Py_ssize_t[::1] lengths,
     double scale,
     floating[:, :, ::1] dy,
+    const double[::1] weights=None,
 ):
     """-log softmax(y[t, b])[target[t, b]], summed and scaled.
 
@@ -45,14 +51,19 @@ def softmax_cross_entropy(
     cdef Py_ssize_t steps = y.shape[0], rows = y.shape[1], classes = y.shape[2], t, b
     cdef const Py_ssize_t *length = first(lengths)
     cdef const Kernels *kernel = kernels(floating is double)
-    cdef double total = 0
+    cdef const double *of_row = weights_of(weights)
+    cdef double total = 0, weight = 1
     with nogil:
         for t in range(steps):
             for b in range(rows):
-                if length != NULL and length[b] <= t:
+                if of_row != NULL:
+                    weight = of_row[b]
+                if weight == 0 or length != NULL and length[b] <= t:
                     memset(&dy[t, b, 0], 0, classes * sizeof(floating))
-                else:
-                    total += kernel.softmax_row(&y[t, b, 0], classes, target[t, b], scale, &dy[t, b, 0])
+                    continue
+                total += weight * kernel.softmax_row(
+                    &y[t, b, 0], classes, target[t, b], scale * weight, &dy[t, b, 0]
+                )
     return total * scale
 
 
@@ -82,25 +93,34 @@ cdef double over_spans(
     Py_ssize_t itemsize,
     double scale,
     char *dy,
+    const double *weights,
 ) noexcept nogil:
-    """Sum of ``span`` over everything but the padding, in the longest runs without a gap in memory."""
+    """Sum of ``span`` over everything but the padding, in the longest runs without a gap in memory; a row at
+    a time where each has its weight."""
     cdef Py_ssize_t t, b = 0, first, row_bytes = features * itemsize, at
-    cdef double total = 0
+    cdef double total = 0, weight = 1
     cdef bint padded
-    if length == NULL:
+    if length == NULL and weights == NULL:
         return span(y, target, steps * rows * features, scale, dy)
     for t in range(steps):
         b = 0
         while b < rows:
             first = b
-            padded = length[b] <= t
-            while b < rows and (length[b] <= t) == padded:
+            padded = length != NULL and length[b] <= t
+            if weights != NULL:
+                weight = weights[b]
+                padded = padded or weight == 0
                 b += 1
+            else:
+                while b < rows and (length[b] <= t) == padded:
+                    b += 1
             at = (t * rows + first) * row_bytes
             if padded:
                 memset(dy + at, 0, (b - first) * row_bytes)
             else:
-                total += span(y + at, target + at, (b - first) * features, scale, dy + at)
+                total += weight * span(
+                    y + at, target + at, (b - first) * features, scale * weight, dy + at
+                )
     return total
 
 
@@ -110,6 +130,7 @@ def sigmoid_cross_entropy(
     const Py_ssize_t[::1] lengths,
     double scale,
     floating[:, :, ::1] dy,
+    const double[::1] weights=None,
 ):
     """-target log sigmoid(y) - (1 - target) log sigmoid(-y), summed and scaled.
 
@@ -118,12 +139,14 @@ def sigmoid_cross_entropy(
     dy       (T, B, C)  OUT: scale * (sigmoid(y) - target)
     """
     cdef const Py_ssize_t *length = first(lengths)
+    cdef const double *of_row = weights_of(weights)
     cdef double total
     with nogil:
         total = over_spans(
             kernels(floating is double).sigmoid_span,
             <const char *>&y[0, 0, 0], <const char *>&target[0, 0, 0], length,
             y.shape[0], y.shape[1], y.shape[2], sizeof(floating), scale, <char *>&dy[0, 0, 0],
+            of_row,
         )
     return total * scale
 
@@ -134,6 +157,7 @@ def squared_error(
     const Py_ssize_t[::1] lengths,
     double scale,
     floating[:, :, ::1] dy,
+    const double[::1] weights=None,
 ):
     """(y - target)^2 / 2, summed and scaled.
 
@@ -142,11 +166,13 @@ def squared_error(
     dy       (T, B, C)  OUT: scale * (y - target)
     """
     cdef const Py_ssize_t *length = first(lengths)
+    cdef const double *of_row = weights_of(weights)
     cdef double total
     with nogil:
         total = over_spans(
             kernels(floating is double).squared_span,
             <const char *>&y[0, 0, 0], <const char *>&target[0, 0, 0], length,
             y.shape[0], y.shape[1], y.shape[2], sizeof(floating), scale, <char *>&dy[0, 0, 0],
+            of_row,
         )
     return total * scale

@@ -85,10 +85,12 @@ cdef void project(void *job, int k) noexcept nogil:
     cdef const Work *w = p.work
     cdef const Sequence *s = w.sequence
     cdef Py_ssize_t width = w.wide // w.panels, units = width // w.interleaved
-    cdef Py_ssize_t first = part(w.panels, k, w.unit_shares, 1), last = part(w.panels, k + 1, w.unit_shares, 1)
+    cdef Py_ssize_t first = part(w.panels, k, w.unit_shares, 1)
+    cdef Py_ssize_t last = part(w.panels, k + 1, w.unit_shares, 1)
     s.kernels.multiply(
         p.total, s.x, p.places, s.inputs, s.inputs, w.packed_ih + first * width * s.inputs * s.item,
-        min(last * units, w.columns) - first * units, w.interleaved, w.packed_bias + first * width * s.item, 0,
+        min(last * units, w.columns) - first * units, w.interleaved,
+        w.packed_bias + first * width * s.item, 0,
         <char *>p.step.projected + first * width * s.item, NULL, w.wide, (last - first) * width,
     )
 
@@ -122,7 +124,7 @@ cdef void carry_units(void *job, int k) noexcept nogil:
 
 
 cdef void input_gradient(void *job, int k) noexcept nogil:
-    """dx = dgates @ W_ih for one part of the inputs, or of the rows if these are many   (rows, G*H)(G*H, I)"""
+    """dx = dgates @ W_ih for one part of the inputs, or of many rows   (rows, G*H)(G*H, I)"""
     cdef const Part *p = <const Part *>job
     cdef const Work *w = p.work
     cdef const Sequence *s = w.sequence

@@ -68,6 +68,11 @@ class Layer:
         """Take views for parameters and gradients, the type to compute in, and the source of randomness."""
         self.params, self.grads, self.dtype, self.rng = params, grads, dtype, rng
 
+    def __getstate__(self) -> dict[str, Any]:
+        """For copy and pickle: a layer as it is before it is bound, for the views belong to the network."""
+        kept = {name: value for name, value in self.__dict__.items() if name != "panels"}
+        return kept | {"params": {}, "grads": {}, "rng": None}
+
     def forward(
         self, x: Array, state: State = None, lengths: Any = None, record: bool = True
     ) -> tuple[Array, State, Any]:

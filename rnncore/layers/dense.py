@@ -69,9 +69,10 @@ class Dense(Layer):
         x = zero_padding(x, checked)
         y = empty((*x.shape[:-1], self.out_features), self.dtype)
         rows = x.reshape(-1, self.in_features)
+        panels = self.panels
         self.backend.dense_forward(
             rows, self.params["weight"], self.params["bias"], y.reshape(-1, self.out_features),
-            self._scratch() if self.panels is None else self.panels, self.panels,
+            self._scratch() if panels is None else panels, panels,
         )  # fmt: skip
         return y, None, DenseTape(x, checked) if record else None
 

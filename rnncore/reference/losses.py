@@ -4,7 +4,8 @@
     sigmoid   log(1 + e^y) - target y            gradient sigmoid(y) - target
     squared   (y - target)^2 / 2                 gradient y - target
 
-Value and gradient are multiplied by ``scale``: 1 / (number of steps) makes a mean.
+Value and gradient are multiplied by ``scale``: 1 / (number of steps) makes a mean. Those of row b are also
+multiplied by weights[b]; what has weight 0 is not read.
 """
 
 import numpy as np
@@ -12,23 +13,31 @@ import numpy as np
 from .recurrence import sigmoid
 
 
-def valid_steps(y, lengths):
-    """True at [t, b] where row b has a step t: (T, B)."""
-    if lengths is None:
-        return np.ones(y.shape[:2], bool)
-    return np.arange(len(y))[:, None] < lengths
+def valid_steps(y, lengths, weights=None):
+    """True at [t, b] where row b has a step t, and a weight other than 0: (T, B)."""
+    valid = np.ones(y.shape[:2], bool)
+    if lengths is not None:
+        valid &= np.arange(len(y))[:, None] < lengths
+    return valid if weights is None else valid & (weights != 0)
 
 
-def softmax_cross_entropy(y, target, lengths, scale, dy):
+def row_weights(valid, weights):
+    """The weight of each valid step, (N, 1)."""
+    rows = np.nonzero(valid)[1]
+    return np.ones((len(rows), 1)) if weights is None else weights[rows, None]
+
+
+def softmax_cross_entropy(y, target, lengths, scale, dy, weights=None):
     """target (T, B): class ids. Returns the scaled sum over all steps (Bridle, 1990)."""
-    valid = valid_steps(y, lengths)
+    valid = valid_steps(y, lengths, weights)
+    share = scale * row_weights(valid, weights)
     shifted = y[valid] - y[valid].max(axis=1, keepdims=True)
     powers = np.exp(shifted)
     total = powers.sum(axis=1, keepdims=True)
     onehot = np.arange(y.shape[2]) == target[valid][:, None]
     dy[...] = 0
-    dy[valid] = scale * (powers / total - onehot)
-    return float(scale * (np.log(total[:, 0]) - shifted[onehot]).sum(dtype=np.float64))
+    dy[valid] = share * (powers / total - onehot)
+    return float((share[:, 0] * (np.log(total[:, 0]) - shifted[onehot])).sum())
 
 
 def first_class_outside(target, lengths, classes):
@@ -37,21 +46,23 @@ def first_class_outside(target, lengths, classes):
     return int(outside.argmax()) if outside.any() else -1
 
 
-def sigmoid_cross_entropy(y, target, lengths, scale, dy):
+def sigmoid_cross_entropy(y, target, lengths, scale, dy, weights=None):
     """target (T, B, C): probabilities; one outside 0..1 makes the value NaN. Returns the scaled sum."""
-    valid = valid_steps(y, lengths)
+    valid = valid_steps(y, lengths, weights)
+    share = scale * row_weights(valid, weights)
     logit, wanted = y[valid], target[valid]
     loss = np.where(logit < 0, -logit * wanted, logit * (1 - wanted)) + np.log1p(np.exp(-np.abs(logit)))
     loss[(wanted < 0) | (wanted > 1)] = np.nan
     dy[...] = 0
-    dy[valid] = scale * (sigmoid(logit) - wanted)
-    return float(scale * loss.sum(dtype=np.float64))
+    dy[valid] = share * (sigmoid(logit) - wanted)
+    return float((share * loss).sum())
 
 
-def squared_error(y, target, lengths, scale, dy):
+def squared_error(y, target, lengths, scale, dy, weights=None):
     """target (T, B, C). Returns the scaled sum."""
-    valid = valid_steps(y, lengths)
+    valid = valid_steps(y, lengths, weights)
+    share = scale * row_weights(valid, weights)
     error = y[valid] - target[valid]
     dy[...] = 0
-    dy[valid] = scale * error
-    return float(scale * 0.5 * np.square(error).sum(dtype=np.float64))
+    dy[valid] = share * error
+    return float(0.5 * (share * np.square(error)).sum())

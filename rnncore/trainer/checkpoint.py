@@ -23,7 +23,7 @@ from .segments import map_state
 Array = NDArray[Any]
 
 KIND = "rnncore training checkpoint"
-VERSION = 1
+VERSION = 2
 
 
 @dataclass
@@ -31,8 +31,8 @@ class Position:
     """Where a run stands: between two minibatches.
 
     ``window``, ``weight``, ``unit``, ``loss`` and ``penalty`` belong to the minibatches accumulated since the
-    last update: how many, their valid steps, those of the first of them, the sum of the losses over their
-    valid steps, and that of the penalties on activity.
+    last update: how many, their valid steps (or the sum of these steps' weights), those of the first of them,
+    the sum of the losses over their valid steps, and that of the penalties on activity.
     """
 
     step: int = 0
@@ -40,8 +40,8 @@ class Position:
     batch: int = 0
     time: int = 0  # first step of the next segment in the batch
     window: int = 0
-    weight: int = 0
-    unit: int = 0
+    weight: float = 0.0
+    unit: float = 0.0
     loss: float = 0.0
     penalty: float = 0.0
     unvalidated: bool = False  # a validation is due, or was broken off

@@ -25,15 +25,15 @@ def mean_loss(
 
     ``check`` is called after each segment. Raises ValueError if there is no batch.
     """
-    total, weight = 0.0, 0
+    total = weight = 0.0
     for batch in batches:
         walk = Walk(batch, bptt)
         for first, last in walk.segments():
             for piece in walk.pieces(first, last):
                 y, state, _ = net.forward(piece.x, walk.enter(piece), piece.lengths, record=False)
-                value, _ = loss(y, piece.target, piece.lengths)
+                value, _ = loss(y, *piece.loss_arguments)
                 walk.leave(piece, state)
-                count = loss.count(piece.target, piece.lengths)
+                count = loss.count(*piece.loss_arguments)
                 total += value * count
                 weight += count
             check()
@@ -82,7 +82,7 @@ class Gradient:
         """
         if position.window == 0:
             self.net.zero_grad()
-            position.weight = position.unit = 0
+            position.weight = position.unit = 0.0
             position.loss = position.penalty = 0.0
         if self.lag:
             self._add_window(walk, first, last, position)
@@ -108,28 +108,30 @@ class Gradient:
             dstate = walk.gradient_before(piece, dstate, dinitial)
         walk.state = kept
 
-    def _forward(self, walk: Walk, piece: Piece, position: Position, counts: bool) -> tuple[Any, Array, int]:
+    def _forward(
+        self, walk: Walk, piece: Piece, position: Position, counts: bool
+    ) -> tuple[Any, Array, float]:
         """Tape, dy and number of steps of a piece whose losses count, or do not: then dy is 0."""
         self.piece, self.entered = piece, walk.enter(piece)
         y, state, tape = self.net.forward(piece.x, self.entered, piece.lengths)
         walk.leave(piece, state)
         if not counts:
             return tape, np.zeros_like(y), 0
-        value, dy = self.loss(y, piece.target, piece.lengths)
+        value, dy = self.loss(y, *piece.loss_arguments)
         if not math.isfinite(value):
             raise FloatingPointError(f"the loss is {value}")
-        count = self.loss.count(piece.target, piece.lengths)
+        count = self.loss.count(*piece.loss_arguments)
         if position.unit == 0:
-            position.unit = count
+            position.unit = float(count)
         elif count != position.unit:
             dy *= count / position.unit
         position.weight += count
         position.loss += value * count
         return tape, dy, count
 
-    def _backward(self, tape: Any, dy: Array, dstate: Any, count: int, position: Position) -> Any:
+    def _backward(self, tape: Any, dy: Array, dstate: Any, count: float, position: Position) -> Any:
         """Go back along a tape; penalties on activity act where losses count. Returns the initial dstate."""
-        net, weight = self.net, count / max(position.unit, 1)
+        net, weight = self.net, count / (position.unit or 1)
         extra: dict[int, Array] = {}
         acting = self.penalties if count else []
         for penalty in acting:

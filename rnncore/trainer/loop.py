@@ -357,9 +357,10 @@ class Trainer:
         net, run, position = self.net, self._run, self._run.position
         self._between = False
         grads = net.grads.flat
-        if position.weight != position.unit:
-            np.multiply(grads, position.unit / position.weight, out=grads)
-        self.penalty = position.penalty / position.weight
+        weight = position.weight or 1.0  # 0 where only rows of weight 0 have reached the segment
+        if weight != position.unit:
+            np.multiply(grads, position.unit / weight, out=grads)
+        self.penalty = position.penalty / weight
         self.penalty += sum((penalty(net.params, net.grads) for penalty in self.regularizers), 0.0)
         held = {name: net.params[name].copy() for name in net.frozen}  # from penalties and weight decay
         for name in held:
@@ -373,7 +374,7 @@ class Trainer:
         position.step += 1
         position.window = 0
         position.seconds = time.perf_counter() - self._began
-        mean = position.loss / position.weight
+        mean = position.loss / weight
         run.history.steps.append(position.step, mean, norm, self.optimizer.lr, position.seconds)
         due = self._validate_every is not None and position.step % self._validate_every == 0
         position.unvalidated = due

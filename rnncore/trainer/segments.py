@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..checks import check_lengths
+from ..checks import check_lengths, check_weights
 
 Array = NDArray[Any]
 Index = NDArray[np.intp]
@@ -22,7 +22,7 @@ Index = NDArray[np.intp]
 
 @dataclass(slots=True)
 class Piece:
-    """What one forward pass takes: ``x (T', B', ...)``, its target and lengths, and the rows it comes from.
+    """What one forward pass takes: ``x (T', B', ...)``, its target, lengths and weights, and whose rows.
 
     ``rows`` is None where it is all of them. ``fresh`` lists those, by their place in the piece, that begin
     with a zero state; None means that none does.
@@ -33,6 +33,13 @@ class Piece:
     lengths: Index | None
     rows: Index | None
     fresh: Index | None
+    weights: Array | None = None
+
+    @property
+    def loss_arguments(self) -> tuple[Any, ...]:
+        """What a loss takes behind y; weights only where there are some, for not every loss knows them."""
+        given = (self.target, self.lengths)
+        return given if self.weights is None else (*given, self.weights)
 
 
 class Walk:
@@ -41,7 +48,8 @@ class Walk:
     Parameters
     ----------
     batch
-        Has ``x (T, B, ...)``, ``target``, and may have ``lengths (B,)`` and ``starts``, ``bool (T, B)``.
+        Has ``x (T, B, ...)``, ``target``, and may have ``lengths (B,)``, ``starts``, ``bool (T, B)``, and
+        ``weights (B,)``, not all 0.
     bptt
         Steps of a segment; None takes the batch whole.
     name
@@ -66,6 +74,9 @@ class Walk:
         self.steps, self.rows = x.shape[:2]
         self.lengths = check_lengths(getattr(batch, "lengths", None), self.steps, self.rows)
         self.starts: Array | None = getattr(batch, "starts", None)
+        self.weights = check_weights(getattr(batch, "weights", None), self.rows)
+        if self.weights is not None and not self.weights.any():
+            raise ValueError(f"{name}'s weights are all 0: there is nothing to learn from it")
         self.bptt = self.steps if bptt is None else min(bptt, self.steps)
         self.state: Any = None
         if self.starts is not None:
@@ -103,10 +114,11 @@ class Walk:
         """The forward passes of the steps first..last-1; they must be run in this order."""
         crossed = self.starts is not None and bool(self.starts[first + 1 : last].any())
         if (first, last) == (0, self.steps) and not crossed:
-            return [Piece(_whole(self.x), _whole(self.target), self.lengths, None, None)]
+            return [Piece(_whole(self.x), _whole(self.target), self.lengths, None, None, self.weights)]
         if not crossed and (self.lengths is None or int(self.lengths.min()) >= last):
             fresh = None if self.starts is None else _places(self.starts[first])
-            return [Piece(_whole(self.x[first:last]), _whole(self.target[first:last]), None, None, fresh)]
+            x, target = _whole(self.x[first:last]), _whole(self.target[first:last])
+            return [Piece(x, target, None, None, fresh, self.weights)]
         return self._cut(first, last)
 
     def _cut(self, first: int, last: int) -> list[Piece]:
@@ -143,7 +155,8 @@ class Walk:
         even = int(lengths.min()) == longest
         whole = len(rows) == self.rows
         x, target = self.x[steps, rows], self.target[steps, rows]
-        return Piece(x, target, None if even else lengths, None if whole else rows, fresh)
+        weights = None if self.weights is None else self.weights[rows]
+        return Piece(x, target, None if even else lengths, None if whole else rows, fresh, weights)
 
     def enter(self, piece: Piece) -> Any:
         """The state with which a piece begins; None where it is zero."""
