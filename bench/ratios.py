@@ -19,6 +19,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parent))  # a script, a module and the benchmarks find it alike
 
 from race.machine import processor
+from threadpoolctl import threadpool_info
 from workloads import CELLS, GRID, MIDDLE, SMALL, Shape, cell_step, one_thread
 
 from rnncore.kernels import dispatch
@@ -74,7 +75,9 @@ def main(arguments: list[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     shapes = [SMALL, MIDDLE] if options.quick else GRID
     budget, rounds = (0.5, 15) if options.quick else (2.0, 51)
+    blas = {library.get("architecture", "unknown") for library in threadpool_info()}
     machine = f"{processor()}; kernels at level {dispatch.level()}; NumPy {np.__version__}"
+    machine += f", BLAS kernels for {', '.join(sorted(blas))}"
     print(f"{time.strftime('%Y-%m-%d')}; {machine}; {options.dtype}; one thread")
     print("median milliseconds of reference and kernels, and their ratio")
     print(" " * 28 + "".join(f"{phase:^27}" for phase in PHASES))

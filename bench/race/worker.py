@@ -35,20 +35,12 @@ def hold(threads: int, cores: str) -> None:
         os.sched_setaffinity(0, {int(core) for core in cores.split(",")})
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ[name] = str(threads)
+    for name in ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE"):
+        os.environ.pop(name, None)  # NumPy's BLAS chooses its kernels itself, whatever the shell says
     os.environ["JAX_PLATFORMS"] = "cpu"
     if threads == 1:
         flags = os.environ.get("XLA_FLAGS", "")
         os.environ["XLA_FLAGS"] = f"{flags} --xla_cpu_multi_thread_eigen=false".strip()
-
-
-def best_sgemm() -> None:
-    """Have OpenBLAS take its AVX-512 kernels where the processor can: it chooses by the processor's name, and
-    on new ones it knows too little. For the peak alone, which NumPy measures beside rnncore; the reference,
-    in a process of its own, runs as NumPy comes.
-    """
-    flags = Path("/proc/cpuinfo")
-    if flags.is_file() and " avx512f " in flags.read_text():
-        os.environ.setdefault("OPENBLAS_CORETYPE", "SkylakeX")
 
 
 def settle(limit: float = 0.5) -> None:
@@ -140,8 +132,6 @@ class Worker:
 def main() -> None:
     library, threads, cores = sys.argv[1:]
     hold(int(threads), cores)
-    if library == "rnncore":
-        best_sgemm()
     # What libraries print goes to standard error; the answers keep the stream to themselves.
     with os.fdopen(os.dup(1), "w") as answers, contextlib.suppress(BrokenPipeError, KeyboardInterrupt):
         os.dup2(2, 1)

@@ -1,8 +1,8 @@
 """Losses and their gradients in one pass, a whole sequence at a time; the arithmetic stands in losses.h.
 
 All three take y (T, B, C), ``lengths (B,)`` or None, a ``scale`` of value and gradient (1 / steps for a
-mean), and ``weights (B,)``, by which each row's loss and gradient are multiplied, or None for 1. Where step t lies
-beyond the length of row b, or its weight is 0, y and target are not read and dy is 0.
+mean), and ``weights (B,)``, by which each row's loss and gradient are multiplied, or None for 1. Where step t
+lies beyond the length of row b, or its weight is 0, y and target are not read and dy is 0.
 """
 
 from libc.stdint cimport int32_t, int64_t
