@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from rnncore import GRU, LSTM, SGD, Adam, ClipNorm, Elman, LeakyElman, Network, RMSprop
+from rnncore import GRU, LSTM, SGD, Adam, ClipNorm, Clockwork, Elman, LeakyElman, Network, RMSprop, SkipElman
 from rnncore.problems import (
     Adding,
     CopyMemory,
@@ -68,6 +68,9 @@ REMEDIES: dict[str, Remedy] = {
     "leaky": Remedy(lambda i, h, t: LeakyElman(i, h, time_constants=(1, t))),
     "leaky one constant": Remedy(lambda i, h, t: LeakyElman(i, h, leak=0.1)),
     "leaky learned": Remedy(lambda i, h, t: LeakyElman(i, h, time_constants=(1, t), learn_leak=True)),
+    "skips": Remedy(lambda i, h, t: SkipElman(i, h, delays=(1, max(2, t // 4)))),
+    "dilated": Remedy(lambda i, h, t: SkipElman(i, h, delays=(max(2, t // 8),))),
+    "clockwork": Remedy(lambda i, h, t: Clockwork(i, h, [2**k for k in range(min(8, t.bit_length() - 1))])),
     "LSTM": Remedy(lambda i, h, t: LSTM(i, h)),
     # The nearest to the LSTM of 1997, which had no forget gate: this one is 0.993 open.
     "LSTM open": Remedy(lambda i, h, t: LSTM(i, h, forget_bias=5.0)),

@@ -25,9 +25,11 @@ from rnncore import (
     ClipParameter,
     ClipStep,
     ClipValue,
+    Clockwork,
     Elman,
     LeakyElman,
     Network,
+    SkipElman,
     Trainer,
     set_num_threads,
 )
@@ -68,6 +70,12 @@ def per_step(products: float) -> Callable[[int, int, int, int], float]:
     return lambda T, B, I, H: 1 + products * H * H / (3 * T * B * (I + H))
 
 
+def clockwork(I: int, H: int, periods: tuple[int, ...]) -> float:
+    """The share of an Elman step's products: group g of G hears (G - g) / G of the units, every p-th step."""
+    groups = len(periods)
+    return sum((I + H * (groups - g) / groups) / (groups * p) for g, p in enumerate(periods)) / (I + H)
+
+
 REMEDIES = {
     "clip by value": Remedy(Elman, extra=lambda: {"clip": ClipValue(1.0)}),
     "clip by norm": Remedy(Elman, extra=lambda: {"clip": ClipNorm(1.0)}),
@@ -84,6 +92,12 @@ REMEDIES = {
     "omega": Remedy(Elman, extra=lambda: {"regularizer": Omega(1.0)}, arithmetic=added(2)),
     "leaky": Remedy(lambda i, h: LeakyElman(i, h, time_constants=(1, 100))),
     "leaky, learned": Remedy(lambda i, h: LeakyElman(i, h, time_constants=(1, 100), learn_leak=True)),
+    "skips (1, 8)": Remedy(lambda i, h: SkipElman(i, h, (1, 8)), arithmetic=added(3)),
+    "clockwork 1 2 4 8": Remedy(
+        lambda i, h: Clockwork(i, h, (1, 2, 4, 8)),
+        arithmetic=lambda T, B, I, H: clockwork(I, H, (1, 2, 4, 8)),
+    ),
+    "dilated (8,)": Remedy(lambda i, h: SkipElman(i, h, (8,))),
     "LSTM peepholes": Remedy(lambda i, h: LSTM(i, h, peepholes=True), plain=LSTM),
     "LSTM coupled": Remedy(
         lambda i, h: LSTM(i, h, coupled=True), plain=LSTM, arithmetic=lambda T, B, I, H: 0.75

@@ -10,6 +10,7 @@ from .layers import (
     GRU,
     LSTM,
     Bidirectional,
+    Clockwork,
     Dense,
     Dropout,
     Elman,
@@ -17,6 +18,7 @@ from .layers import (
     LastStep,
     LeakyElman,
     MeanPool,
+    SkipElman,
 )
 from .losses import BinaryCrossEntropy, CrossEntropy, SquaredError
 from .network import Network
@@ -42,6 +44,7 @@ __all__ = [
     "ClipParameter",
     "ClipStep",
     "ClipValue",
+    "Clockwork",
     "CrossEntropy",
     "Dense",
     "Dropout",
@@ -52,6 +55,7 @@ __all__ = [
     "MeanPool",
     "Network",
     "RMSprop",
+    "SkipElman",
     "SquaredError",
     "Trainer",
     "diagnostics",

@@ -6,12 +6,14 @@ import math
 import numpy as np
 from hypothesis import strategies as st
 
-GATES = {"elman": 1, "leaky": 1, "lstm": 4, "gru": 3}
+GATES = {"elman": 1, "leaky": 1, "skip": 1, "clockwork": 1, "lstm": 4, "gru": 3}
 ACTIVATIONS = ("tanh", "sigmoid", "relu", "identity")
 # A kernel's name, and behind hyphens what is chosen of it.
 CELLS = (
     *(f"elman-{activation}" for activation in ACTIVATIONS),
     *("leaky-tanh", "leaky-relu-noise"),
+    *("clockwork-1", "clockwork-124", "clockwork-235"),  # periods
+    *("skip-tanh-13", "skip-relu-2", "skip-sigmoid-125"),  # the digits are delays
     *("lstm", "lstm-peepholes", "lstm-coupled", "lstm-coupled-peepholes", "lstm-activations"),
     *("gru", "gru-before", "gru-activations", "gru-before-activations"),
 )
@@ -81,13 +83,21 @@ class Call:
             self.weights |= {name: draw(H, scale=0.5) for name in names}
         if self.cell == "leaky":
             self.weights["leak"] = rng.uniform(0.05, 1, H).astype(dtype)
+        self.delays = [int(digit) for digit in self.choices[1]] if self.cell == "skip" else [1]
+        if self.cell == "skip":
+            further = len(self.delays) - 1
+            self.weights["weight_skip"] = draw(further, H, H, scale=H**-0.5) if further else None
+        if self.cell == "clockwork":
+            self.periods = [int(digit) for digit in self.choices[0][:H]]
         self.noise = draw(T, B, H, scale=0.1) if "noise" in self.choices else None
         self.x, self.dy = draw(T, B, I), draw(T, B, H)
         self.x[shape.padding()] = np.nan
         self.dy[shape.padding()] = np.nan
         self.states = ("hidden", "cells") if self.cell == "lstm" else ("hidden",)
-        self.initial = {name: draw(B, H) for name in self.states}
-        self.dfinal = {"dh": draw(B, H), "dc": draw(B, H)} if self.cell == "lstm" else {"dh": draw(B, H)}
+        self.past = self.delays[-1]  # states before the first step
+        state = (self.past, B, H) if self.cell == "skip" else (B, H)
+        self.initial = {name: draw(*state) for name in self.states}
+        self.dfinal = {name: draw(*state) for name in (("dh", "dc") if self.cell == "lstm" else ("dh",))}
         self.start = {
             f"d{name}": None if weight is None else draw(*weight.shape)
             for name, weight in self.weights.items()
@@ -96,11 +106,11 @@ class Call:
     def forward(self, backend, record=True):
         """Every array that the forward kernel writes, by name."""
         s = self.shape
-        out = {name: self._unwritten(s.T + 1, s.B, s.H) for name in self.states}
+        out = {name: self._unwritten(self.past + s.T, s.B, s.H) for name in self.states}
         for name in self.states:
-            out[name][0] = self.initial[name]
+            out[name][: self.past] = self.initial[name]
         tape = {}
-        if self.cell != "elman":
+        if self.cell not in ("elman", "skip", "clockwork"):
             tape["gates"] = self._unwritten(s.T, s.B, self.gates * s.H) if record else None
         if self.cell == "gru":
             tape["candidates"] = self._unwritten(s.T, s.B, s.H) if record else None
@@ -137,10 +147,17 @@ class Call:
 
     def _common(self, backend):
         s = self.shape
-        size = backend.scratch_size(s.T, s.B, s.I, s.H, self.gates, self.dtype, leaky=self.cell == "leaky")
+        more = self.cell == "leaky", len(self.delays) - 1
+        size = backend.scratch_size(s.T, s.B, s.I, s.H, self.gates, self.dtype, *more)
+        if self.cell == "clockwork":
+            size = backend.clockwork_scratch_size(s.T, s.B, s.I, s.H, len(self.periods), self.dtype)
         arguments = {"x": self.x, "lengths": s.array(), "scratch": self._unwritten(size)}
-        if self.cell in ("elman", "leaky"):
+        if self.cell in ("elman", "leaky", "skip"):
             arguments["activation"] = self.choices[0]
+        if self.cell == "clockwork":
+            arguments["periods"] = np.array(self.periods)
+        if self.cell == "skip":
+            arguments["delays"] = np.array(self.delays)
         if "activations" in self.choices:
             arguments |= {"gate_activation": "tanh", "activation": "sigmoid"}
         return arguments

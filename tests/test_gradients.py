@@ -15,6 +15,7 @@ from rnncore.layers import (
     GRU,
     LSTM,
     Bidirectional,
+    Clockwork,
     Dense,
     Dropout,
     Elman,
@@ -22,6 +23,7 @@ from rnncore.layers import (
     LastStep,
     LeakyElman,
     MeanPool,
+    SkipElman,
 )
 from rnncore.network import Network
 
@@ -41,6 +43,12 @@ STACKS = {
         LeakyElman(H, H, "sigmoid", time_constants=(1, 20), learn_leak=True),
         LeakyElman(H, H, leak=0.7, learn_leak=True, excitatory=0.6),
     ),
+    "clockwork": lambda: (Clockwork(I, H, (1, 2)), Clockwork(H, 4, (1, 2, 3, 4)), Clockwork(4, H, (2, 3))),
+    "clockwork both ways": lambda: (Bidirectional(Clockwork(I, H, (1, 3))), Clockwork(2 * H, H, (1,))),
+    "skips": lambda: (
+        SkipElman(I, H, (1, 3)), SkipElman(H, H, (2,), "sigmoid"), SkipElman(H, H, (1, 2, 5), "identity")
+    ),
+    "skips both ways": lambda: (Bidirectional(SkipElman(I, H, (1, 2))), SkipElman(2 * H, H, (1, 2))),
     "peepholes": lambda: (LSTM(I, H, peepholes=True), LSTM(H, H, peepholes=True, coupled=True), LSTM(H, H)),
     "coupled": lambda: (LSTM(I, H, coupled=True), LSTM(H, H, coupled=True), LSTM(H, H, coupled=True)),
     "reset before": lambda: (GRU(I, H, reset_after=False), GRU(H, H), GRU(H, H, reset_after=False)),

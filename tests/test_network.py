@@ -11,6 +11,7 @@ from rnncore.layers import (
     GRU,
     LSTM,
     Bidirectional,
+    Clockwork,
     Dense,
     Dropout,
     Elman,
@@ -18,6 +19,7 @@ from rnncore.layers import (
     LastStep,
     LeakyElman,
     MeanPool,
+    SkipElman,
 )
 from rnncore.network import Network
 
@@ -133,6 +135,9 @@ def test_float32_starts_as_the_rounded_float64():
         GRU(2, 3, reset_after=False, activation="identity"),
         LeakyElman(2, 3, leak=0.25),
         LeakyElman(2, 3, "relu", time_constants=(2, 30), learn_leak=True, noise=0.1, excitatory=0.8),
+        SkipElman(2, 3),
+        SkipElman(2, 3, (4,), "relu", "identity:0.9"),
+        Clockwork(2, 3, (1, 3)),
         Embedding(5, 2),
         Dense(3, 4),
         Dropout(0.25),
@@ -154,7 +159,7 @@ def test_a_layer_is_rebuilt_from_its_configuration(layer):
 def test_every_layer_has_its_configuration_tested():
     """A new layer joins the network of this file."""
     made = {type(layer).__name__ for layer in everything().layers}
-    made |= {"MeanPool", "Bidirectional", "LeakyElman"}
+    made |= {"MeanPool", "Bidirectional", "LeakyElman", "SkipElman", "Clockwork"}
     assert made == set(layers.__all__) - {"Layer"}
 
 

@@ -63,9 +63,13 @@ def recurrent_layers(net: Any) -> dict[str, Recurrent]:
 
 
 def require_recurrent(layer: Any) -> Recurrent:
-    """``layer`` as it is, if it is a recurrent one in a network; TypeError or RuntimeError if not."""
+    """``layer`` as it is, if it is a recurrent one in a network whose steps are one function of input and
+    state before; TypeError, ValueError or RuntimeError if not."""
     if not isinstance(layer, Recurrent):
         raise TypeError(f"layer is a {type(layer).__name__}, which has no recurrent state, but one is wanted")
+    if not layer.one_step:
+        own = type(layer).__name__
+        raise ValueError(f"layer is a {own}: its steps are no one function of the state before")
     layer.require_bound()
     return layer
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..layers import GRU, LSTM, Elman, LeakyElman
+from ..layers import GRU, LSTM, LeakyElman
 from ..layers.recurrent import Recurrent, RecurrentTape
 from ..network import Network
 from .common import Array, ByLayer, felt_weights, recurrent_layers, row_lengths, tapes_of, whole_tape
@@ -160,7 +160,7 @@ def _activations(layer: Recurrent, tape: Any) -> tuple[tuple[str, ...], Array, b
         names = ("i", "g", "o") if layer.coupled else ("i", "f", "g", "o")
     elif isinstance(layer, GRU):
         names = ("r", "z", "n")
-    values = tape.hidden[1:] if isinstance(layer, Elman) else tape.gates
+    values = getattr(tape, "gates", tape.hidden[1:])  # where nothing but h is kept, it is what the unit says
     return names, values.reshape(steps, rows, -1, layer.hidden_size), layer.activation in EDGES
 
 

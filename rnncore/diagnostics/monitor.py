@@ -255,4 +255,4 @@ def _some_rows(state: Any, rows: slice) -> Any:
     """Some rows of every array of a state."""
     if isinstance(state, tuple):
         return tuple(_some_rows(part, rows) for part in state)
-    return None if state is None else np.ascontiguousarray(state[rows])
+    return None if state is None else np.ascontiguousarray(state[..., rows, :])

@@ -4,6 +4,7 @@ import os
 
 from .bidirectional import join_directions, reverse_rows, split_directions
 from .clipping import clip_norm, clip_value, global_norm
+from .clockwork import clockwork_backward, clockwork_forward, clockwork_scratch_size
 from .ctc import ctc_loss, ctc_scratch_size, ctc_search, ctc_search_sizes
 from .dense import dense_backward, dense_forward, dense_scratch_size, pack_dense
 from .elman import elman_backward, elman_forward
@@ -14,12 +15,16 @@ from .losses import first_class_outside, sigmoid_cross_entropy, softmax_cross_en
 from .lstm import lstm_backward, lstm_forward
 from .plan import panels_size, scratch_size
 from .recurrence import pack_recurrent
+from .skip import skip_backward, skip_forward
 from .updates import adam_update, l1_penalty, l2_penalty, rmsprop_update, sgd_update
 
 __all__ = [
     "adam_update",
     "clip_norm",
     "clip_value",
+    "clockwork_backward",
+    "clockwork_forward",
+    "clockwork_scratch_size",
     "ctc_loss",
     "ctc_scratch_size",
     "ctc_search",
@@ -51,6 +56,8 @@ __all__ = [
     "scratch_size",
     "sgd_update",
     "sigmoid_cross_entropy",
+    "skip_backward",
+    "skip_forward",
     "softmax_cross_entropy",
     "split_directions",
     "squared_error",

@@ -54,6 +54,12 @@ cdef struct Sequence:
     char *dweight_co
     char *dleak
     Masks masks
+    Py_ssize_t lag            # the product is with h[t-lag], 1 but with delays (skip.pyx)
+    Py_ssize_t depth          # the longest delay: hidden has depth - 1 rows in front, dh a slot for t % depth
+    Py_ssize_t further        # delays beside lag
+    const Py_ssize_t *lags    # (further,)
+    const char *weight_skip   # (further, H, H)
+    char *dweight_skip
     char *scratch
     char *panels              # weights packed before the call, or NULL
 
@@ -88,6 +94,9 @@ cdef struct Work:
     char *rows_x                  # (chunk * B, I) and (chunk * B, H) packed, backward
     char *rows_h
     char *rows_reset              # of r h[t-1]
+    char *packed_skip             # weight_skip, one after the other
+    char *rows_skip               # of h[t-d] for one delay
+    Py_ssize_t at_lag             # the delay at hand in the weight gradients
 
 # Carve what the weights are packed into for a forward pass; returns where the rest begins.
 cdef char *lay_out_panels(const Sequence *s, Work *w, char *space) noexcept nogil

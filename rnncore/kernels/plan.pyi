@@ -1,7 +1,8 @@
 from numpy.typing import DTypeLike
 
 def scratch_size(
-    steps: int, rows: int, inputs: int, units: int, gates: int, dtype: DTypeLike, leaky: bool = ...
+    steps: int, rows: int, inputs: int, units: int, gates: int, dtype: DTypeLike, leaky: bool = ...,
+    skips: int = ...,
 ) -> int: ...
 def panels_size(
     inputs: int, units: int, gates: int, dtype: DTypeLike, reset_before: bool = ...

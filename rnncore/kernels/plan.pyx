@@ -46,7 +46,10 @@ cdef Py_ssize_t lay_out(const Sequence *s, Work *w, bint back) noexcept nogil:
     w.order = <Py_ssize_t *>carve(&space, s.rows * sizeof(Py_ssize_t))
     w.buckets = <Py_ssize_t *>carve(&space, (s.steps + 2) * sizeof(Py_ssize_t))
     w.places = <Py_ssize_t *>carve(&space, rows * sizeof(Py_ssize_t))
+    w.packed_skip = carve(&space, s.further * k.packed_size(s.units, s.units, 1) * s.item)
     if back:
+        if s.further:
+            w.rows_skip = carve(&space, k.packed_size(rows, s.units, 1) * s.item)
         w.joint = gate_rows - s.units if s.reset_before else gate_rows
         w.packed_hn = NULL
         if s.reset_before:
@@ -71,10 +74,11 @@ cdef Py_ssize_t lay_out(const Sequence *s, Work *w, bint back) noexcept nogil:
 
 
 def scratch_size(
-    Py_ssize_t steps, Py_ssize_t rows, Py_ssize_t inputs, Py_ssize_t units, int gates, dtype, bint leaky=False
+    Py_ssize_t steps, Py_ssize_t rows, Py_ssize_t inputs, Py_ssize_t units, int gates, dtype,
+    bint leaky=False, Py_ssize_t skips=0,
 ):
     """Entries of working memory that a cell's kernels want for T steps, B rows, I inputs, H units and G
-    gates; leaky ones want more."""
+    gates; leaky ones want more, and so do those with so many skip connections."""
     cdef Sequence s
     cdef Work w
     cdef Py_ssize_t size
@@ -82,6 +86,7 @@ def scratch_size(
     s.item = np.dtype(dtype).itemsize
     s.kernels = kernels(s.item == 8)
     s.scratch = s.panels = NULL
+    s.further = skips
     # Enough for any cell with so many gates.
     s.two_products, s.dleak = gates == 3, <char *>&s if leaky else NULL
     s.reset_before = False

@@ -46,6 +46,7 @@ cdef inline Sequence start(
     s.weight_ih, s.weight_hh = <const char *>&weight_ih[0, 0], <const char *>&weight_hh[0, 0]
     s.hidden = <char *>&hidden[0, 0, 0]
     s.clip_step = INFINITY
+    s.lag = s.depth = 1
     s.scratch = <char *>&scratch[0]
     take_masks(&s.masks, masks, hidden)
     return s

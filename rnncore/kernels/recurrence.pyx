@@ -14,7 +14,6 @@ from cython cimport floating
 from libc.math cimport isinf
 from libc.string cimport memcpy, memset
 
-from .blas cimport gemm
 from .dispatch cimport (
     ACTIVATION_IDENTITY,
     ACTIVATION_RELU,
@@ -26,6 +25,7 @@ from .dispatch cimport (
 from .masks cimport enter_product, leave_product, point_masked, rejoin, settle, unsettle
 from .plan cimport Sequence, Work, arrange, count_rows, lay_out, lay_out_panels, length_of
 from .threads cimport part, run_shares, threads_for
+from .weights cimport add_weight_gradients
 
 cdef enum:
     TILE = 24             # rows in a part: whole tiles of any height
@@ -45,7 +45,7 @@ cdef int activation_code(str name):
 cdef inline void point_at(const Sequence *s, Py_ssize_t t, Step *step) noexcept nogil:
     """Have the step read and write the tape at step t."""
     cdef Py_ssize_t states = s.rows * s.units * s.item
-    step.h_prev = s.hidden + t * states
+    step.h_prev = s.hidden + (t + 1 - s.lag) * states
     step.h = s.hidden + (t + 1) * states
     if s.cells != NULL:
         step.c_prev = s.cells + t * states
@@ -77,6 +77,9 @@ cdef struct Part:
     const Step *step
     Py_ssize_t total              # compact rows of the share's chunk
     const Py_ssize_t *places      # (total,)
+    const char *packed            # going back: recurrent weights, and where their product goes
+    char *target                  # (B, H)
+    bint add
 
 
 cdef void project(void *job, int k) noexcept nogil:
@@ -105,22 +108,52 @@ cdef void step_units(void *job, int k) noexcept nogil:
 
 
 cdef void carry_units(void *job, int k) noexcept nogil:
-    """dh[rows] = drecurrent @ W_hh + what the cell left in dh, one part of the units   (n, G*H)(G*H, H)
-
-    With a mask on h[t-1] the product has a place of its own.
-    """
+    """target[rows] = drecurrent @ W, or +=, one part of the units   (n, G*H)(G*H, H)"""
     cdef const Part *p = <const Part *>job
     cdef const Work *w = p.work
     cdef const Sequence *s = w.sequence
-    cdef char *product = s.dh if s.masks.drop == NULL else s.masks.product
-    cdef bint add = s.leaves_dh and s.masks.drop == NULL
     cdef Py_ssize_t grain = s.kernels.packed_size(1, 1, 1)
     cdef Py_ssize_t first = part(s.units, k, w.unit_shares, grain)
     cdef Py_ssize_t last = part(s.units, k + 1, w.unit_shares, grain)
     s.kernels.multiply(
-        p.step.n, p.step.drecurrent, NULL, s.gates * s.units, w.joint, w.packed_hh + first * w.joint * s.item,
-        last - first, 1, NULL, add, product + first * s.item, p.step.rows, s.units, last - first,
+        p.step.n, p.step.drecurrent, NULL, s.gates * s.units, w.joint, p.packed + first * w.joint * s.item,
+        last - first, 1, NULL, p.add, p.target + first * s.item, p.step.rows, s.units, last - first,
     )
+
+
+cdef inline char *slot(const Sequence *s, Py_ssize_t t) noexcept nogil:
+    """Where dh[t] is gathered, (B, H), for t from -depth on."""
+    return s.dh + (t + s.depth) % s.depth * s.rows * s.units * s.item
+
+
+cdef void carry(Part *p, Py_ssize_t t) noexcept nogil:
+    """Hand the gradient of step t on to h[t-lag], on top of what the cell left there, and to h[t-d].
+
+    With a mask on h[t-1] the product has a place of its own. The longest delay's slot is that of step t,
+    whose gradient is used up.
+    """
+    cdef const Work *w = p.work
+    cdef const Sequence *s = w.sequence
+    cdef Py_ssize_t k, size = s.kernels.packed_size(s.units, s.units, 1) * s.item
+    p.packed, p.target, p.add = w.packed_hh, slot(s, t - s.lag), s.leaves_dh or s.lag < s.depth
+    if s.masks.drop != NULL:
+        p.target, p.add = s.masks.product, False
+    run_shares(w.unit_shares, carry_units, p)
+    for k in range(s.further):
+        p.packed, p.target = w.packed_skip + k * size, slot(s, t - s.lags[k])
+        p.add = s.lags[k] < s.depth
+        run_shares(w.unit_shares, carry_units, p)
+
+
+cdef void add_skips(const Work *w, const Step *step, Py_ssize_t t) noexcept nogil:
+    """projected += h[t-d] @ W_d' for the delays beside lag   (n, H)(H, H)"""
+    cdef const Sequence *s = w.sequence
+    cdef Py_ssize_t k, size = s.kernels.packed_size(s.units, s.units, 1) * s.item
+    for k in range(s.further):
+        s.kernels.multiply(
+            step.n, s.hidden + (t + 1 - s.lags[k]) * s.rows * s.units * s.item, step.rows, s.units, s.units,
+            w.packed_skip + k * size, s.units, 1, NULL, True, step.projected, NULL, w.wide, w.wide,
+        )
 
 
 cdef void input_gradient(void *job, int k) noexcept nogil:
@@ -152,7 +185,7 @@ cdef void forward_share(void *job, int k) noexcept nogil:
     cdef char *projected = w.projected + w.chunk * w.start[k] * w.wide * s.item
     cdef Py_ssize_t states = s.rows * s.units * s.item
     cdef Step step = new_step(s, w, rows)
-    cdef Part together = Part(w, &step, 0, NULL)
+    cdef Part together = Part(w, &step, 0, NULL, NULL, NULL, False)
     step.last_panel, step.ahead = w.panels, s.rows * s.units
     active, last = count, 0
     while last < s.steps:
@@ -177,6 +210,7 @@ cdef void forward_share(void *job, int k) noexcept nogil:
             point_at(s, t, &step)
             if s.masks.drop != NULL:
                 enter_product(&s.masks, &step, s.item)
+            add_skips(w, &step, t)
             if w.unit_shares == 1:
                 s.forward(&step)
             else:
@@ -211,6 +245,18 @@ cdef inline const char *reset_weights(const Sequence *s) noexcept nogil:
     return s.weight_hh + (s.gates - 1) * s.units * s.units * s.item
 
 
+cdef void pack_skips(const Work *w, int k, bint back) noexcept nogil:
+    """Pack one share of weight_skip, or of its transposes."""
+    cdef const Sequence *s = w.sequence
+    cdef Py_ssize_t i, size = s.kernels.packed_size(s.units, s.units, 1) * s.item
+    cdef Py_ssize_t of_unit = 1 if back else s.units, of_k = s.units if back else 1
+    for i in range(s.further):
+        s.kernels.pack(
+            s.weight_skip + i * s.units * s.units * s.item, s.units, s.units, 1, 0, of_unit, of_k,
+            k, w.threads, w.packed_skip + i * size,
+        )
+
+
 cdef void pack_forward(void *job, int k) noexcept nogil:
     """Pack one share of the weights' panels, each gate's columns beside the others'."""
     cdef const Work *w = <const Work *>job
@@ -226,6 +272,7 @@ cdef void pack_forward(void *job, int k) noexcept nogil:
     )
     if s.reset_before:
         s.kernels.pack(reset_weights(s), s.units, s.units, 1, 0, s.units, 1, k, w.threads, w.packed_hn)
+    pack_skips(w, k, False)
 
 
 cdef void pack_backward(void *job, int k) noexcept nogil:
@@ -237,6 +284,7 @@ cdef void pack_backward(void *job, int k) noexcept nogil:
     if s.reset_before:
         s.kernels.pack(reset_weights(s), s.units, s.units, 1, 0, 1, s.units, k, w.threads, w.packed_hn)
     s.kernels.pack(s.weight_ih, gate_rows, s.inputs, 1, 0, 1, s.inputs, k, w.threads, w.packed_ih)
+    pack_skips(w, k, True)
 
 
 def pack_recurrent(
@@ -250,7 +298,7 @@ def pack_recurrent(
     weights no more. reset_before: whether the last gate's product is with r h[t-1]."""
     cdef Sequence s
     cdef Work w
-    s.item, s.kernels = sizeof(floating), kernels(sizeof(floating) == sizeof(double))
+    s.item, s.kernels, s.further = sizeof(floating), kernels(sizeof(floating) == sizeof(double)), 0
     s.inputs, s.units = weight_ih.shape[1], weight_hh.shape[1]
     s.gates, s.reset_before = <int>(weight_hh.shape[0] // weight_hh.shape[1]), reset_before
     s.weight_ih, s.weight_hh = <const char *>&weight_ih[0, 0], <const char *>&weight_hh[0, 0]
@@ -279,7 +327,7 @@ cdef void record_hidden(const Sequence *s, const Step *step, Py_ssize_t t) noexc
     for i in range(step.n):
         row = step.rows[i] * width
         recorded = s.dhidden + (t + 1) * s.rows * width + row
-        memcpy(recorded, s.dh + row, width)
+        memcpy(recorded, <const char *>step.dh + row, width)
         s.kernels.add_rows(1, <const char *>step.dy + row, s.units, s.units, recorded)
 
 
@@ -300,8 +348,8 @@ cdef void backward_share(void *job, int k) noexcept nogil:
     cdef Py_ssize_t count = w.start[k + 1] - w.start[k], n = 0, at = w.base[k + 1], t, i
     cdef Py_ssize_t states = s.rows * s.units * s.item, gate_rows = s.gates * s.units
     cdef Step step = new_step(s, w, rows)
-    cdef Part together = Part(w, &step, w.base[k + 1] - w.base[k], w.places + w.base[k])
-    step.dh, step.dc, step.ahead = s.dh, s.dc, -s.rows * s.units
+    cdef Part together = Part(w, &step, w.base[k + 1] - w.base[k], w.places + w.base[k], NULL, NULL, False)
+    step.dc, step.ahead = s.dc, -s.rows * s.units
     for t in range(w.last - 1, w.first - 1, -1):
         while n < count and length_of(s, rows[n]) > t:
             n += 1
@@ -312,6 +360,7 @@ cdef void backward_share(void *job, int k) noexcept nogil:
             w.places[at + i] = t * s.rows + rows[i]
         step.n = n
         point_at(s, t, &step)
+        step.dh = slot(s, t)
         step.dy = s.dy + t * states
         step.dgates = w.dgates + at * gate_rows * s.item
         step.drecurrent = w.drecurrent + at * gate_rows * s.item
@@ -326,131 +375,15 @@ cdef void backward_share(void *job, int k) noexcept nogil:
         s.backward(&step)
         if s.dgates != NULL:
             record_gates(s, &step, t)
-        run_shares(w.unit_shares, carry_units, &together)
+        carry(&together, t)
         if s.masks.drop != NULL:
             leave_product(&s.masks, &step, s.item, s.leaves_dh)
         if s.masks.keep_h != NULL:
             rejoin(&s.masks, &step, s.item)
         if not isinf(s.clip_step):
+            step.dh = slot(s, t - 1)
             w.clipped[k] += s.kernels.clip_rows(&step, s.clip_step)
     run_shares(w.unit_shares, input_gradient, &together)
-
-
-cdef inline const char *entering(const Sequence *s) noexcept nogil:
-    """h[t-1] at every step as the product takes it, (T, B, H)."""
-    return s.hidden if s.masks.drop == NULL else s.masks.entering
-
-
-cdef void pack_share(void *job, int k) noexcept nogil:
-    """Pack one share of the panels of x and of h[t-1], the right-hand sides of the weight gradients."""
-    cdef const Work *w = <const Work *>job
-    cdef const Sequence *s = w.sequence
-    s.kernels.pack_rows(s.x, w.places, w.base[w.shares], s.inputs, k, w.threads, w.rows_x)
-    s.kernels.pack_rows(entering(s), w.places, w.base[w.shares], s.units, k, w.threads, w.rows_h)
-    if s.reset_before:
-        s.kernels.pack_rows(s.candidates, w.places, w.base[w.shares], s.units, k, w.threads, w.rows_reset)
-
-
-cdef void weights_share(void *job, int k) noexcept nogil:
-    """Add a chunk's gradients into one share of the weights' rows.
-
-    dweight_ih += dgates' x; dweight_hh += drecurrent' h[t-1]   (G*H, rows)(rows, I or H);
-    dbias += sums of dgates
-    """
-    cdef const Work *w = <const Work *>job
-    cdef const Sequence *s = w.sequence
-    cdef Py_ssize_t gate_rows = s.gates * s.units, grain = s.kernels.block_rows, total = w.base[w.shares]
-    cdef Py_ssize_t first = part(gate_rows, k, w.threads, grain)
-    cdef Py_ssize_t last = part(gate_rows, k + 1, w.threads, grain)
-    cdef Py_ssize_t split = min(max(first, w.joint), last)
-    if s.two_products or s.reset_before:
-        s.kernels.accumulate_outer(
-            total, w.dgates, gate_rows, first, last, w.rows_x, s.inputs, s.dweight_ih, NULL, 0, NULL
-        )
-        s.kernels.accumulate_outer(
-            total, w.drecurrent, gate_rows, first, split, w.rows_h, s.units, s.dweight_hh, NULL, 0, NULL
-        )
-        s.kernels.accumulate_outer(
-            total, w.drecurrent, gate_rows, split, last, w.rows_reset, s.units, s.dweight_hh, NULL, 0, NULL
-        )
-    else:
-        s.kernels.accumulate_outer(
-            total, w.dgates, gate_rows, first, last,
-            w.rows_x, s.inputs, s.dweight_ih, w.rows_h, s.units, s.dweight_hh,
-        )
-    add_vectors(s, w, first, last)
-
-
-cdef inline const char *made_cells(const Sequence *s) noexcept nogil:
-    """c[t] as the cell made it, at every step, (T, B, H)."""
-    if s.masks.keep_c != NULL:
-        return s.masks.proposed_c
-    return NULL if s.cells == NULL else s.cells + s.rows * s.units * s.item
-
-
-cdef void add_peephole(
-    const Sequence *s, const Work *w, Py_ssize_t first, Py_ssize_t last,
-    int gate, const char *cells, char *sums,
-) noexcept nogil:
-    """sums += sums of dgates c over the rows, for the part of one gate that lies in first ... last - 1."""
-    cdef Py_ssize_t before = gate * s.units
-    first, last = max(first, before), min(last, before + s.units)
-    if sums != NULL and first < last:
-        s.kernels.add_products(
-            w.base[w.shares], w.dgates + first * s.item, s.gates * s.units,
-            cells + (first - before) * s.item, w.places, s.units,
-            last - first, sums + (first - before) * s.item,
-        )
-
-
-cdef void add_vectors(const Sequence *s, const Work *w, Py_ssize_t first, Py_ssize_t last) noexcept nogil:
-    """Add a chunk's gradients of biases, peepholes and leaks, for the gate rows first ... last - 1."""
-    cdef Py_ssize_t gate_rows = s.gates * s.units, total = w.base[w.shares], candidate = gate_rows - s.units
-    s.kernels.add_rows(total, w.dgates + first * s.item, gate_rows, last - first, s.dbias + first * s.item)
-    if s.dleak != NULL:
-        s.kernels.add_rows(total, w.dleak + first * s.item, s.units, last - first, s.dleak + first * s.item)
-    add_peephole(s, w, first, last, 0, s.cells, s.dweight_ci)
-    add_peephole(s, w, first, last, 1, s.cells, s.dweight_cf)
-    add_peephole(s, w, first, last, s.gates - 1, made_cells(s), s.dweight_co)
-    if s.dbias_hn != NULL and last > candidate:
-        first = max(first, candidate)
-        s.kernels.add_rows(
-            total, w.drecurrent + first * s.item, gate_rows, last - first,
-            s.dbias_hn + (first - candidate) * s.item,
-        )
-
-
-cdef void gather(
-    const Sequence *s, const Work *w, const char *rows, Py_ssize_t width, char *gathered
-) noexcept nogil:
-    """The rows (N, width) at the chunk's places, one after the other."""
-    cdef Py_ssize_t i, size = width * s.item
-    for i in range(w.base[w.shares]):
-        memcpy(gathered + i * size, rows + w.places[i] * size, size)
-
-
-cdef void blas_weights(const Sequence *s, const Work *w) noexcept nogil:
-    """A chunk's weight gradients by BLAS, on rows gathered in the order of the gate gradients."""
-    cdef Py_ssize_t gate_rows = s.gates * s.units, total = w.base[w.shares]
-    cdef Py_ssize_t reset_rows = gate_rows - w.joint
-    gather(s, w, s.x, s.inputs, w.rows_x)
-    gather(s, w, entering(s), s.units, w.rows_h)
-    # dweight_ih += dgates' x   (G*H, rows)(rows, I); dweight_hh += drecurrent' h[t-1]   (G*H, rows)(rows, H)
-    gemm(
-        s.item, True, gate_rows, s.inputs, total, w.dgates, gate_rows, w.rows_x, s.inputs,
-        s.dweight_ih, s.inputs,
-    )
-    gemm(
-        s.item, True, w.joint, s.units, total, w.drecurrent, gate_rows, w.rows_h, s.units,
-        s.dweight_hh, s.units,
-    )
-    if s.reset_before:
-        gather(s, w, s.candidates, s.units, w.rows_reset)
-        gemm(
-            s.item, True, reset_rows, s.units, total, w.drecurrent + w.joint * s.item, gate_rows,
-            w.rows_reset, s.units, s.dweight_hh + w.joint * s.units * s.item, s.units,
-        )
-    add_vectors(s, w, 0, gate_rows)
 
 
 cdef Py_ssize_t run_backward(Sequence *s) noexcept nogil:
@@ -476,11 +409,7 @@ cdef Py_ssize_t run_backward(Sequence *s) noexcept nogil:
         w.first = (w.last - 1) // w.chunk * w.chunk
         if count_rows(s, &w) > 0:
             run_shares(w.shares, backward_share, &w)
-            if s.kernels.blas:
-                blas_weights(s, &w)
-            else:
-                run_shares(w.threads, pack_share, &w)
-                run_shares(w.threads, weights_share, &w)
+            add_weight_gradients(&w)
         w.last = w.first
     for k in range(w.shares):
         clipped += w.clipped[k]

@@ -2,6 +2,7 @@
 
 from .base import Layer
 from .bidirectional import Bidirectional
+from .clockwork import Clockwork
 from .dense import Dense
 from .dropout import Dropout
 from .elman import Elman
@@ -10,11 +11,13 @@ from .gru import GRU
 from .leaky import LeakyElman
 from .lstm import LSTM
 from .pooling import LastStep, MeanPool
+from .skip import SkipElman
 
 __all__ = [
     "GRU",
     "LSTM",
     "Bidirectional",
+    "Clockwork",
     "Dense",
     "Dropout",
     "Elman",
@@ -23,4 +26,5 @@ __all__ = [
     "Layer",
     "LeakyElman",
     "MeanPool",
+    "SkipElman",
 ]

@@ -15,14 +15,19 @@ from .. import kernels
 from ..checks import check_array, check_lengths
 from ..kernels.memory import empty
 from .base import Array, Layer, State
+from .clockwork import Clockwork
 from .elman import Elman
 from .gru import GRU
+from .leaky import LeakyElman
 from .lstm import LSTM
 from .recurrent import Recurrent, RecurrentTape
+from .skip import SkipElman
 
 SUFFIX = "_reverse"
 # What a configuration may name: a file cannot ask for more.
-CELLS: dict[str, type[Recurrent]] = {cell.__name__: cell for cell in (Elman, LSTM, GRU)}
+CELLS: dict[str, type[Recurrent]] = {
+    cell.__name__: cell for cell in (Elman, LSTM, GRU, LeakyElman, SkipElman, Clockwork)
+}
 MERGES = ("concat", "sum")
 
 

@@ -89,7 +89,7 @@ class Flow:
     def finish(self, dstates: list[Array]) -> None:
         """Put the gradient of the initial state in front."""
         for states, initial in zip(self.states, dstates, strict=True):
-            states[0] = initial
+            states[0] = initial if initial.ndim == 2 else initial[-1]
 
 
 ACTIVATIONS = ("tanh", "sigmoid", "relu", "identity")
@@ -148,8 +148,12 @@ class Recurrent(Layer):
     gates: int
     #: what the state consists of
     state_names: ClassVar[tuple[str, ...]] = ("h",)
+    #: whether every step is the same function of the input and the state of the step before
+    one_step: ClassVar[bool] = True
     #: whether the kernels are those of leaky units, which want more working memory
     leaky: ClassVar[bool] = False
+    #: how many connections through time beside that from the step before
+    skips: int = 0
     #: whether the last gate's product is with r h[t-1]
     reset_before: bool = False
     #: weights packed for many forward passes, or None
@@ -264,11 +268,12 @@ class Recurrent(Layer):
             tape = self._new_tape(x, lengths, hidden, tuple(others), record)
             tape.masks = None if masks is None else masks.part(0, steps)
             self._run_forward(tape, self._scratch(steps, rows))
-            finals = tuple(self._final(states, lengths) for states in tape.states())
+            finals = self._finals(tape)
+        y = tape.hidden[1:]
         limit = self.bound()
         if limit is not None:
-            self._guard(hidden[1:], limit)
-        return hidden[1:], finals if len(finals) > 1 else finals[0], tape if record else None
+            self._guard(y, limit)
+        return y, finals if len(finals) > 1 else finals[0], tape if record else None
 
     def backward(self, dy: Array, tape: Any, dstate: State = None) -> tuple[Array, State]:
         self.require_tape(tape)
@@ -407,6 +412,10 @@ class Recurrent(Layer):
         states[0] = 0 if initial is None else initial
         return states
 
+    def _finals(self, tape: Any) -> tuple[Array, ...]:
+        """The state after each row's own last step, as copies."""
+        return tuple(self._final(states, tape.lengths) for states in tape.states())
+
     def _final(self, states: Array, lengths: Lengths) -> Array:
         """Each row's state after its own last step, (B, H), as a copy."""
         final: Array = states[-1].copy() if lengths is None else states[lengths, np.arange(len(lengths))]
@@ -419,6 +428,7 @@ class Recurrent(Layer):
     def _scratch(self, steps: int, rows: int) -> Array:
         """Working memory for the kernels, (N,)."""
         inputs, units = self.input_size, self.hidden_size
-        size = self.backend.scratch_size(steps, rows, inputs, units, self.gates, self.dtype, self.leaky)
+        more = self.leaky, self.skips
+        size = self.backend.scratch_size(steps, rows, inputs, units, self.gates, self.dtype, *more)
         scratch: Array = empty((size,), self.dtype)
         return scratch

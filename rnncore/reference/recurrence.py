@@ -120,7 +120,7 @@ def add_recurrent_gradient(dgates, hidden, dweight_hh, lengths=None, masks=None)
     dweight_hh += flat.T @ entered.reshape(len(flat), -1)
 
 
-def scratch_size(steps, rows, inputs, units, gates, dtype, leaky=False):
+def scratch_size(steps, rows, inputs, units, gates, dtype, leaky=False, skips=0):
     """Entries of working memory that a cell's kernels want: none here."""
     return 0
 

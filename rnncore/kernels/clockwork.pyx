@@ -1,0 +1,412 @@
+"""Clockwork network (Koutník, Greff, Gomez & Schmidhuber, 2014): groups of units with periods of their own.
+
+    h_g[t] = tanh(W_ih x[t] + sum over groups j >= g of W_gj h_j[t-1] + b)   if period g divides t
+             h_g[t-1]                                                         otherwise
+
+Groups are of about the same size, their periods ascending; a group hears itself and slower ones, so that the
+blocks of weight_hh below the diagonal take no part. Steps are counted from 0 in each call.
+
+Cost: a group of n units that hears those from s on takes 2 n (I + H - s) flops a row in each of its steps
+forward, twice that backward, and nothing in the others but a copy.
+"""
+
+from cython cimport floating
+from libc.math cimport isinf
+from libc.string cimport memcpy, memset
+
+from .blas cimport gemm
+from .dispatch cimport Kernels, Step, kernels
+from .memory cimport carve
+from .threads cimport part, run_shares, threads_for
+
+import numpy as np
+
+cdef enum:
+    MAX_SHARES = 64
+    CHUNK_ROWS = 256   # (step, row) pairs gathered at a time for the weights' gradients
+
+cdef struct Work:
+    const Kernels *kernels
+    int item
+    int shares
+    Py_ssize_t steps
+    Py_ssize_t rows
+    Py_ssize_t inputs
+    Py_ssize_t units
+    Py_ssize_t groups
+    const Py_ssize_t *periods
+    const Py_ssize_t *lengths
+    const char *x
+    const char *weight_ih
+    const char *weight_hh
+    const char *bias
+    char *hidden
+    const char *dy
+    char *dh
+    char *dx
+    char *dgates
+    char *dhidden
+    double clip_step
+    Py_ssize_t clipped[MAX_SHARES]
+    Py_ssize_t *places      # (shares, B) active rows
+    char *packed            # of each group, in turn: weights of x, of h, the bias
+    Py_ssize_t size         # bytes from one group's to the next one's
+    Py_ssize_t size_ih
+    Py_ssize_t size_hh
+    char *gathered          # rows of dgates, x and h[t-1]
+
+
+cdef inline Py_ssize_t begin(const Work *w, Py_ssize_t group) noexcept nogil:
+    """The first unit of a group; of the group after the last one, H."""
+    return group * w.units // w.groups
+
+
+cdef inline Py_ssize_t lines(Py_ssize_t size) noexcept nogil:
+    """Bytes of whole cache lines."""
+    return (size + 63) // 64 * 64
+
+
+cdef Py_ssize_t lay_out(Work *w, char *scratch, bint keeps_gates) noexcept nogil:
+    """Carve the working memory from the scratch; returns the bytes it takes."""
+    cdef const Kernels *k = w.kernels
+    cdef char *space = scratch
+    cdef Py_ssize_t largest = (w.units + w.groups - 1) // w.groups, H = w.units, inputs = w.inputs
+    w.size_ih = lines(max(k.packed_size(inputs, largest, 1), k.packed_size(largest, inputs, 1)) * w.item)
+    w.size_hh = lines(max(k.packed_size(H, largest, 1), k.packed_size(largest, H, 1)) * w.item)
+    w.size = w.size_ih + w.size_hh + lines(k.packed_size(1, largest, 1) * w.item)
+    w.places = <Py_ssize_t *>carve(&space, MAX_SHARES * w.rows * sizeof(Py_ssize_t))
+    w.packed = carve(&space, w.groups * w.size)
+    w.gathered = carve(&space, max(CHUNK_ROWS, w.rows) * (2 * H + inputs) * w.item)
+    if keeps_gates:
+        w.dgates = carve(&space, w.steps * w.rows * H * w.item)
+    return space - scratch
+
+
+def clockwork_scratch_size(
+    Py_ssize_t steps, Py_ssize_t rows, Py_ssize_t inputs, Py_ssize_t units, Py_ssize_t groups, dtype
+):
+    """Entries of working memory that the kernels want for T steps, B rows, I inputs, H units in groups."""
+    cdef Work w
+    w.steps, w.rows, w.inputs, w.units, w.groups = steps, rows, inputs, units, groups
+    w.item = np.dtype(dtype).itemsize
+    w.kernels = kernels(w.item == 8)
+    return (lay_out(&w, NULL, True) + 64) // w.item + 1
+
+
+cdef void pack(Work *w, bint back) noexcept nogil:
+    """Each group's weights in panels, or those of their transposes."""
+    cdef Py_ssize_t g, s, n, H = w.units, inputs = w.inputs
+    cdef const char *ih
+    cdef const char *hh
+    cdef char *target
+    for g in range(w.groups):
+        s, target = begin(w, g), w.packed + g * w.size
+        n = begin(w, g + 1) - s
+        ih, hh = w.weight_ih + s * inputs * w.item, w.weight_hh + (s * H + s) * w.item
+        if back:
+            w.kernels.pack(ih, n, inputs, 1, 0, 1, inputs, 0, 1, target)
+            w.kernels.pack(hh, n, H - s, 1, 0, 1, H, 0, 1, target + w.size_ih)
+        else:
+            w.kernels.pack(ih, inputs, n, 1, 0, inputs, 1, 0, 1, target)
+            w.kernels.pack(hh, H - s, n, 1, 0, H, 1, 0, 1, target + w.size_ih)
+            w.kernels.pack(
+                w.bias + s * w.item, 1, n, 1, 0, 1, 0, 0, 1, target + w.size_ih + w.size_hh
+            )
+
+
+cdef inline Py_ssize_t active(const Work *w, int share, Py_ssize_t t, Py_ssize_t *rows) noexcept nogil:
+    """The rows of a share that have a step t; returns how many."""
+    cdef Py_ssize_t b, n = 0
+    for b in range(part(w.rows, share, w.shares, 1), part(w.rows, share + 1, w.shares, 1)):
+        if w.lengths == NULL or w.lengths[b] > t:
+            rows[n] = b
+            n += 1
+    return n
+
+
+cdef inline Py_ssize_t run_end(const Work *w, Py_ssize_t t, Py_ssize_t group) noexcept nogil:
+    """The group behind those from here on that all step at t, or all do not."""
+    cdef bint steps = t % w.periods[group] == 0
+    group += 1
+    while group < w.groups and (t % w.periods[group] == 0) == steps:
+        group += 1
+    return group
+
+
+cdef void sums(
+    const Work *w, Py_ssize_t group, Py_ssize_t n, const Py_ssize_t *rows, Py_ssize_t t,
+    const char *before, char *after,
+) noexcept nogil:
+    """after = W_ih x[t] + W_hh before + b for a group's units   (n, I)(I, units), (n, H-s)(H-s, units)"""
+    cdef const char *packed = w.packed + group * w.size
+    cdef Py_ssize_t s = begin(w, group), H = w.units, inputs = w.inputs
+    cdef Py_ssize_t units = begin(w, group + 1) - s
+    w.kernels.multiply(
+        n, w.x + t * w.rows * inputs * w.item, rows, inputs, inputs, packed, units, 1,
+        packed + w.size_ih + w.size_hh, False, after + s * w.item, rows, H, units,
+    )
+    w.kernels.multiply(
+        n, before + s * w.item, rows, H, H - s, packed + w.size_ih, units, 1, NULL, True,
+        after + s * w.item, rows, H, units,
+    )
+
+
+cdef void forward_share(void *job, int k) noexcept nogil:
+    """The whole sequence for the rows of one share."""
+    cdef const Work *w = <const Work *>job
+    cdef Py_ssize_t *rows = w.places + k * w.rows
+    cdef Py_ssize_t t, g, i, n, s, at, units, first, end, H = w.units, states = w.rows * w.units * w.item
+    cdef const char *before
+    cdef char *after
+    for t in range(w.steps):
+        n = active(w, k, t, rows)
+        before, after = w.hidden + t * states, w.hidden + (t + 1) * states
+        end = 0
+        while end < w.groups:
+            first, end = end, run_end(w, t, end)
+            s, units = begin(w, first), begin(w, end) - begin(w, first)
+            if t % w.periods[first]:
+                for i in range(n):
+                    at = (rows[i] * H + s) * w.item
+                    memcpy(after + at, before + at, units * w.item)
+                continue
+            for g in range(first, end):
+                sums(w, g, n, rows, t, before, after)
+            for i in range(n):
+                at = (rows[i] * H + s) * w.item
+                w.kernels.tanh(after + at, after + at, units)
+    clear_padding(w, k, w.hidden + states, H)
+
+
+cdef void clear_padding(const Work *w, int share, char *array, Py_ssize_t width) noexcept nogil:
+    """Zero array[t, b] (T, B, width) beyond the lengths of a share's rows."""
+    cdef Py_ssize_t t, b
+    if w.lengths == NULL or array == NULL:
+        return
+    for b in range(part(w.rows, share, w.shares, 1), part(w.rows, share + 1, w.shares, 1)):
+        for t in range(w.lengths[b], w.steps):
+            memset(array + (t * w.rows + b) * width * w.item, 0, width * w.item)
+
+
+cdef inline void cell_numbers(
+    const floating *h, const floating *dy, floating *dh, floating *dgates, floating *dhidden,
+    Py_ssize_t n, bint steps,
+) noexcept nogil:
+    cdef Py_ssize_t u
+    for u in range(n):
+        dh[u] += dy[u]
+    if dhidden != NULL:
+        memcpy(dhidden, dh, n * sizeof(floating))
+    if steps:
+        for u in range(n):
+            dgates[u] = dh[u] * (1 - h[u] * h[u])
+            dh[u] = 0
+    else:
+        memset(dgates, 0, n * sizeof(floating))
+
+
+cdef void cell(
+    const Work *w, Py_ssize_t t, Py_ssize_t row, Py_ssize_t s, Py_ssize_t n, bint steps
+) noexcept nogil:
+    """dh + dy becomes the gradient of the sums of a group that steps; else it stays, for the state before."""
+    cdef Py_ssize_t place = row * w.units + s, at = t * w.rows * w.units + place
+    cdef Py_ssize_t next = at + w.rows * w.units
+    if w.item == sizeof(double):
+        cell_numbers(
+            <const double *>w.hidden + next, <const double *>w.dy + at, <double *>w.dh + place,
+            <double *>w.dgates + at, NULL if w.dhidden == NULL else <double *>w.dhidden + next, n, steps,
+        )
+    else:
+        cell_numbers(
+            <const float *>w.hidden + next, <const float *>w.dy + at, <float *>w.dh + place,
+            <float *>w.dgates + at, NULL if w.dhidden == NULL else <float *>w.dhidden + next, n, steps,
+        )
+
+
+cdef void backward_share(void *job, int k) noexcept nogil:
+    """BPTT for the rows of one share, and their dx."""
+    cdef Work *w = <Work *>job
+    cdef Py_ssize_t *rows = w.places + k * w.rows
+    cdef Py_ssize_t t, g, i, n, s, units, first, end, H = w.units, inputs = w.inputs
+    cdef char *dgates
+    cdef char *dx
+    cdef const char *packed
+    cdef Step step
+    memset(&step, 0, sizeof(Step))
+    step.rows, step.units, step.dh = rows, H, w.dh
+    for t in range(w.steps - 1, -1, -1):
+        n = active(w, k, t, rows)
+        dgates, dx = w.dgates + t * w.rows * H * w.item, w.dx + t * w.rows * inputs * w.item
+        for i in range(n):
+            memset(dx + rows[i] * inputs * w.item, 0, inputs * w.item)
+            end = 0
+            while end < w.groups:
+                first, end = end, run_end(w, t, end)
+                s = begin(w, first)
+                cell(w, t, rows[i], s, begin(w, end) - s, t % w.periods[first] == 0)
+        for g in range(w.groups):
+            if t % w.periods[g]:
+                continue
+            s, packed = begin(w, g), w.packed + g * w.size
+            units = begin(w, g + 1) - s
+            w.kernels.multiply(
+                n, dgates + s * w.item, rows, H, units, packed + w.size_ih, H - s, 1, NULL, True,
+                w.dh + s * w.item, rows, H, H - s,
+            )
+            w.kernels.multiply(
+                n, dgates + s * w.item, rows, H, units, packed, inputs, 1, NULL, True, dx, rows,
+                inputs, inputs,
+            )
+        if not isinf(w.clip_step):
+            step.n = n
+            w.clipped[k] += w.kernels.clip_rows(&step, w.clip_step)
+    clear_padding(w, k, w.dx, inputs)
+    clear_padding(w, k, w.dgates, H)
+    if w.dhidden != NULL:
+        clear_padding(w, k, w.dhidden + w.rows * H * w.item, H)
+
+
+cdef Py_ssize_t gather(
+    const Work *w, Py_ssize_t period, Py_ssize_t *t, char *dgates, char *x, char *h
+) noexcept nogil:
+    """Copy rows of dgates, x and h[t-1] at the next of a group's steps; returns how many."""
+    cdef Py_ssize_t n = 0, b, at, states = w.units * w.item, inputs = w.inputs * w.item
+    while t[0] < w.steps and n + w.rows <= max(CHUNK_ROWS, w.rows):
+        at = t[0] * w.rows
+        if w.lengths == NULL:
+            memcpy(dgates + n * states, w.dgates + at * states, w.rows * states)
+            memcpy(x + n * inputs, w.x + at * inputs, w.rows * inputs)
+            memcpy(h + n * states, w.hidden + at * states, w.rows * states)
+            n += w.rows
+        else:
+            for b in range(w.rows):
+                if w.lengths[b] > t[0]:
+                    memcpy(dgates + n * states, w.dgates + (at + b) * states, states)
+                    memcpy(x + n * inputs, w.x + (at + b) * inputs, inputs)
+                    memcpy(h + n * states, w.hidden + (at + b) * states, states)
+                    n += 1
+        t[0] += period
+    return n
+
+
+cdef void add_weights(
+    const Work *w, Py_ssize_t group, char *dweight_ih, char *dweight_hh, char *dbias
+) noexcept nogil:
+    """Add a group's gradients: dW_ih += dgates' x, dW_hh += dgates' h[t-1], over its (step, row) pairs."""
+    cdef Py_ssize_t s = begin(w, group), units = begin(w, group + 1) - s, H = w.units, inputs = w.inputs
+    cdef Py_ssize_t t = 0, n
+    cdef bint whole = w.lengths == NULL and w.periods[group] == 1
+    cdef const char *dgates = w.dgates if whole else w.gathered
+    cdef const char *x = w.x if whole else dgates + max(CHUNK_ROWS, w.rows) * H * w.item
+    cdef const char *h = w.hidden if whole else x + max(CHUNK_ROWS, w.rows) * inputs * w.item
+    while t < w.steps:
+        if whole:
+            n, t = w.steps * w.rows, w.steps
+        else:
+            n = gather(w, w.periods[group], &t, <char *>dgates, <char *>x, <char *>h)
+        if n == 0:
+            continue
+        gemm(
+            w.item, True, units, inputs, n, dgates + s * w.item, H, x, inputs,
+            dweight_ih + s * inputs * w.item, inputs,
+        )
+        gemm(
+            w.item, True, units, H - s, n, dgates + s * w.item, H, h + s * w.item, H,
+            dweight_hh + (s * H + s) * w.item, H,
+        )
+        w.kernels.add_rows(n, dgates + s * w.item, H, units, dbias + s * w.item)
+
+
+cdef Work start(
+    const floating[:, :, ::1] x,
+    const Py_ssize_t[::1] lengths,
+    const floating[:, ::1] weight_ih,
+    const floating[:, ::1] weight_hh,
+    const Py_ssize_t[::1] periods,
+    floating[:, :, ::1] hidden,
+):
+    """What both directions have in common; the rest is zero."""
+    cdef Work w
+    cdef Py_ssize_t heard
+    memset(&w, 0, sizeof(Work))
+    w.kernels, w.item = kernels(sizeof(floating) == sizeof(double)), sizeof(floating)
+    w.steps, w.rows, w.inputs, w.units = x.shape[0], x.shape[1], x.shape[2], weight_hh.shape[1]
+    w.groups, w.periods = periods.shape[0], &periods[0]
+    if lengths is not None:
+        w.lengths = &lengths[0]
+    w.x, w.hidden = <const char *>&x[0, 0, 0], <char *>&hidden[0, 0, 0]
+    w.weight_ih, w.weight_hh = <const char *>&weight_ih[0, 0], <const char *>&weight_hh[0, 0]
+    heard = w.inputs + w.units // 2
+    w.shares = <int>min(threads_for(2.0 * w.steps * w.rows * w.units * heard / w.groups), w.rows)
+    return w
+
+
+def clockwork_forward(
+    const floating[:, :, ::1] x,
+    const Py_ssize_t[::1] lengths,
+    const floating[:, ::1] weight_ih,
+    const floating[:, ::1] weight_hh,
+    const floating[::1] bias,
+    const Py_ssize_t[::1] periods,
+    floating[:, :, ::1] hidden,
+    floating[::1] scratch,
+):
+    """x (T, B, I), periods (G,) -> hidden (1+T, B, H), whose row 0 holds the initial state; padding becomes
+    0."""
+    cdef Work w = start(x, lengths, weight_ih, weight_hh, periods, hidden)
+    w.bias = <const char *>&bias[0]
+    lay_out(&w, <char *>&scratch[0], False)
+    with nogil:
+        pack(&w, False)
+        run_shares(w.shares, forward_share, &w)
+
+
+def clockwork_backward(
+    const floating[:, :, ::1] dy,
+    const floating[:, :, ::1] x,
+    const Py_ssize_t[::1] lengths,
+    const floating[:, ::1] weight_ih,
+    const floating[:, ::1] weight_hh,
+    const Py_ssize_t[::1] periods,
+    double clip_step,
+    floating[:, :, ::1] hidden,
+    floating[:, ::1] dh,
+    floating[:, :, ::1] dx,
+    floating[:, ::1] dweight_ih,
+    floating[:, ::1] dweight_hh,
+    floating[::1] dbias,
+    floating[::1] scratch,
+    floating[:, :, ::1] dhidden=None,
+    floating[:, :, ::1] dgates=None,
+    floating[:, :, ::1] drecurrent=None,
+):
+    """dy (T, B, H) -> dx, and sums into dweight_ih, dweight_hh, dbias.
+
+    dh (B, H): the gradient of the final state on entry, of the initial state on exit. Returns how often
+    clip_step acted.
+
+    Recorded where arrays are given, with zeros in the padding: dhidden (1+T, B, H), in rows 1 to T the
+    gradients of the states; dgates, drecurrent (T, B, H), those of the sums, 0 where a group does not step.
+    """
+    cdef Work w = start(x, lengths, weight_ih, weight_hh, periods, hidden)
+    cdef Py_ssize_t g, clipped = 0
+    cdef char *dweights = <char *>&dweight_ih[0, 0]
+    cdef char *drecurrents = <char *>&dweight_hh[0, 0]
+    cdef char *dbiases = <char *>&dbias[0]
+    w.clip_step = clip_step
+    w.dy, w.dh, w.dx = <const char *>&dy[0, 0, 0], <char *>&dh[0, 0], <char *>&dx[0, 0, 0]
+    lay_out(&w, <char *>&scratch[0], dgates is None)
+    if dgates is not None:
+        w.dgates = <char *>&dgates[0, 0, 0]
+    if dhidden is not None:
+        w.dhidden = <char *>&dhidden[0, 0, 0]
+    with nogil:
+        pack(&w, True)
+        run_shares(w.shares, backward_share, &w)
+        for g in range(w.groups):
+            add_weights(&w, g, dweights, drecurrents, dbiases)
+        if drecurrent is not None:
+            memcpy(&drecurrent[0, 0, 0], w.dgates, w.steps * w.rows * w.units * w.item)
+    for g in range(w.shares):
+        clipped += w.clipped[g]
+    return clipped

@@ -1,0 +1,152 @@
+"""Connections over several steps, and units that step at their own periods: what the layers promise."""
+
+import numpy as np
+import pytest
+
+from rnncore import SGD, Clockwork, Dense, Elman, Network, SkipElman, SquaredError, Trainer, load, save
+from rnncore.data import Batch
+from rnncore.diagnostics import (
+    GradientMonitor,
+    cell_health,
+    fixed_points,
+    gradient_flow,
+    jacobian,
+    lyapunov_exponents,
+)
+from rnncore.interop import onnx as to_onnx
+
+
+def network(*layers, seed=1, dtype="float64"):
+    return Network(*layers, seed=seed, dtype=dtype)
+
+
+def draw(*shape, seed=2):
+    return np.random.default_rng(seed).standard_normal(shape)
+
+
+@pytest.mark.parametrize("layer", [lambda: SkipElman(3, 5, (1,)), lambda: Clockwork(3, 5, (1,))])
+def test_with_the_last_step_alone_it_is_an_elman_layer(layer):
+    plain, other = network(Elman(3, 5)), network(layer())
+    np.testing.assert_array_equal(other.params.flat, plain.params.flat)
+    x = draw(6, 2, 3)
+    (y, _, tape), (wanted, _, plain_tape) = other.forward(x), plain.forward(x)
+    np.testing.assert_allclose(y, wanted, rtol=1e-14)
+    dy = draw(6, 2, 5, seed=3)
+    np.testing.assert_allclose(other.backward(dy, tape)[0], plain.backward(dy, plain_tape)[0], rtol=1e-12)
+
+
+def test_a_dilated_network_is_several_in_turn():
+    net, plain = network(SkipElman(3, 4, (3,))), network(Elman(3, 4))
+    plain.params.flat[:] = net.params.flat
+    x = draw(9, 2, 3)
+    y = net.forward(x)[0]
+    for first in range(3):
+        alone = plain.forward(np.ascontiguousarray(x[first::3]))[0]
+        np.testing.assert_allclose(y[first::3], alone, rtol=1e-13)
+
+
+@pytest.mark.parametrize("delays", [(1, 4), (3,), (2, 3, 5)])
+def test_a_sequence_in_parts_is_the_sequence_forward_and_backward(delays):
+    net = network(SkipElman(3, 4, delays), Dense(4, 2))
+    x, dy = draw(12, 2, 3), draw(12, 2, 2, seed=3)
+    y, _, tape = net.forward(x)
+    dx, _ = net.backward(dy, tape)
+    wanted, state, tapes, parts = net.grads.flat.copy(), None, [], [(0, 6), (6, 7), (7, 12)]
+    for first, last in parts:
+        part, state, kept = net.forward(x[first:last], state)
+        np.testing.assert_allclose(part, y[first:last], rtol=1e-13)
+        tapes.append(kept)
+    net.zero_grad()
+    dstate = None
+    for (first, last), kept in reversed(list(zip(parts, tapes, strict=True))):
+        part, dstate = net.backward(dy[first:last], kept, dstate)
+        np.testing.assert_allclose(part, dx[first:last], rtol=1e-12, atol=1e-14)
+    np.testing.assert_allclose(net.grads.flat, wanted, rtol=1e-12, atol=1e-13)
+
+
+@pytest.mark.parametrize("layer", [lambda: SkipElman(3, 4, (1, 3)), lambda: Clockwork(3, 4, (1, 2))])
+def test_where_the_gradient_goes_is_seen(layer):
+    net = network(layer(), Dense(4, 2))
+    x, target = draw(9, 2, 3), draw(9, 2, 2, seed=3)
+    flow = gradient_flow(net, x, target, SquaredError())
+    y, _, tape = net.forward(x)
+    _, dy = SquaredError()(y, target)
+    _, dstate = net.backward(dy, tape)
+    first = dstate[0] if dstate[0].ndim == 2 else dstate[0][-1]
+    np.testing.assert_allclose(flow["0"].norms["h"][0], np.linalg.norm(first, axis=1), rtol=1e-10)
+    assert np.isfinite(cell_health(net, x)["0"].state_norm).all()
+
+
+def test_rows_of_any_length_are_as_if_alone():
+    net = network(SkipElman(3, 4, (1, 3)), Clockwork(4, 5, (1, 2, 3)))
+    lengths, x = np.array([7, 4, 5]), draw(7, 3, 3)
+    y, state, _ = net.forward(x, lengths=lengths)
+    for row, length in enumerate(lengths):
+        alone, final, _ = net.forward(np.ascontiguousarray(x[:length, row : row + 1]))
+        np.testing.assert_array_equal(y[:length, row : row + 1], alone)
+        np.testing.assert_array_equal(state[0][:, row : row + 1], final[0])
+        np.testing.assert_array_equal(state[1][row : row + 1], final[1])
+    assert not y[4:, 1].any()
+
+
+def test_what_does_not_step_keeps_its_state_and_what_is_not_heard_does_not_count():
+    net = network(Clockwork(3, 6, (1, 2, 4)))
+    y, _, tape = net.forward(draw(8, 2, 3))
+    assert all(np.array_equal(y[t, :, 2:4], y[t - 1, :, 2:4]) for t in (1, 3, 5, 7))
+    assert all(np.array_equal(y[t, :, 4:], y[t - 1, :, 4:]) for t in (1, 2, 3, 5, 6, 7))
+    assert not np.array_equal(y[4, :, 4:], y[3, :, 4:])
+    net.backward(draw(8, 2, 6, seed=3), tape)
+    unheard = np.tril(np.ones((3, 3)), -1).repeat(2, 0).repeat(2, 1) > 0
+    assert not net.grads["0.weight_hh"][unheard].any()
+    assert net.grads["0.weight_hh"][~unheard].all()
+    net.params["0.weight_hh"][unheard] = 100
+    np.testing.assert_array_equal(net.forward(draw(8, 2, 3))[0], y)
+
+
+@pytest.mark.parametrize("layer", [lambda: SkipElman(3, 4, (1, 3)), lambda: Clockwork(3, 4, (1, 3))])
+def test_saved_trained_in_segments_and_used_in_inference_mode(layer, tmp_path):
+    net = network(layer(), Dense(4, 2), dtype="float32")
+    batch = Batch(draw(12, 5, 3).astype("f"), draw(12, 5, 2, seed=3).astype("f"))
+    monitor = GradientMonitor(every=5)
+    trainer = Trainer(net, SquaredError(), SGD(0.1), bptt=6, monitor=monitor, progress="off")
+    losses = trainer.fit([batch], epochs=30).steps.column("loss")
+    assert losses[-4:].mean() < losses[:4].mean()
+    save(net, tmp_path / "model.safetensors")
+    again = load(tmp_path / "model.safetensors")
+    y = net.forward(batch.x)[0]
+    np.testing.assert_array_equal(again.forward(batch.x)[0], y)
+    with again.inference_mode():
+        np.testing.assert_array_equal(again.forward(batch.x)[0], y)
+
+
+@pytest.mark.parametrize(("call", "error", "message"), [
+    (lambda: SkipElman(3, 4, (0, 1)), ValueError, "a delay is 0"),
+    (lambda: SkipElman(3, 4, (4, 1)), ValueError, r"delays are \(4, 1\), but each is wanted once"),
+    (lambda: SkipElman(3, 4, (1, 1)), ValueError, "each is wanted once"),
+    (lambda: SkipElman(3, 4, ()), TypeError, "delays are"),
+    (lambda: SkipElman(3, 4, 4), TypeError, "delays are 4"),
+    (lambda: SkipElman(3, 4, (1.5,)), TypeError, "a delay is 1.5"),
+    (lambda: network(SkipElman(3, 4, (1, 9))).forward(draw(8, 2, 3)), ValueError, "would never act"),
+    (lambda: network(SkipElman(3, 4)).forward(draw(8, 2, 3), (np.zeros((2, 4)),)), ValueError, "state"),
+    (lambda: Clockwork(3, 4, (2, 1)), ValueError, "ascending"),
+    (lambda: Clockwork(3, 4, (0,)), ValueError, "a period is 0"),
+    (lambda: Clockwork(3, 2, (1, 2, 4)), ValueError, "but hidden_size is 2"),
+    (lambda: Clockwork(3, 4, "12"), TypeError, "periods are '12'"),
+])  # fmt: skip
+def test_wrong_settings_get_one_clear_error(call, error, message):
+    with pytest.raises(error, match=message):
+        call()
+
+
+@pytest.mark.parametrize("layer", [lambda: SkipElman(3, 4), lambda: Clockwork(3, 4)])
+@pytest.mark.parametrize("use", [
+    lambda net, path: net.stream(),
+    lambda net, path: to_onnx.export(net, path / "model.onnx"),
+    lambda net, path: jacobian(net.layers[0], net.forward(draw(6, 2, 3))[2][0], 5, 0),
+    lambda net, path: lyapunov_exponents(net.layers[0], draw(20, 1, 3)),
+    lambda net, path: fixed_points(net.layers[0], draw(20, 1, 3)),
+])  # fmt: skip
+def test_what_does_not_know_them_says_so_by_name(layer, use, tmp_path):
+    net = network(layer())
+    with pytest.raises((ValueError, TypeError), match=type(net.layers[0]).__name__):
+        use(net, tmp_path)
