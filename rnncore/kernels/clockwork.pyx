@@ -14,7 +14,6 @@ from cython cimport floating
 from libc.math cimport isinf
 from libc.string cimport memcpy, memset
 
-from .blas cimport gemm
 from .dispatch cimport Kernels, Step, kernels
 from .memory cimport carve
 from .threads cimport part, run_shares, threads_for
@@ -53,7 +52,10 @@ cdef struct Work:
     Py_ssize_t size         # bytes from one group's to the next one's
     Py_ssize_t size_ih
     Py_ssize_t size_hh
-    char *gathered          # rows of dgates, x and h[t-1]
+    Py_ssize_t *chunk       # for the weights' gradients: places of rows, their dgates, x and h[t-1] packed
+    char *gathered
+    char *rows_x
+    char *rows_h
 
 
 cdef inline Py_ssize_t begin(const Work *w, Py_ssize_t group) noexcept nogil:
@@ -76,7 +78,10 @@ cdef Py_ssize_t lay_out(Work *w, char *scratch, bint keeps_gates) noexcept nogil
     w.size = w.size_ih + w.size_hh + lines(k.packed_size(1, largest, 1) * w.item)
     w.places = <Py_ssize_t *>carve(&space, MAX_SHARES * w.rows * sizeof(Py_ssize_t))
     w.packed = carve(&space, w.groups * w.size)
-    w.gathered = carve(&space, max(CHUNK_ROWS, w.rows) * (2 * H + inputs) * w.item)
+    w.chunk = <Py_ssize_t *>carve(&space, CHUNK_ROWS * sizeof(Py_ssize_t))
+    w.gathered = carve(&space, CHUNK_ROWS * largest * w.item)
+    w.rows_x = carve(&space, k.packed_size(CHUNK_ROWS, inputs, 1) * w.item)
+    w.rows_h = carve(&space, k.packed_size(CHUNK_ROWS, H, 1) * w.item)
     if keeps_gates:
         w.dgates = carve(&space, w.steps * w.rows * H * w.item)
     return space - scratch
@@ -267,25 +272,18 @@ cdef void backward_share(void *job, int k) noexcept nogil:
 
 
 cdef Py_ssize_t gather(
-    const Work *w, Py_ssize_t period, Py_ssize_t *t, char *dgates, char *x, char *h
+    const Work *w, Py_ssize_t period, Py_ssize_t *t, Py_ssize_t *row
 ) noexcept nogil:
-    """Copy rows of dgates, x and h[t-1] at the next of a group's steps; returns how many."""
-    cdef Py_ssize_t n = 0, b, at, states = w.units * w.item, inputs = w.inputs * w.item
-    while t[0] < w.steps and n + w.rows <= max(CHUNK_ROWS, w.rows):
-        at = t[0] * w.rows
-        if w.lengths == NULL:
-            memcpy(dgates + n * states, w.dgates + at * states, w.rows * states)
-            memcpy(x + n * inputs, w.x + at * inputs, w.rows * inputs)
-            memcpy(h + n * states, w.hidden + at * states, w.rows * states)
-            n += w.rows
-        else:
-            for b in range(w.rows):
-                if w.lengths[b] > t[0]:
-                    memcpy(dgates + n * states, w.dgates + (at + b) * states, states)
-                    memcpy(x + n * inputs, w.x + (at + b) * inputs, inputs)
-                    memcpy(h + n * states, w.hidden + (at + b) * states, states)
-                    n += 1
-        t[0] += period
+    """The places t * B + b of the next rows, up to CHUNK_ROWS, every period-th step; returns how many."""
+    cdef Py_ssize_t n = 0
+    while t[0] < w.steps and n < CHUNK_ROWS:
+        if w.lengths == NULL or w.lengths[row[0]] > t[0]:
+            w.chunk[n] = t[0] * w.rows + row[0]
+            n += 1
+        row[0] += 1
+        if row[0] == w.rows:
+            row[0] = 0
+            t[0] += period
     return n
 
 
@@ -294,27 +292,22 @@ cdef void add_weights(
 ) noexcept nogil:
     """Add a group's gradients: dW_ih += dgates' x, dW_hh += dgates' h[t-1], over its (step, row) pairs."""
     cdef Py_ssize_t s = begin(w, group), units = begin(w, group + 1) - s, H = w.units, inputs = w.inputs
-    cdef Py_ssize_t t = 0, n
-    cdef bint whole = w.lengths == NULL and w.periods[group] == 1
-    cdef const char *dgates = w.dgates if whole else w.gathered
-    cdef const char *x = w.x if whole else dgates + max(CHUNK_ROWS, w.rows) * H * w.item
-    cdef const char *h = w.hidden if whole else x + max(CHUNK_ROWS, w.rows) * inputs * w.item
-    while t < w.steps:
-        if whole:
-            n, t = w.steps * w.rows, w.steps
-        else:
-            n = gather(w, w.periods[group], &t, <char *>dgates, <char *>x, <char *>h)
+    cdef Py_ssize_t t = 0, row = 0, n, i
+    while True:
+        n = gather(w, w.periods[group], &t, &row)
         if n == 0:
-            continue
-        gemm(
-            w.item, True, units, inputs, n, dgates + s * w.item, H, x, inputs,
-            dweight_ih + s * inputs * w.item, inputs,
+            return
+        for i in range(n):
+            memcpy(
+                w.gathered + i * units * w.item, w.dgates + (w.chunk[i] * H + s) * w.item, units * w.item
+            )
+        w.kernels.pack_rows(w.x, inputs, w.chunk, n, inputs, 0, 1, w.rows_x)
+        w.kernels.pack_rows(w.hidden + s * w.item, H, w.chunk, n, H - s, 0, 1, w.rows_h)
+        w.kernels.accumulate_outer(
+            n, w.gathered, units, 0, units, w.rows_x, inputs, dweight_ih + s * inputs * w.item, inputs,
+            w.rows_h, H - s, dweight_hh + (s * H + s) * w.item, H,
         )
-        gemm(
-            w.item, True, units, H - s, n, dgates + s * w.item, H, h + s * w.item, H,
-            dweight_hh + (s * H + s) * w.item, H,
-        )
-        w.kernels.add_rows(n, dgates + s * w.item, H, units, dbias + s * w.item)
+        w.kernels.add_rows(n, w.gathered, units, units, dbias + s * w.item)
 
 
 cdef Work start(

@@ -119,7 +119,8 @@ cdef void input_share(void *job, int k) noexcept nogil:
 cdef void pack_share(void *job, int k) noexcept nogil:
     cdef const Work *w = <const Work *>job
     w.kernels.pack_rows(
-        w.x + w.first * w.inputs * w.item, NULL, w.last - w.first, w.inputs, k, w.shares, w.packed_rows
+        w.x + w.first * w.inputs * w.item, w.inputs, NULL, w.last - w.first, w.inputs,
+        k, w.shares, w.packed_rows,
     )
 
 
@@ -131,7 +132,8 @@ cdef void weight_share(void *job, int k) noexcept nogil:
     cdef Py_ssize_t last = part(w.outputs, k + 1, w.shares, grain)
     cdef const char *dy = w.dy + w.first * w.outputs * w.item
     w.kernels.accumulate_outer(
-        w.last - w.first, dy, w.outputs, first, last, w.packed_rows, w.inputs, w.dweight, NULL, 0, NULL
+        w.last - w.first, dy, w.outputs, first, last, w.packed_rows, w.inputs, w.dweight, w.inputs,
+        NULL, 0, NULL, 0,
     )
     w.kernels.add_rows(
         w.last - w.first, dy + first * w.item, w.outputs, last - first, w.dbias + first * w.item

@@ -84,7 +84,7 @@ cdef extern from "table.h":
             int share, int shares, void *packed
         ) noexcept nogil
         void (*pack_rows)(
-            const void *w, const Py_ssize_t *places, Py_ssize_t K, Py_ssize_t units,
+            const void *w, Py_ssize_t ld, const Py_ssize_t *places, Py_ssize_t K, Py_ssize_t units,
             int share, int shares, void *packed
         ) noexcept nogil
         void (*multiply)(
@@ -94,8 +94,8 @@ cdef extern from "table.h":
         ) noexcept nogil
         void (*accumulate_outer)(
             Py_ssize_t K, const void *a, Py_ssize_t lda, Py_ssize_t first, Py_ssize_t last,
-            const void *packed, Py_ssize_t units, void *out,
-            const void *packed2, Py_ssize_t units2, void *out2
+            const void *packed, Py_ssize_t units, void *out, Py_ssize_t ldo,
+            const void *packed2, Py_ssize_t units2, void *out2, Py_ssize_t ldo2
         ) noexcept nogil
         void (*add_rows)(
             Py_ssize_t K, const void *a, Py_ssize_t lda, Py_ssize_t columns, void *sums

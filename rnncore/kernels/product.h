@@ -174,8 +174,9 @@ static void pack(const void *w_, ptrdiff_t K, ptrdiff_t units, int gates, ptrdif
         }
 }
 
-/* Pack share k of n of the panels of B's rows w[places[k]] (K, units); without places, rows 0, 1, 2... */
-static void pack_rows(const void *w_, const ptrdiff_t *places, ptrdiff_t K, ptrdiff_t units, int share, int shares,
+/* Pack share k of n of the panels of B's rows w[places[k]] (K, units), ld numbers apart; without places, rows 0, 1,
+ * 2... */
+static void pack_rows(const void *w_, ptrdiff_t ld, const ptrdiff_t *places, ptrdiff_t K, ptrdiff_t units, int share, int shares,
                       void *packed_)
 {
     const real *w = w_;
@@ -185,7 +186,7 @@ static void pack_rows(const void *w_, const ptrdiff_t *places, ptrdiff_t K, ptrd
         for (ptrdiff_t k = 0; k < K; k++)
             for (ptrdiff_t j = 0; j < width; j += LANES) {
                 const ptrdiff_t unit = p * width + j;
-                store(panel + k * width + j, unit < units ? load_first(w + (places ? places[k] : k) * units + unit, units - unit)
+                store(panel + k * width + j, unit < units ? load_first(w + (places ? places[k] : k) * ld + unit, units - unit)
                                                           : (vec){0});
             }
     }
@@ -265,13 +266,13 @@ INLINE void accumulate_tile(ptrdiff_t K, const real *a, ptrdiff_t stride, ptrdif
  * units), whose row k lies at packed + k * PANEL_WIDTH(1); K is at most BLOCK_DEPTH. Blocks of few columns of A meet a
  * panel while it is in the second-level cache; where there are many panels, they are copied first to lie close. */
 INLINE void accumulate_group(ptrdiff_t K, const real *a, ptrdiff_t lda, ptrdiff_t first, ptrdiff_t last, const real *blocks,
-                             const real *packed, ptrdiff_t K_packed, ptrdiff_t units, real *out)
+                             const real *packed, ptrdiff_t K_packed, ptrdiff_t units, real *out, ptrdiff_t ldo)
 {
     for (ptrdiff_t unit = 0; unit < units; unit += PANEL_WIDTH(1))
         for (ptrdiff_t m = first, rows; m < last; m += rows) {
             rows = tile_height(BLOCK_ROWS, last - m);
             accumulate_tile(K, blocks ? blocks + (m - first) * K : a + m, blocks ? rows : lda, rows,
-                            packed + unit * K_packed, units - unit, blocks != NULL, out + m * units + unit, units);
+                            packed + unit * K_packed, units - unit, blocks != NULL, out + m * ldo + unit, ldo);
         }
 }
 
@@ -292,11 +293,11 @@ INLINE void pack_blocks(const real *a, ptrdiff_t lda, ptrdiff_t K, ptrdiff_t fir
 }
 
 /* out[m] += sum over k of a[k][m] * B[k], for the columns m in first..last-1 of a (K, lda) and packed B (K,
- * units); out (M, units). A second pair of B and out shares the packed blocks of A; its units are 0 where
- * there is none. */
+ * units); out (M, units), rows ldo numbers apart. A second pair of B and out shares the packed blocks of A; its units
+ * are 0 where there is none. */
 static void accumulate_outer(ptrdiff_t K, const void *a_, ptrdiff_t lda, ptrdiff_t first, ptrdiff_t last,
-                             const void *packed, ptrdiff_t units, void *out, const void *packed2, ptrdiff_t units2,
-                             void *out2)
+                             const void *packed, ptrdiff_t units, void *out, ptrdiff_t ldo, const void *packed2,
+                             ptrdiff_t units2, void *out2, ptrdiff_t ldo2)
 {
     const real *a = a_;
     real copy[BLOCK_DEPTH * GROUP_ROWS];
@@ -307,8 +308,10 @@ static void accumulate_outer(ptrdiff_t K, const void *a_, ptrdiff_t lda, ptrdiff
             const ptrdiff_t end = last - m < GROUP_ROWS ? last : m + GROUP_ROWS;
             if (blocks)
                 pack_blocks(a, lda, depth, m, end, copy);
-            accumulate_group(depth, a, lda, m, end, blocks, (const real *)packed + k * PANEL_WIDTH(1), K, units, out);
-            accumulate_group(depth, a, lda, m, end, blocks, (const real *)packed2 + k * PANEL_WIDTH(1), K, units2, out2);
+            accumulate_group(depth, a, lda, m, end, blocks, (const real *)packed + k * PANEL_WIDTH(1), K, units, out,
+                             ldo);
+            accumulate_group(depth, a, lda, m, end, blocks, (const real *)packed2 + k * PANEL_WIDTH(1), K, units2, out2,
+                             ldo2);
         }
     }
 }

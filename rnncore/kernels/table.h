@@ -35,13 +35,14 @@ typedef struct {
     ptrdiff_t (*packed_size)(ptrdiff_t K, ptrdiff_t units, int gates);
     void (*pack)(const void *w, ptrdiff_t K, ptrdiff_t units, int gates, ptrdiff_t gate_stride, ptrdiff_t unit_stride,
                  ptrdiff_t k_stride, int share, int shares, void *packed);
-    void (*pack_rows)(const void *w, const ptrdiff_t *places, ptrdiff_t K, ptrdiff_t units, int share, int shares,
-                      void *packed);
+    void (*pack_rows)(const void *w, ptrdiff_t ld, const ptrdiff_t *places, ptrdiff_t K, ptrdiff_t units, int share,
+                      int shares, void *packed);
     void (*multiply)(ptrdiff_t n, const void *a, const ptrdiff_t *places_a, ptrdiff_t lda, ptrdiff_t K, const void *packed,
                      ptrdiff_t units, int gates, const void *start, int add, void *out, const ptrdiff_t *places_out,
                      ptrdiff_t ldo, ptrdiff_t columns);
     void (*accumulate_outer)(ptrdiff_t K, const void *a, ptrdiff_t lda, ptrdiff_t first, ptrdiff_t last, const void *packed,
-                             ptrdiff_t units, void *out, const void *packed2, ptrdiff_t units2, void *out2);
+                             ptrdiff_t units, void *out, ptrdiff_t ldo, const void *packed2, ptrdiff_t units2, void *out2,
+                             ptrdiff_t ldo2);
     void (*add_rows)(ptrdiff_t K, const void *a, ptrdiff_t lda, ptrdiff_t columns, void *sums);
     void (*add_products)(ptrdiff_t K, const void *a, ptrdiff_t lda, const void *b, const ptrdiff_t *places, ptrdiff_t ldb,
                          ptrdiff_t columns, void *sums);

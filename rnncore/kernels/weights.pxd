@@ -26,17 +26,18 @@ cdef inline void pack_share(void *job, int k) noexcept nogil:
     """Pack one share of the panels of x and of h[t-1], the right-hand sides of the weight gradients."""
     cdef const Work *w = <const Work *>job
     cdef const Sequence *s = w.sequence
-    s.kernels.pack_rows(s.x, w.places, w.base[w.shares], s.inputs, k, w.threads, w.rows_x)
-    s.kernels.pack_rows(entering(s), w.places, w.base[w.shares], s.units, k, w.threads, w.rows_h)
+    cdef Py_ssize_t total = w.base[w.shares]
+    s.kernels.pack_rows(s.x, s.inputs, w.places, total, s.inputs, k, w.threads, w.rows_x)
+    s.kernels.pack_rows(entering(s), s.units, w.places, total, s.units, k, w.threads, w.rows_h)
     if s.reset_before:
-        s.kernels.pack_rows(s.candidates, w.places, w.base[w.shares], s.units, k, w.threads, w.rows_reset)
+        s.kernels.pack_rows(s.candidates, s.units, w.places, total, s.units, k, w.threads, w.rows_reset)
 
 
 cdef inline void pack_skip_rows(void *job, int k) noexcept nogil:
     cdef const Work *w = <const Work *>job
     cdef const Sequence *s = w.sequence
     s.kernels.pack_rows(
-        past(s, s.lags[w.at_lag]), w.places, w.base[w.shares], s.units, k, w.threads, w.rows_skip
+        past(s, s.lags[w.at_lag]), s.units, w.places, w.base[w.shares], s.units, k, w.threads, w.rows_skip
     )
 
 
@@ -48,7 +49,7 @@ cdef inline void skip_share(void *job, int k) noexcept nogil:
     s.kernels.accumulate_outer(
         w.base[w.shares], w.drecurrent, s.units, part(s.units, k, w.threads, grain),
         part(s.units, k + 1, w.threads, grain), w.rows_skip, s.units,
-        s.dweight_skip + w.at_lag * s.units * s.units * s.item, NULL, 0, NULL,
+        s.dweight_skip + w.at_lag * s.units * s.units * s.item, s.units, NULL, 0, NULL, 0,
     )
 
 
@@ -66,18 +67,21 @@ cdef inline void weights_share(void *job, int k) noexcept nogil:
     cdef Py_ssize_t split = min(max(first, w.joint), last)
     if s.two_products or s.reset_before:
         s.kernels.accumulate_outer(
-            total, w.dgates, gate_rows, first, last, w.rows_x, s.inputs, s.dweight_ih, NULL, 0, NULL
+            total, w.dgates, gate_rows, first, last, w.rows_x, s.inputs, s.dweight_ih, s.inputs,
+            NULL, 0, NULL, 0,
         )
         s.kernels.accumulate_outer(
-            total, w.drecurrent, gate_rows, first, split, w.rows_h, s.units, s.dweight_hh, NULL, 0, NULL
+            total, w.drecurrent, gate_rows, first, split, w.rows_h, s.units, s.dweight_hh, s.units,
+            NULL, 0, NULL, 0,
         )
         s.kernels.accumulate_outer(
-            total, w.drecurrent, gate_rows, split, last, w.rows_reset, s.units, s.dweight_hh, NULL, 0, NULL
+            total, w.drecurrent, gate_rows, split, last, w.rows_reset, s.units, s.dweight_hh, s.units,
+            NULL, 0, NULL, 0,
         )
     else:
         s.kernels.accumulate_outer(
             total, w.dgates, gate_rows, first, last,
-            w.rows_x, s.inputs, s.dweight_ih, w.rows_h, s.units, s.dweight_hh,
+            w.rows_x, s.inputs, s.dweight_ih, s.inputs, w.rows_h, s.units, s.dweight_hh, s.units,
         )
     add_vectors(s, w, first, last)
 
