@@ -13,6 +13,8 @@ from Cython.Build import cythonize
 from setuptools import Extension, setup
 
 KERNELS = "rnncore/kernels"
+# Cython's own code for memoryviews, written once, for all modules: else 150 kB in each of fifteen.
+SHARED = "rnncore.kernels._shared"
 
 CHECKED = os.environ.get("RNNCORE_BOUNDSCHECK") == "1"
 # Branch-free loops vectorise only without traps and errno; -ffast-math would drop the NaN tests as well.
@@ -29,7 +31,7 @@ THREADS = [] if sys.platform == "win32" else ["-pthread"]
 
 def extension(path: str) -> Extension:
     """One compiled module; dispatch alone carries the C kernels, the others reach them through its table."""
-    name = path.removesuffix(".pyx").replace("/", ".")
+    name = os.path.splitext(path)[0].replace("/", ".")
     levels = sorted(glob(f"{KERNELS}/levels/*.c")) if name.endswith(".dispatch") else []
     flags = CFLAGS + (PLAIN if levels else []) + THREADS
     return Extension(
@@ -54,7 +56,8 @@ directives = {
 
 setup(
     ext_modules=cythonize(
-        [extension(path) for path in sorted(glob(f"{KERNELS}/*.pyx"))],
+        [extension(path) for path in [*sorted(glob(f"{KERNELS}/*.pyx")), f"{KERNELS}/_shared.c"]],
+        shared_utility_qualified_name=SHARED,
         compiler_directives=directives,
         nthreads=os.cpu_count() or 1,
         build_dir="build/checked" if CHECKED else None,
