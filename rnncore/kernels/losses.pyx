@@ -24,7 +24,9 @@ ctypedef double (*Span)(
 
 
 cdef const double *weights_of(const double[::1] weights) noexcept:
-    return NULL if weights is None else &weights[0]
+    if weights is None:
+        return NULL
+    return &weights[0]
 
 
 cdef const Py_ssize_t *first(const Py_ssize_t[::1] lengths) noexcept:
