@@ -3,8 +3,8 @@
     python bench/native/run.py
 
 Wants Cython and a C compiler. Medians: of 101 runs of 5 ms for one step, of 15 of 0.2 s for the rest, which
-take turns where they are compared. Four threads here, and two processes with a network each, bound what threads can
-reach that step from Python.
+take turns where they are compared. Four threads here, and two processes with a network each, show what the
+machine gives to threads when no Python runs.
 """
 
 import importlib.util
