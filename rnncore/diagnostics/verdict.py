@@ -17,7 +17,7 @@ from .health import CANDIDATES, Health, LayerHealth, layer_health
 from .lyapunov import lyapunov_exponents
 from .remedies import Remedy, remedies
 
-CHAOS_ROWS, CHAOS_STEPS, SHORTEST = 2, 500, 10  # of the batch, to look for chaos in
+CHAOS_ROWS, CHAOS_STEPS, SHORTEST = 2, 500, 10  # chains of rows of the batch, to look for chaos in
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,11 +219,17 @@ def _chaos(layer: Recurrent, tape: RecurrentTape) -> float:
     if layer.activation in ("relu", "identity"):
         return math.nan
     lengths = row_lengths(tape)
-    rows = np.argsort(-lengths, kind="stable")[:CHAOS_ROWS]
-    steps = min(int(lengths[rows].min()), CHAOS_STEPS)
-    if steps < SHORTEST:
+    rows = np.argsort(-lengths, kind="stable")
+    longest = int(lengths[rows[0]])
+    if longest < SHORTEST:
         return math.nan
-    x = np.ascontiguousarray(tape.x[:steps, rows])
+    # Over one short row also a calm network's perturbations may grow for a while: rows are joined end to end.
+    joined = -(-CHAOS_STEPS // longest)
+    drives = []
+    for first in range(min(CHAOS_ROWS, len(rows))):
+        own = [tape.x[: lengths[row], row] for row in rows[first::CHAOS_ROWS][:joined]]
+        drives.append(np.resize(np.concatenate(own), (CHAOS_STEPS, layer.input_size)))
+    x = np.stack(drives, axis=1)
     found = lyapunov_exponents(layer, x, k=1)
     return float(found.exponents[0] - found.error[0])
 
