@@ -8,11 +8,14 @@ from rnncore.data import Batch
 from rnncore.diagnostics import (
     GradientMonitor,
     cell_health,
+    diagnose,
     fixed_points,
     gradient_flow,
     jacobian,
     lyapunov_exponents,
+    weight_contributions,
 )
+from rnncore.diagnostics.page import write_page
 from rnncore.interop import onnx as to_onnx
 
 
@@ -75,6 +78,16 @@ def test_where_the_gradient_goes_is_seen(layer):
     first = dstate[0] if dstate[0].ndim == 2 else dstate[0][-1]
     np.testing.assert_allclose(flow["0"].norms["h"][0], np.linalg.norm(first, axis=1), rtol=1e-10)
     assert np.isfinite(cell_health(net, x)["0"].state_norm).all()
+
+
+@pytest.mark.parametrize("layer", [lambda: SkipElman(3, 4, (1, 3)), lambda: Clockwork(3, 4, (1, 2))])
+def test_a_verdict_and_its_page_are_given(layer, tmp_path):
+    pytest.importorskip("matplotlib")
+    net = network(layer(), Dense(4, 2))
+    x, target = draw(60, 3, 3), draw(60, 3, 2, seed=3)
+    report = diagnose(net, (x, target), SquaredError())
+    write_page(tmp_path / "page.html", report, net, x, target, SquaredError())
+    assert type(net.layers[0]).__name__ in (tmp_path / "page.html").read_text()
 
 
 def test_rows_of_any_length_are_as_if_alone():
@@ -144,6 +157,7 @@ def test_wrong_settings_get_one_clear_error(call, error, message):
     lambda net, path: to_onnx.export(net, path / "model.onnx"),
     lambda net, path: jacobian(net.layers[0], net.forward(draw(6, 2, 3))[2][0], 5, 0),
     lambda net, path: lyapunov_exponents(net.layers[0], draw(20, 1, 3)),
+    lambda net, path: weight_contributions(net, draw(6, 2, 3), draw(6, 2, 4, seed=3), SquaredError()),
     lambda net, path: fixed_points(net.layers[0], draw(20, 1, 3)),
 ])  # fmt: skip
 def test_what_does_not_know_them_says_so_by_name(layer, use, tmp_path):

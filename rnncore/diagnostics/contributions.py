@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from ..layers import GRU
 from ..layers.recurrent import Recurrent
 from ..network import Network
-from .common import Array, ByLayer, looking, recurrent_layers, whole_tape
+from .common import Array, ByLayer, looking, recurrent_layers, require_recurrent, whole_tape
 from .flow import mean_of_rows
 
 STEPS = 24  # at which the loss enters, if none are given
@@ -94,6 +94,8 @@ def weight_contributions(
     """
     layers = recurrent_layers(net)
     layers = {name: layer for name, layer in layers.items() if not name.endswith(".reverse")}
+    for layer in layers.values():
+        require_recurrent(layer)
     with looking(net, layers, gates=True):
         y, _, tape = net.forward(x, state, lengths)
         _, dy = loss(y, target, lengths)

@@ -106,26 +106,30 @@ def _pictures(
     pooled = any(layer.pools for layer in net.layers)
     shortest = len(x) if lengths is None else int(np.min(lengths))
     steps = None if pooled else np.unique(np.linspace(0, shortest - 1, LOSSES).round().astype(int)).tolist()
-    parts = weight_contributions(net, x, target, loss, lengths, state, steps)
-    yield "Contributions by lag", pictures.contribution_lag_picture(list(parts))
+    layers = recurrent_layers(net)
+    parts = None
+    if all(layer.one_step for layer in layers.values()):
+        parts = weight_contributions(net, x, target, loss, lengths, state, steps)
+        yield "Contributions by lag", pictures.contribution_lag_picture(list(parts))
     tapes: dict[str, Any] = {}
     gradient_flow(net, x, target, loss, lengths, state, tapes=tapes)
-    for name, layer in recurrent_layers(net).items():
+    for name, layer in layers.items():
         head = f"Layer {name}, {type(layer).__name__}"
-        if name in parts.layers and len(parts[name].steps) > 1:
+        if parts is not None and name in parts.layers and len(parts[name].steps) > 1:
             yield f"{head}: contributions", pictures.contribution_picture(parts[name])
         tape, health = tapes[name], report.health[name]
         row = int(np.argmax(row_lengths(tape)))
         last = int(row_lengths(tape)[row])
         spans = sorted({min(span, last) for span in SPANS})
-        spectra = [jacobian_spectrum(layer, tape, last, last - span, rows=[row]) for span in spans]
-        left, middle, right = new_figure(13, 4).subplots(1, 3)
-        pictures.spectrum_picture(spectra, left)
-        pictures.eigenvalue_picture(health, middle)
-        driven = np.ascontiguousarray(tape.x[: min(last, EXPONENT_STEPS), row : row + 1])
-        size = layer.hidden_size * len(layer.state_names)
-        exponents = lyapunov_exponents(layer, driven, k=min(EXPONENTS, size))
-        yield f"{head}: dynamics", pictures.lyapunov_picture(exponents, right)
+        if layer.one_step:
+            spectra = [jacobian_spectrum(layer, tape, last, last - span, rows=[row]) for span in spans]
+            left, middle, right = new_figure(13, 4).subplots(1, 3)
+            pictures.spectrum_picture(spectra, left)
+            pictures.eigenvalue_picture(health, middle)
+            driven = np.ascontiguousarray(tape.x[: min(last, EXPONENT_STEPS), row : row + 1])
+            size = layer.hidden_size * len(layer.state_names)
+            exponents = lyapunov_exponents(layer, driven, k=min(EXPONENTS, size))
+            yield f"{head}: dynamics", pictures.lyapunov_picture(exponents, right)
         count = len(health.gates)
         axes = np.ravel(new_figure(7.5, 1 + 2.2 * count).subplots(count, 1, sharex=True, squeeze=False))
         for gate, place in zip(health.gates, axes, strict=True):

@@ -215,8 +215,9 @@ def _measures(
 
 def _chaos(layer: Recurrent, tape: RecurrentTape) -> float:
     """The largest Lyapunov exponent on the tape's own input, less its standard error; NaN for units without
-    bound, whose perturbations grow without chaos, and for short rows."""
-    if layer.activation in ("relu", "identity"):
+    bound, whose perturbations grow without chaos, for short rows, and for layers with more than one way from
+    step to step."""
+    if layer.activation in ("relu", "identity") or not layer.one_step:
         return math.nan
     lengths = row_lengths(tape)
     rows = np.argsort(-lengths, kind="stable")
