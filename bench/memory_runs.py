@@ -111,7 +111,9 @@ class Row:
         return self.units[remedy] if isinstance(self.units, dict) else self.units
 
 
-RECURRENT = ("plain", "orthogonal", "IRNN", "leaky", "LSTM", "LSTM chrono", "GRU", "GRU chrono")
+RECURRENT = (
+    "plain", "orthogonal", "IRNN", "leaky", "skips", "clockwork", "LSTM", "LSTM chrono", "GRU", "GRU chrono",
+)  # fmt: skip
 ALL = tuple(REMEDIES)
 
 

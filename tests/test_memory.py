@@ -108,7 +108,11 @@ print(growth(step, 10_000))
 
 
 def test_threads_leave_memory_flat():
-    """Four threads run one network each; the memory that blocks leave behind serves all of them."""
+    """Four threads run one network each; the memory that blocks leave behind serves all of them.
+
+    How many of the four meet is chance, and a first meeting takes memory that is then kept: of several
+    spans the least growth counts. A leak grows in every one.
+    """
     script = """
 from concurrent.futures import ThreadPoolExecutor
 nets = [Network(GRU(3, 16), Dense(16, 2), seed=0) for _ in range(4)]
@@ -121,7 +125,6 @@ def one(net):
         net.backward(CrossEntropy()(y, target)[1], tape)
 
 with ThreadPoolExecutor(4) as pool:
-    growth(lambda n: list(pool.map(one, nets)), 60)  # until all four have met, whatever the machine does
-    print(growth(lambda n: list(pool.map(one, nets)), 60))
+    print(min(growth(lambda n: list(pool.map(one, nets)), 200) for span in range(6)))
 """
-    assert measure(script) < 4 * BOUND  # each thread may have an arena of its own
+    assert measure(script) < 4 * BOUND // 5  # half of what 100 bytes for each of the 8,000 steps would take

@@ -400,6 +400,6 @@ def clockwork_backward(
             add_weights(&w, g, dweights, drecurrents, dbiases)
         if drecurrent is not None:
             memcpy(&drecurrent[0, 0, 0], w.dgates, w.steps * w.rows * w.units * w.item)
-    for g in range(w.shares):
-        clipped += w.clipped[g]
+        for g in range(w.shares):
+            clipped += w.clipped[g]
     return clipped
