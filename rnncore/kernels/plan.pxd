@@ -70,14 +70,14 @@ cdef struct Work:
     int threads                   # for what is not split by rows of the batch
     int unit_shares               # parts of the units, where these are split in place of the batch
     Py_ssize_t panels             # of the recurrent weights, forward
-    Py_ssize_t chunk              # steps at a time
+    Py_ssize_t chunk              # steps at a time, where all rows have them
     Py_ssize_t first              # the steps first ... last - 1 of the chunk at hand
     Py_ssize_t last
     Py_ssize_t clipped[MAX_SHARES]     # how often clip_step acted on each share
     Py_ssize_t start[MAX_SHARES + 1]   # share k has the rows order[start[k]] ... order[start[k + 1] - 1]
     Py_ssize_t base[MAX_SHARES + 1]    # and the compact rows base[k] ... of a backward chunk
     Py_ssize_t *order             # (B,) rows, in each share by descending length
-    Py_ssize_t *buckets           # (T + 2,) for sorting
+    Py_ssize_t *buckets           # (T + 2,) for sorting; then, of t, how many rows have t steps or more
     Py_ssize_t *places            # (chunk * B,) t * B + row of each compact row
     Py_ssize_t joint              # rows of weight_hh that take their product with h[t-1]
     int interleaved               # gates whose columns lie side by side in a panel, forward
@@ -107,7 +107,8 @@ cdef Py_ssize_t lay_out(const Sequence *s, Work *w, bint back) noexcept nogil
 # Deal the rows out to the shares, in each by descending length.
 cdef void arrange(const Sequence *s, Work *w) noexcept nogil
 
-# Where each share's compact rows of the chunk begin; returns how many there are.
+# Which steps before w.last make up a chunk, and where each share's compact rows of them begin; returns how
+# many there are.
 cdef Py_ssize_t count_rows(const Sequence *s, Work *w) noexcept nogil
 
 

@@ -124,7 +124,8 @@ cdef void arrange(const Sequence *s, Work *w) noexcept nogil:
             w.order[row] = row
         return
     # A counting sort, longest first: buckets[n] becomes the number of rows longer than n, where those of
-    # length n begin. In a segment of a longer sequence a row may have ended: its length is 0.
+    # length n begin, and in the end that of the rows of n steps or more. In a segment of a longer sequence a
+    # row may have ended: its length is 0.
     memset(w.buckets, 0, (s.steps + 2) * sizeof(Py_ssize_t))
     for row in range(s.rows):
         w.buckets[s.lengths[row]] += 1
@@ -143,9 +144,19 @@ cdef void arrange(const Sequence *s, Work *w) noexcept nogil:
 
 
 cdef Py_ssize_t count_rows(const Sequence *s, Work *w) noexcept nogil:
-    """Where each share's compact rows of the chunk begin; returns how many there are."""
-    cdef Py_ssize_t i, total = 0
+    """Which steps before w.last make up a chunk, and where each share's compact rows of them begin; returns
+    how many there are."""
+    cdef Py_ssize_t i, total = 0, active = s.rows
     cdef int k
+    w.first = w.last
+    while w.first > 0:
+        if s.lengths != NULL:
+            active = w.buckets[w.first]
+        if total + active > w.chunk * s.rows:
+            break
+        total += active
+        w.first -= 1
+    total = 0
     for k in range(w.shares):
         w.base[k] = total
         for i in range(w.start[k], w.start[k + 1]):

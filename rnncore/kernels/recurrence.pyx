@@ -190,15 +190,17 @@ cdef void forward_share(void *job, int k) noexcept nogil:
     active, last = count, 0
     while last < s.steps:
         first = last
-        last = min(first + w.chunk, s.steps)
         total = 0
         n = active
-        for t in range(first, last):
-            while n > 0 and length_of(s, rows[n - 1]) <= t:
+        while last < s.steps:
+            while n > 0 and length_of(s, rows[n - 1]) <= last:
                 n -= 1
+            if n == 0 or total + n > w.chunk * count:
+                break
             for i in range(n):
-                places[total + i] = t * s.rows + rows[i]
+                places[total + i] = last * s.rows + rows[i]
             total += n
+            last += 1
         if total == 0:
             break
         together.total, together.places, step.projected = total, places, projected
@@ -406,7 +408,6 @@ cdef Py_ssize_t run_backward(Sequence *s) noexcept nogil:
                 clear_row(s, s.dcells + s.rows * s.units * s.item, row, s.units)
     w.last = s.steps
     while w.last > 0:
-        w.first = (w.last - 1) // w.chunk * w.chunk
         if count_rows(s, &w) > 0:
             run_shares(w.shares, backward_share, &w)
             add_weight_gradients(&w)
