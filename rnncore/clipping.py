@@ -144,7 +144,7 @@ class ClipStep(Clipper):
     """Rescales, inside backpropagation through time, each sample's gradient that step t hands on to step t-1.
 
     A setting, not a function: the Trainer gives it to the recurrent layers of a network, which act by it;
-    ``clipped`` counts their interventions and ``calls`` the updates.
+    ``clipped`` and ``factors`` count their interventions, ``calls`` the updates.
 
     Parameters
     ----------

@@ -314,7 +314,9 @@ def test_clip_step_keeps_the_direction_and_leaves_small_gradients(cell, rng):
     layer.clip_step = float(np.median(norms))
     clipped = np.concatenate(parts(net.backward(dy, tape)[1][0]), axis=1)
     assert_close(clipped, free * np.minimum(1, layer.clip_step / norms), 1e-14)
-    assert layer.clipped_steps == np.count_nonzero(norms > layer.clip_step) == B // 2
+    over = norms > layer.clip_step
+    assert layer.clipped_steps == np.count_nonzero(over) == B // 2
+    assert layer.clipped_factors == pytest.approx((layer.clip_step / norms[over]).sum(), rel=1e-12)
 
 
 @pytest.mark.parametrize("cell", CELLS)

@@ -279,6 +279,7 @@ def test_step_clipping_is_in_force_while_training_lasts():
     history = make_trainer(net, clip=clip).fit(Source(), epochs=1)
     assert clip.calls == 3
     assert clip.clipped > 0
+    assert 0 < clip.mean_factor < 1
     assert net.layers[1].clip_step == math.inf
     plain = make_trainer().fit(Source(), epochs=1)
     assert history.steps[0]["grad_norm"] < plain.steps[0]["grad_norm"]

@@ -91,7 +91,8 @@ def require_tape(layer: Recurrent, tape: Any) -> RecurrentTape:
 def looking(net: Network, layers: dict[str, Recurrent], gates: bool = False) -> Iterator[None]:
     """Recurrent layers record the gradient flow; nothing is dropped or clipped; all is put back after."""
     training, grads = net.training, net.grads.flat.copy()
-    before = {name: (layer.clip_step, layer.clipped_steps, layer.flow) for name, layer in layers.items()}
+    kept = ("clip_step", "clipped_steps", "clipped_factors", "flow")
+    before = {name: [getattr(layer, each) for each in kept] for name, layer in layers.items()}
     net.eval()
     try:
         for layer in layers.values():
@@ -101,7 +102,8 @@ def looking(net: Network, layers: dict[str, Recurrent], gates: bool = False) -> 
         net.train(training)
         net.grads.flat[...] = grads
         for name, layer in layers.items():
-            layer.clip_step, layer.clipped_steps, layer.flow = before[name]
+            for each, value in zip(kept, before[name], strict=True):
+                setattr(layer, each, value)
 
 
 @contextmanager

@@ -382,10 +382,9 @@ static void gru_before_step_backward(const Step *step)
 }
 
 /* Rescale the carried gradient of each active row, (dh, dc) taken together, to the threshold where its norm
- * exceeds it; returns how many did. Squares are summed in double, where those of floats cannot overflow. */
-static ptrdiff_t clip_rows(const Step *step, double threshold)
+ * exceeds it, and count that. Squares are summed in double, where those of floats cannot overflow. */
+static void clip_rows(const Step *step, double threshold, Clipped *clipped)
 {
-    ptrdiff_t clipped = 0;
     for (ptrdiff_t i = 0; i < step->n; i++) {
         real *parts[] = {(real *)step->dh + step->rows[i] * step->units,
                          step->dc ? (real *)step->dc + step->rows[i] * step->units : NULL};
@@ -395,11 +394,12 @@ static ptrdiff_t clip_rows(const Step *step, double threshold)
                 square += (double)parts[part][u] * parts[part][u];
         if (!(square > threshold * threshold))
             continue;
-        const real factor = (real)(threshold / __builtin_sqrt(square));
+        const double exact = threshold / __builtin_sqrt(square);
+        const real factor = (real)exact;
         for (int part = 0; part < 2 && parts[part]; part++)
             for (ptrdiff_t u = 0; u < step->units; u++)
                 parts[part][u] *= factor;
-        clipped++;
+        clipped->times++;
+        clipped->factors += exact;
     }
-    return clipped;
 }

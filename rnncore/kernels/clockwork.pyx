@@ -14,14 +14,14 @@ from cython cimport floating
 from libc.math cimport isinf
 from libc.string cimport memcpy, memset
 
-from .dispatch cimport Kernels, Step, kernels
+from .dispatch cimport Clipped, Kernels, Step, kernels
 from .memory cimport carve
+from .plan cimport MAX_SHARES, all_clipped
 from .threads cimport part, run_shares, threads_for
 
 import numpy as np
 
 cdef enum:
-    MAX_SHARES = 64
     CHUNK_ROWS = 256   # (step, row) pairs gathered at a time for the weights' gradients
 
 cdef struct Work:
@@ -46,7 +46,7 @@ cdef struct Work:
     char *dgates
     char *dhidden
     double clip_step
-    Py_ssize_t clipped[MAX_SHARES]
+    Clipped clipped[MAX_SHARES]
     Py_ssize_t *places      # (shares, B) active rows
     char *packed            # of each group, in turn: weights of x, of h, the bias
     Py_ssize_t size         # bytes from one group's to the next one's
@@ -264,7 +264,7 @@ cdef void backward_share(void *job, int k) noexcept nogil:
             )
         if not isinf(w.clip_step):
             step.n = n
-            w.clipped[k] += w.kernels.clip_rows(&step, w.clip_step)
+            w.kernels.clip_rows(&step, w.clip_step, &w.clipped[k])
     clear_padding(w, k, w.dx, inputs)
     clear_padding(w, k, w.dgates, H)
     if w.dhidden != NULL:
@@ -376,13 +376,14 @@ def clockwork_backward(
     """dy (T, B, H) -> dx, and sums into dweight_ih, dweight_hh, dbias.
 
     dh (B, H): the gradient of the final state on entry, of the initial state on exit. Returns how often
-    clip_step acted.
+    clip_step acted and the sum of its factors.
 
     Recorded where arrays are given, with zeros in the padding: dhidden (1+T, B, H), in rows 1 to T the
     gradients of the states; dgates, drecurrent (T, B, H), those of the sums, 0 where a group does not step.
     """
     cdef Work w = start(x, lengths, weight_ih, weight_hh, periods, hidden)
-    cdef Py_ssize_t g, clipped = 0
+    cdef Clipped clipped
+    cdef Py_ssize_t g
     cdef char *dweights = <char *>&dweight_ih[0, 0]
     cdef char *drecurrents = <char *>&dweight_hh[0, 0]
     cdef char *dbiases = <char *>&dbias[0]
@@ -400,6 +401,5 @@ def clockwork_backward(
             add_weights(&w, g, dweights, drecurrents, dbiases)
         if drecurrent is not None:
             memcpy(&drecurrent[0, 0, 0], w.dgates, w.steps * w.rows * w.units * w.item)
-        for g in range(w.shares):
-            clipped += w.clipped[g]
-    return clipped
+        clipped = all_clipped(w.clipped, w.shares)
+    return clipped.times, clipped.factors

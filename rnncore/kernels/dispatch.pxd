@@ -37,6 +37,10 @@ cdef extern from "step.h":
         void *drecurrent
         void *dleak
 
+    ctypedef struct Clipped:
+        Py_ssize_t times
+        double factors
+
 ctypedef void (*StepFunction)(const Step *step) noexcept nogil
 
 cdef extern from "table.h":
@@ -120,7 +124,7 @@ cdef extern from "table.h":
         StepFunction gru_variant_backward
         StepFunction gru_before_forward
         StepFunction gru_before_backward
-        Py_ssize_t (*clip_rows)(const Step *step, double threshold) noexcept nogil
+        void (*clip_rows)(const Step *step, double threshold, Clipped *clipped) noexcept nogil
 
     const Kernels *rnncore_level(int index, int is_double) noexcept nogil
 

@@ -6,6 +6,7 @@ Cost: 2 T B H (I + H) flops forward, twice that backward, T B H gate functions; 
 from cython cimport floating
 
 from .plan cimport Sequence
+from .dispatch cimport Clipped
 from .recurrence cimport activation_code, at_first, at_start, run_backward, run_forward, start
 
 
@@ -54,7 +55,7 @@ def elman_backward(
     """dy (T, B, H) -> dx, and sums into dweight_ih, dweight_hh, dbias.
 
     dh (B, H): the gradient of the final state on entry, of the initial state on exit. Returns how often
-    clip_step acted.
+    clip_step acted and the sum of its factors.
 
     masks: those of the forward pass, of recurrent dropout and zoneout (layers/masks.py), or None.
 
@@ -63,7 +64,7 @@ def elman_backward(
     with h[t-1].
     """
     cdef Sequence s = start(x, lengths, weight_ih, weight_hh, hidden, scratch, masks)
-    cdef Py_ssize_t clipped
+    cdef Clipped clipped
     s.gates, s.activation, s.clip_step = 1, activation_code(activation), clip_step
     s.backward = s.kernels.elman_backward
     s.dy, s.dh, s.dx = <const char *>&dy[0, 0, 0], <char *>&dh[0, 0], <char *>&dx[0, 0, 0]
@@ -72,4 +73,4 @@ def elman_backward(
     s.dhidden, s.dgates, s.drecurrent = at_start(dhidden), at_start(dgates), at_start(drecurrent)
     with nogil:
         clipped = run_backward(&s)
-    return clipped
+    return clipped.times, clipped.factors

@@ -14,6 +14,7 @@ Cost: 6 T B H (I + H) flops forward, twice that backward, 3 T B H gate functions
 from cython cimport floating
 
 from .plan cimport Sequence
+from .dispatch cimport Clipped
 from .recurrence cimport activation_code, at_first, at_start, run_backward, run_forward, start
 
 
@@ -86,7 +87,7 @@ def gru_backward(
     """dy (T, B, H) -> dx, and sums into dweight_ih, dweight_hh, dbias, dbias_hn.
 
     dh (B, H): the gradient of the final state on entry, of the initial state on exit. Returns how often
-    clip_step acted.
+    clip_step acted and the sum of its factors.
 
     masks: those of the forward pass, of recurrent dropout and zoneout (layers/masks.py), or None.
 
@@ -95,7 +96,7 @@ def gru_backward(
     with h[t-1]. Without dbias_hn the reset gate comes before the product, which for n is with r h[t-1].
     """
     cdef Sequence s = start(x, lengths, weight_ih, weight_hh, hidden, scratch, masks)
-    cdef Py_ssize_t clipped
+    cdef Clipped clipped
     choose(&s, dbias_hn is None, gate_activation, activation)
     s.clip_step = clip_step
     s.gate_tape, s.candidates = <char *>&gates[0, 0, 0], <char *>&candidates[0, 0, 0]
@@ -105,4 +106,4 @@ def gru_backward(
     s.dhidden, s.dgates, s.drecurrent = at_start(dhidden), at_start(dgates), at_start(drecurrent)
     with nogil:
         clipped = run_backward(&s)
-    return clipped
+    return clipped.times, clipped.factors

@@ -8,6 +8,7 @@ Cost: that of the Elman network; the tape also keeps g, T B H numbers.
 from cython cimport floating
 
 from .plan cimport Sequence
+from .dispatch cimport Clipped
 from .recurrence cimport activation_code, at_first, at_start, run_backward, run_forward, start
 
 
@@ -64,14 +65,14 @@ def leaky_backward(
     """dy (T, B, H) -> dx, and sums into dweight_ih, dweight_hh, dbias and, unless it is None, dleak (H,).
 
     dh (B, H): the gradient of the final state on entry, of the initial state on exit. Returns how often
-    clip_step acted.
+    clip_step acted and the sum of its factors.
 
     Recorded where arrays are given, with zeros in the padding: dhidden (1+T, B, H), in rows 1 to T the
     gradients of the states; dgates, drecurrent (T, B, H), those of g's sums and of their products with
     h[t-1].
     """
     cdef Sequence s = start(x, lengths, weight_ih, weight_hh, hidden, scratch, None)
-    cdef Py_ssize_t clipped
+    cdef Clipped clipped
     s.gates, s.activation, s.leaves_dh, s.clip_step = 1, activation_code(activation), True, clip_step
     s.backward = s.kernels.leaky_backward
     s.leak, s.gate_tape = <const char *>&leak[0], <char *>&gates[0, 0, 0]
@@ -81,4 +82,4 @@ def leaky_backward(
     s.dhidden, s.dgates, s.drecurrent = at_start(dhidden), at_start(dgates), at_start(drecurrent)
     with nogil:
         clipped = run_backward(&s)
-    return clipped
+    return clipped.times, clipped.factors

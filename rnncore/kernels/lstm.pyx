@@ -15,6 +15,7 @@ numbers, written once forward and read once backward.
 from cython cimport floating
 
 from .plan cimport Sequence
+from .dispatch cimport Clipped
 from .recurrence cimport activation_code, at_first, at_start, run_backward, run_forward, start
 
 
@@ -96,7 +97,7 @@ def lstm_backward(
     """dy (T, B, H) -> dx, and sums into dweight_ih, dweight_hh, dbias and the peepholes' dweight_c...
 
     dh, dc (B, H): gradients of the final state on entry, of the initial state on exit. Returns how often
-    clip_step acted.
+    clip_step acted and the sum of its factors.
 
     masks: those of the forward pass, of recurrent dropout and zoneout (layers/masks.py), or None.
 
@@ -105,7 +106,7 @@ def lstm_backward(
     products with h[t-1].
     """
     cdef Sequence s = start(x, lengths, weight_ih, weight_hh, hidden, scratch, masks)
-    cdef Py_ssize_t clipped
+    cdef Clipped clipped
     s.gates, s.clip_step = <int>(weight_hh.shape[0] // weight_hh.shape[1]), clip_step
     s.gate_activation, s.activation = activation_code(gate_activation), activation_code(activation)
     s.weight_ci, s.weight_cf = at_first(weight_ci), at_first(weight_cf)
@@ -127,4 +128,4 @@ def lstm_backward(
     s.dcells = at_start(dcells)
     with nogil:
         clipped = run_backward(&s)
-    return clipped
+    return clipped.times, clipped.factors

@@ -1,4 +1,4 @@
-from .dispatch cimport Kernels, StepFunction
+from .dispatch cimport Clipped, Kernels, StepFunction
 from .masks cimport Masks
 
 cdef enum:
@@ -73,7 +73,7 @@ cdef struct Work:
     Py_ssize_t chunk              # steps at a time, where all rows have them
     Py_ssize_t first              # the steps first ... last - 1 of the chunk at hand
     Py_ssize_t last
-    Py_ssize_t clipped[MAX_SHARES]     # how often clip_step acted on each share
+    Clipped clipped[MAX_SHARES]        # what clip_step did on each share
     Py_ssize_t start[MAX_SHARES + 1]   # share k has the rows order[start[k]] ... order[start[k + 1] - 1]
     Py_ssize_t base[MAX_SHARES + 1]    # and the compact rows base[k] ... of a backward chunk
     Py_ssize_t *order             # (B,) rows, in each share by descending length
@@ -114,3 +114,13 @@ cdef Py_ssize_t count_rows(const Sequence *s, Work *w) noexcept nogil
 
 cdef inline Py_ssize_t length_of(const Sequence *s, Py_ssize_t row) noexcept nogil:
     return s.steps if s.lengths == NULL else s.lengths[row]
+
+
+cdef inline Clipped all_clipped(const Clipped *clipped, int shares) noexcept nogil:
+    """What clip_step did on all shares together."""
+    cdef Clipped total = Clipped(0, 0)
+    cdef int k
+    for k in range(shares):
+        total.times += clipped[k].times
+        total.factors += clipped[k].factors
+    return total

@@ -3,12 +3,12 @@ from libc.math cimport INFINITY
 from libc.stdint cimport uintptr_t
 from libc.string cimport memset
 
-from .dispatch cimport kernels
+from .dispatch cimport Clipped, kernels
 from .masks cimport take_masks
 from .plan cimport Sequence
 
 cdef void run_forward(Sequence *s) noexcept nogil
-cdef Py_ssize_t run_backward(Sequence *s) noexcept nogil
+cdef Clipped run_backward(Sequence *s) noexcept nogil
 
 
 # The kernels' number of an activation: "tanh", "sigmoid", "relu" or "identity".

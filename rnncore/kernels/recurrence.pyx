@@ -19,11 +19,12 @@ from .dispatch cimport (
     ACTIVATION_RELU,
     ACTIVATION_SIGMOID,
     ACTIVATION_TANH,
+    Clipped,
     Step,
     kernels,
 )
 from .masks cimport enter_product, leave_product, point_masked, rejoin, settle, unsettle
-from .plan cimport Sequence, Work, arrange, count_rows, lay_out, lay_out_panels, length_of
+from .plan cimport Sequence, Work, all_clipped, arrange, count_rows, lay_out, lay_out_panels, length_of
 from .threads cimport part, run_shares, threads_for
 from .weights cimport add_weight_gradients
 
@@ -384,15 +385,14 @@ cdef void backward_share(void *job, int k) noexcept nogil:
             rejoin(&s.masks, &step, s.item)
         if not isinf(s.clip_step):
             step.dh = slot(s, t - 1)
-            w.clipped[k] += s.kernels.clip_rows(&step, s.clip_step)
+            s.kernels.clip_rows(&step, s.clip_step, &w.clipped[k])
     run_shares(w.unit_shares, input_gradient, &together)
 
 
-cdef Py_ssize_t run_backward(Sequence *s) noexcept nogil:
-    """BPTT over the whole sequence; returns how often clip_step acted."""
+cdef Clipped run_backward(Sequence *s) noexcept nogil:
+    """BPTT over the whole sequence; returns what clip_step did."""
     cdef Work w
-    cdef int k
-    cdef Py_ssize_t row, clipped = 0, gate_rows = s.gates * s.units
+    cdef Py_ssize_t row, gate_rows = s.gates * s.units
     lay_out(s, &w, True)
     arrange(s, &w)
     memset(w.clipped, 0, sizeof(w.clipped))
@@ -412,6 +412,4 @@ cdef Py_ssize_t run_backward(Sequence *s) noexcept nogil:
             run_shares(w.shares, backward_share, &w)
             add_weight_gradients(&w)
         w.last = w.first
-    for k in range(w.shares):
-        clipped += w.clipped[k]
-    return clipped
+    return all_clipped(w.clipped, w.shares)

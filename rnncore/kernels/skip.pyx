@@ -11,6 +11,7 @@ Cost: 2 T B H (I + D H) flops forward for D delays, twice that backward, and T B
 from cython cimport floating
 
 from .plan cimport Sequence
+from .dispatch cimport Clipped
 from .recurrence cimport activation_code, at_start, run_backward, run_forward, start
 
 
@@ -74,14 +75,14 @@ def skip_backward(
     """dy (T, B, H) -> dx, and sums into dweight_ih, dweight_hh, dweight_skip, dbias.
 
     dh (D, B, H): the gradients of a row's last D states on entry, that of step t in slot t modulo D; on exit
-    those of the states before the first step, the latest last. Returns how often clip_step acted: on what
-    reaches h[t-1] once step t has been gone through.
+    those of the states before the first step, the latest last. Returns how often clip_step acted, on what
+    reaches h[t-1] once step t has been gone through, and the sum of its factors.
 
     Recorded where arrays are given, with zeros in the padding: dhidden (1+T, B, H), in rows 1 to T the
     gradients of the states; dgates, drecurrent (T, B, H), those of the gates' sums.
     """
     cdef Sequence s = start(x, lengths, weight_ih, weight_hh, hidden, scratch, None)
-    cdef Py_ssize_t clipped
+    cdef Clipped clipped
     set_delays(&s, delays, weight_skip, hidden)
     s.gates, s.activation, s.clip_step = 1, activation_code(activation), clip_step
     s.backward = s.kernels.elman_backward
@@ -91,4 +92,4 @@ def skip_backward(
     s.dhidden, s.dgates, s.drecurrent = at_start(dhidden), at_start(dgates), at_start(drecurrent)
     with nogil:
         clipped = run_backward(&s)
-    return clipped
+    return clipped.times, clipped.factors

@@ -45,4 +45,10 @@ typedef struct {
     void *dleak;            /* compact (n, H): of the leak, or NULL */
 } Step;
 
+/* What clipping per time step did: how often it acted, and the sum of the factors by which. */
+typedef struct {
+    ptrdiff_t times;
+    double factors;
+} Clipped;
+
 #endif

@@ -63,7 +63,7 @@ typedef struct {
     void (*gru_variant_backward)(const Step *step);
     void (*gru_before_forward)(const Step *step);
     void (*gru_before_backward)(const Step *step);
-    ptrdiff_t (*clip_rows)(const Step *step, double threshold);
+    void (*clip_rows)(const Step *step, double threshold, Clipped *clipped);
 } Kernels;
 
 #if defined(__x86_64__) || defined(_M_X64)

@@ -103,6 +103,15 @@ class Bidirectional(Layer):
     def clipped_steps(self, count: int) -> None:
         self.layer.clipped_steps, self.reverse.clipped_steps = count, 0
 
+    @property
+    def clipped_factors(self) -> float:
+        """Sum of the factors by which ``clip_step`` has acted, both directions together."""
+        return self.layer.clipped_factors + self.reverse.clipped_factors
+
+    @clipped_factors.setter
+    def clipped_factors(self, total: float) -> None:
+        self.layer.clipped_factors, self.reverse.clipped_factors = total, 0.0
+
     def config(self) -> dict[str, Any]:
         return {"layer": {"type": type(self.layer).__name__, **self.layer.config()}, "merge": self.merge}
 

@@ -11,7 +11,7 @@ import numpy as np
 from ..checks import check_positive_integer
 from ..kernels.memory import empty
 from .base import Array, Lengths
-from .recurrent import Parts, Recurrent, RecurrentTape
+from .recurrent import Clipped, Parts, Recurrent, RecurrentTape
 
 
 class Clockwork(Recurrent):
@@ -89,9 +89,9 @@ class Clockwork(Recurrent):
 
     def _run_backward(
         self, dy: Array, tape: RecurrentTape, dstates: list[Array], dx: Array, scratch: Array, flow: Parts
-    ) -> int:
+    ) -> Clipped:
         p, g = self.params, self.grads
-        clipped: int = self.backend.clockwork_backward(
+        clipped: Clipped = self.backend.clockwork_backward(
             dy, tape.x, tape.lengths, p["weight_ih"], p["weight_hh"], np.array(self.periods), self.clip_step,
             tape.hidden, *dstates, dx, g["weight_ih"], g["weight_hh"], g["bias"], scratch, *flow,
         )  # fmt: skip

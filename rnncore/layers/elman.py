@@ -11,7 +11,7 @@ import numpy as np
 
 from .. import initializers
 from .base import Array, Lengths
-from .recurrent import Parts, Recurrent, RecurrentTape, check_activation
+from .recurrent import Clipped, Parts, Recurrent, RecurrentTape, check_activation
 
 
 class Elman(Recurrent):
@@ -84,9 +84,9 @@ class Elman(Recurrent):
 
     def _run_backward(
         self, dy: Array, tape: RecurrentTape, dstates: list[Array], dx: Array, scratch: Array, flow: Parts
-    ) -> int:
+    ) -> Clipped:
         p, g = self.params, self.grads
-        clipped: int = self.backend.elman_backward(
+        clipped: Clipped = self.backend.elman_backward(
             dy, tape.x, tape.lengths, p["weight_ih"], p["weight_hh"], self.activation, self.clip_step,
             tape.hidden, *dstates, dx, g["weight_ih"], g["weight_hh"], g["bias"], scratch, *flow,
             masks=tape.masks,

@@ -12,7 +12,7 @@ from .. import initializers
 from ..checks import check_flag
 from ..kernels.memory import empty
 from .base import Array, Lengths
-from .recurrent import Parts, Recurrent, RecurrentTape, check_activation
+from .recurrent import Clipped, Parts, Recurrent, RecurrentTape, check_activation
 
 
 @dataclass(slots=True)
@@ -122,9 +122,9 @@ class GRU(Recurrent):
 
     def _run_backward(
         self, dy: Array, tape: GRUTape, dstates: list[Array], dx: Array, scratch: Array, flow: Parts
-    ) -> int:
+    ) -> Clipped:
         p, g = self.params, self.grads
-        clipped: int = self.backend.gru_backward(
+        clipped: Clipped = self.backend.gru_backward(
             dy, tape.x, tape.lengths, p["weight_ih"], p["weight_hh"], self.clip_step,
             tape.hidden, tape.gates, tape.candidates,
             *dstates, dx, g["weight_ih"], g["weight_hh"], g["bias"], g.get("bias_hn"), scratch,

@@ -12,7 +12,7 @@ import numpy as np
 from ..checks import check_flag, check_number
 from ..kernels.memory import empty
 from .base import Array, Lengths
-from .recurrent import Parts, Recurrent, RecurrentTape, check_activation
+from .recurrent import Clipped, Parts, Recurrent, RecurrentTape, check_activation
 
 # A leak of 1 has an infinite logit; from 40 on the sigmoid is 1 in float64 as well.
 MOST = 40.0
@@ -158,11 +158,11 @@ class LeakyElman(Recurrent):
 
     def _run_backward(
         self, dy: Array, tape: LeakyTape, dstates: list[Array], dx: Array, scratch: Array, flow: Parts
-    ) -> int:
+    ) -> Clipped:
         p, g = self.params, self.grads
         felt = g["weight_hh"] if self.excitatory is None else np.zeros_like(g["weight_hh"])
         dleak = np.zeros_like(tape.leak) if self.learn_leak else None
-        clipped: int = self.backend.leaky_backward(
+        clipped: Clipped = self.backend.leaky_backward(
             dy, tape.x, tape.lengths, p["weight_ih"], self.recurrent_weight(), tape.leak, self.activation,
             self.clip_step, tape.hidden, tape.gates,
             *dstates, dx, g["weight_ih"], felt, g["bias"], dleak, scratch, *flow,

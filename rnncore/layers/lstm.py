@@ -12,7 +12,7 @@ from .. import initializers
 from ..checks import check_flag, check_number
 from ..kernels.memory import empty
 from .base import Array, Lengths
-from .recurrent import Parts, Recurrent, RecurrentTape, check_activation
+from .recurrent import Clipped, Parts, Recurrent, RecurrentTape, check_activation
 
 
 @dataclass(slots=True)
@@ -142,9 +142,9 @@ class LSTM(Recurrent):
 
     def _run_backward(
         self, dy: Array, tape: LSTMTape, dstates: list[Array], dx: Array, scratch: Array, flow: Parts
-    ) -> int:
+    ) -> Clipped:
         p, g = self.params, self.grads
-        clipped: int = self.backend.lstm_backward(
+        clipped: Clipped = self.backend.lstm_backward(
             dy, tape.x, tape.lengths, p["weight_ih"], p["weight_hh"], self.clip_step,
             tape.hidden, tape.cells, tape.gates,
             *dstates, dx, g["weight_ih"], g["weight_hh"], g["bias"], scratch, *(flow or (None,) * 4),

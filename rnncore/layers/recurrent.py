@@ -20,6 +20,7 @@ from .base import Array, ExplodingState, Layer, Lengths, State
 from .masks import Masks, check_probability, check_zoneout, draw_mask
 
 Parts = tuple[Array | None, ...]  # what a state consists of, None where it is zero
+Clipped = tuple[int, float]  # how often clip_step acted, and the sum of its factors
 
 
 @dataclass(slots=True)
@@ -141,6 +142,8 @@ class Recurrent(Layer):
         rescaled to it; for cells with two states the norm is the joint one. Infinite, that is off, at first.
     clipped_steps : int
         How many (sample, step) pairs ``clip_step`` has rescaled so far.
+    clipped_factors : float
+        Sum over them of the factor, ``clip_step`` by the norm.
     flow : Flow or None
         What ``backward`` is to record on its way; None, nothing, at first.
     """
@@ -186,7 +189,7 @@ class Recurrent(Layer):
         self.zoneout = check_zoneout(zoneout, self.state_names)
         self.limit: float | None = None
         self.clip_step = math.inf
-        self.clipped_steps = 0
+        self.clipped_steps, self.clipped_factors = 0, 0.0
         self.flow: Flow | None = None
 
     def config(self) -> dict[str, Any]:
@@ -245,9 +248,13 @@ class Recurrent(Layer):
 
     def _run_backward(
         self, dy: Array, tape: Any, dstates: list[Array], dx: Array, scratch: Array, flow: Parts
-    ) -> int:
-        """The cell's backward kernel, with the arrays to record into; returns how often clip_step acted."""
+    ) -> Clipped:
+        """The cell's backward kernel, with the arrays to record into; returns what clip_step did."""
         raise NotImplementedError
+
+    def _count(self, clipped: Clipped) -> None:
+        self.clipped_steps += clipped[0]
+        self.clipped_factors += clipped[1]
 
     def forward(
         self, x: Array, state: State = None, lengths: Any = None, record: bool = True
@@ -288,7 +295,7 @@ class Recurrent(Layer):
             self._backward_segments(dy, tape, dstates, dx, flow)
         else:
             scratch = self._scratch(steps, rows)
-            self.clipped_steps += self._run_backward(dy, tape, dstates, dx, scratch, flow)
+            self._count(self._run_backward(dy, tape, dstates, dx, scratch, flow))
         if self.flow is not None:
             self.flow.finish(dstates)
         return dx, tuple(dstates) if len(dstates) > 1 else dstates[0]
@@ -370,9 +377,7 @@ class Recurrent(Layer):
                 array if array is None else array[start : start + every + (len(array) > len(dy))]
                 for array in flow
             )
-            self.clipped_steps += self._run_backward(
-                dy[part], segment, dstates, dx[part], scratch, recorded
-            )
+            self._count(self._run_backward(dy[part], segment, dstates, dx[part], scratch, recorded))
 
     def _segment(
         self,

@@ -12,7 +12,7 @@ from .. import initializers
 from ..checks import check_array, check_positive_integer
 from ..kernels.memory import empty
 from .base import Array, Lengths, State
-from .recurrent import Parts, Recurrent, RecurrentTape, check_activation
+from .recurrent import Clipped, Parts, Recurrent, RecurrentTape, check_activation
 
 
 @dataclass(slots=True)
@@ -126,13 +126,13 @@ class SkipElman(Recurrent):
 
     def _run_backward(
         self, dy: Array, tape: SkipTape, dstates: list[Array], dx: Array, scratch: Array, flow: Parts
-    ) -> int:
+    ) -> Clipped:
         p, g = self.params, self.grads
         # The kernel gathers the gradient of h[t] in slot t modulo D.
         ends = np.full(tape.rows, len(dy)) if tape.lengths is None else tape.lengths
         back = (ends - 1 - np.arange(self.depth)[:, None]) % self.depth
         slots = np.take_along_axis(dstates[0], (self.depth - 1 - back)[:, :, None], axis=0)
-        clipped: int = self.backend.skip_backward(
+        clipped: Clipped = self.backend.skip_backward(
             dy, tape.x, tape.lengths, p["weight_ih"], p["weight_hh"], p.get("weight_skip"),
             np.array(self.delays), self.activation, self.clip_step, tape.all_states, slots, dx,
             g["weight_ih"], g["weight_hh"], g.get("weight_skip"), g["bias"], scratch, *flow,

@@ -49,7 +49,7 @@ def clockwork_backward(
     """dy (T, B, H) -> dx, and sums into dweight_ih, dweight_hh, dbias.
 
     dh (B, H): the gradient of the final state on entry, of the initial state on exit. Returns how often
-    clip_step acted.
+    clip_step acted and the sum of its factors.
 
     Recorded where arrays are given, with zeros in the padding: dhidden (1+T, B, H), in rows 1 to T the
     gradients of the states; dgates, drecurrent (T, B, H), those of the sums, 0 where a group does not step.
@@ -58,19 +58,19 @@ def clockwork_backward(
     hears = heard(units, periods)
     masked = np.where(hears, weight_hh, 0)
     dgates, dhidden = room(dgates, hidden[1:]), room(dhidden, hidden)
-    clipped = 0
+    factors = []
     for t in reversed(range(len(x))):
         rows, steps = active_rows(lengths, t, x.shape[1]), stepping(t, units, periods)
         dhidden[t + 1, rows] = dh_t = dy[t, rows] + dh[rows]
         dgates[t, rows] = np.where(steps, dh_t * (1 - hidden[t + 1, rows] ** 2), 0)
         carried = np.where(steps, 0, dh_t) + dgates[t, rows] @ masked
-        clipped += clip_rows(clip_step, carried)
+        factors += clip_rows(clip_step, carried)
         dh[rows] = carried
     add_input_gradients(dgates, x, lengths, weight_ih, dx, dweight_ih, dbias)
     flat = dgates.reshape(-1, units)
     dweight_hh += np.where(hears, flat.T @ hidden[:-1].reshape(len(flat), -1), 0)
     room(drecurrent, dgates)[...] = dgates
-    return clipped
+    return len(factors), sum(factors)
 
 
 def clockwork_scratch_size(steps, rows, inputs, units, groups, dtype):

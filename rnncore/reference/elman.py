@@ -38,7 +38,7 @@ def elman_backward(
     """dy (T, B, H) -> dx, and sums into dweight_ih, dweight_hh, dbias.
 
     dh (B, H): the gradient of the final state on entry, of the initial state on exit. Returns how often
-    clip_step acted.
+    clip_step acted and the sum of its factors.
 
     masks: those of the forward pass, of recurrent dropout and zoneout (layers/masks.py), or None.
 
@@ -48,16 +48,16 @@ def elman_backward(
     """
     dgates, dhidden = room(dgates, hidden[1:]), room(dhidden, hidden)
     (proposed,) = proposals(masks, hidden)
-    clipped = 0
+    factors = []
     for t in reversed(range(len(x))):
         rows = active_rows(lengths, t, x.shape[1])
         dhidden[t + 1, rows] = dy[t, rows] + dh[rows]
         dh_t, past = unsettle(masks, t, rows, dhidden[t + 1, rows])
         dgates[t, rows] = dh_t * SLOPES[activation](proposed[t, rows])
         carried = leave(masks, dgates[t, rows] @ weight_hh, rows) + past
-        clipped += clip_rows(clip_step, carried)
+        factors += clip_rows(clip_step, carried)
         dh[rows] = carried
     add_input_gradients(dgates, x, lengths, weight_ih, dx, dweight_ih, dbias)
     add_recurrent_gradient(dgates, hidden, dweight_hh, lengths, masks)
     room(drecurrent, dgates)[...] = dgates
-    return clipped
+    return len(factors), sum(factors)

@@ -68,7 +68,7 @@ def gru_backward(
     """dy (T, B, H) -> dx, and sums into dweight_ih, dweight_hh, dbias, dbias_hn.
 
     dh (B, H): the gradient of the final state on entry, of the initial state on exit. Returns how often
-    clip_step acted.
+    clip_step acted and the sum of its factors.
 
     masks: those of the forward pass, of recurrent dropout and zoneout (layers/masks.py), or None.
 
@@ -82,7 +82,7 @@ def gru_backward(
     dgates = room(dgates, gates)  # of the sums that the input enters
     drecurrent = room(drecurrent, gates)  # of the products: the same but for n, which r may scale
     dhidden = room(dhidden, hidden)
-    clipped = 0
+    factors = []
     for t in reversed(range(len(x))):
         rows = active_rows(lengths, t, x.shape[1])
         r, z, n = np.split(gates[t, rows], 3, axis=1)
@@ -98,7 +98,7 @@ def gru_backward(
         carried = drecurrent[t, rows, : 2 * units] @ joint
         carried += drecurrent[t, rows, 2 * units :] @ last if dreset is None else dreset * r
         carried = leave(masks, carried, rows) + dh_t * z + past
-        clipped += clip_rows(clip_step, carried)
+        factors += clip_rows(clip_step, carried)
         dh[rows] = carried
     add_input_gradients(dgates, x, lengths, weight_ih, dx, dweight_ih, dbias)
     if before:
@@ -108,4 +108,4 @@ def gru_backward(
     else:
         add_recurrent_gradient(drecurrent, hidden, dweight_hh, lengths, masks)
         dbias_hn += drecurrent[:, :, 2 * units :].sum(axis=(0, 1))
-    return clipped
+    return len(factors), sum(factors)

@@ -43,14 +43,14 @@ def leaky_backward(
     """dy (T, B, H) -> dx, and sums into dweight_ih, dweight_hh, dbias and, unless it is None, dleak (H,).
 
     dh (B, H): the gradient of the final state on entry, of the initial state on exit. Returns how often
-    clip_step acted.
+    clip_step acted and the sum of its factors.
 
     Recorded where arrays are given, with zeros in the padding: dhidden (1+T, B, H), in rows 1 to T the
     gradients of the states; dgates, drecurrent (T, B, H), those of g's sums and of their products with
     h[t-1].
     """
     dgates, dhidden = room(dgates, gates), room(dhidden, hidden)
-    clipped = 0
+    factors = []
     for t in reversed(range(len(x))):
         rows = active_rows(lengths, t, x.shape[1])
         dh_t = dhidden[t + 1, rows] = dy[t, rows] + dh[rows]
@@ -58,9 +58,9 @@ def leaky_backward(
         if dleak is not None:
             dleak += (dh_t * (gates[t, rows] - hidden[t, rows])).sum(axis=0)
         carried = dgates[t, rows] @ weight_hh + (1 - leak) * dh_t
-        clipped += clip_rows(clip_step, carried)
+        factors += clip_rows(clip_step, carried)
         dh[rows] = carried
     add_input_gradients(dgates, x, lengths, weight_ih, dx, dweight_ih, dbias)
     add_recurrent_gradient(dgates, hidden, dweight_hh)
     room(drecurrent, dgates)[...] = dgates
-    return clipped
+    return len(factors), sum(factors)

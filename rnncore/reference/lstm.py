@@ -78,7 +78,7 @@ def lstm_backward(
     """dy (T, B, H) -> dx, and sums into dweight_ih, dweight_hh, dbias and the peepholes' dweight_c...
 
     dh, dc (B, H): gradients of the final state on entry, of the initial state on exit. Returns how often
-    clip_step acted.
+    clip_step acted and the sum of its factors.
 
     masks: those of the forward pass, of recurrent dropout and zoneout (layers/masks.py), or None.
 
@@ -90,7 +90,7 @@ def lstm_backward(
     dhidden, dcells = room(dhidden, hidden), room(dcells, cells)
     gate_slope, slope, units = SLOPES[gate_activation], SLOPES[activation], weight_hh.shape[1]
     _, proposed = proposals(masks, hidden, cells)
-    clipped = 0
+    factors = []
     for t in reversed(range(len(x))):
         rows = active_rows(lengths, t, x.shape[1])
         i, f, g, o = split_gates(gates[t, rows], units)
@@ -115,9 +115,9 @@ def lstm_backward(
         if weight_cf is not None:
             carried_c = carried_c + df * weight_cf
             dweight_cf += (df * c_prev).sum(axis=0)
-        clipped += clip_rows(clip_step, carried_h, carried_c)
+        factors += clip_rows(clip_step, carried_h, carried_c)
         dh[rows], dc[rows] = carried_h, carried_c
     add_input_gradients(dgates, x, lengths, weight_ih, dx, dweight_ih, dbias)
     add_recurrent_gradient(dgates, hidden, dweight_hh, lengths, masks)
     room(drecurrent, dgates)[...] = dgates
-    return clipped
+    return len(factors), sum(factors)

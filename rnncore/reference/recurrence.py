@@ -51,14 +51,14 @@ def room(array, like):
 
 
 def clip_rows(threshold, *carried):
-    """Rescale rows whose joint norm over all ``carried`` (n, H) exceeds the threshold; returns how many."""
+    """Rescale rows whose joint norm over all ``carried`` (n, H) exceeds the threshold; returns factors."""
     if np.isinf(threshold):
-        return 0
+        return []
     norm = np.sqrt(sum(np.square(array, dtype=np.float64).sum(axis=1) for array in carried))
     over = norm > threshold
     for array in carried:
         array[over] *= (threshold / norm[over])[:, None]
-    return int(over.sum())
+    return list(threshold / norm[over])
 
 
 def enter(masks, hidden, t, rows):

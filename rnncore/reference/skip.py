@@ -43,15 +43,15 @@ def skip_backward(
     """dy (T, B, H) -> dx, and sums into dweight_ih, dweight_hh, dweight_skip, dbias.
 
     dh (D, B, H): the gradients of a row's last D states on entry, that of step t in slot t modulo D; on exit
-    those of the states before the first step, the latest last. Returns how often clip_step acted: on what
-    reaches h[t-1] once step t has been gone through.
+    those of the states before the first step, the latest last. Returns how often clip_step acted, on what
+    reaches h[t-1] once step t has been gone through, and the sum of its factors.
 
     Recorded where arrays are given, with zeros in the padding: dhidden (1+T, B, H), in rows 1 to T the
     gradients of the states; dgates, drecurrent (T, B, H), those of the gates' sums.
     """
     depth, states = delays[-1], hidden[delays[-1] :]
     dgates, dhidden = room(dgates, states), room(dhidden, hidden[depth - 1 :])
-    clipped = 0
+    factors = []
     for t in reversed(range(len(x))):
         rows = active_rows(lengths, t, x.shape[1])
         dhidden[t + 1, rows] = dy[t, rows] + dh[t % depth, rows]
@@ -60,11 +60,11 @@ def skip_backward(
         for d, weight in by_delay(delays, weight_hh, weight_skip):
             dh[(t - d) % depth, rows] += dgates[t, rows] @ weight
         carried = dh[(t - 1) % depth, rows]
-        clipped += clip_rows(clip_step, carried)
+        factors += clip_rows(clip_step, carried)
         dh[(t - 1) % depth, rows] = carried
     add_input_gradients(dgates, x, lengths, weight_ih, dx, dweight_ih, dbias)
     flat = dgates.reshape(-1, dgates.shape[2])
     for d, dweight in by_delay(delays, dweight_hh, dweight_skip):
         dweight += flat.T @ hidden[depth - d : depth - d + len(x)].reshape(len(flat), -1)
     room(drecurrent, dgates)[...] = dgates
-    return clipped
+    return len(factors), sum(factors)

@@ -388,12 +388,14 @@ class Trainer:
 
     def _count_clipped_steps(self) -> None:
         """Add what the layers did in the latest minibatch to the counts of every ClipStep."""
-        clipped = 0
+        clipped, factors = 0, 0.0
         for layer in self._recurrent:
             clipped += layer.clipped_steps
-            layer.clipped_steps = 0
+            factors += layer.clipped_factors
+            layer.clipped_steps, layer.clipped_factors = 0, 0.0
         for clipper in self._step_clips:
             clipper.clipped += clipped
+            clipper.factors += factors
 
     def _clip(self, grads: Array) -> float:
         """Clip the averaged gradient; returns its norm before. FloatingPointError if that is not finite."""
@@ -481,7 +483,7 @@ class Trainer:
         """The recurrent layers clip per time step, as ClipStep says, while training lasts."""
         before = [layer.clip_step for layer in self._recurrent]
         for layer in self._recurrent:
-            layer.clipped_steps = 0
+            layer.clipped_steps, layer.clipped_factors = 0, 0.0
             if self._step_clips:
                 layer.clip_step = min(clipper.threshold for clipper in self._step_clips)
         try:
