@@ -8,7 +8,8 @@ from laws import snapshot
 
 from rnncore import GRU, LSTM, Dense, Elman, Network
 from rnncore.diagnostics import fixed_points, jacobian_spectrum, lyapunov_exponents
-from rnncore.initializers import orthogonal
+from rnncore.initializers import orthogonal, spectral_radius
+from rnncore.layers import LeakyElman
 
 
 def linear(matrix):
@@ -102,6 +103,19 @@ def test_the_error_shrinks_with_the_length(rng):
     short, long = (lyapunov_exponents(net.layers[0], x[:steps], k=1) for steps in (100, 3200))
     assert long.error[0] < short.error[0]
     assert abs(short.exponents[0] - long.exponents[0]) < 6 * short.error[0]
+
+
+def test_the_error_is_the_scatter_of_repeated_measurements():
+    """Also of slow units, whose blocks of steps are not independent: within a factor of two."""
+    net = Network(LeakyElman(5, 80, leak=0.5), seed=1)
+    spectral_radius(net.params["0.weight_hh"], np.random.default_rng(7), 4.0)
+    found = []
+    for seed in range(16):
+        x = (0.1 * np.random.default_rng(seed).standard_normal((600, 2, 5))).astype(np.float32)
+        found.append(lyapunov_exponents(net.layers[0], x, k=1))
+    scatter = np.std([one.exponents[0] for one in found], ddof=1)
+    error = np.sqrt(np.mean([one.error[0] ** 2 for one in found]))
+    assert error / 2 < scatter < 2 * error
 
 
 def memory():

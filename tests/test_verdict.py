@@ -9,6 +9,7 @@ from laws import snapshot
 import rnncore
 from rnncore import GRU, LSTM, CrossEntropy, Dense, Elman, LastStep, Network, SquaredError
 from rnncore.diagnostics import RULES, diagnose
+from rnncore.diagnostics.common import double
 from rnncore.initializers import orthogonal, spectral_radius
 from rnncore.regularizers import L2, Omega
 
@@ -73,7 +74,7 @@ CASES = {
     ),
     "a wild GRU": (
         "chaotic",
-        lambda: weights(scaled(network(GRU(I, H)), "weight_ih", 0.1), spectral_radius, 8.0),
+        lambda: weights(scaled(network(GRU(I, 100)), "weight_ih", 0.1), spectral_radius, 12.0),
     ),
     "orthogonal": ("healthy", lambda: scaled(network(Elman(I, H)), "weight_ih", 0.1)),
     "linear, orthogonal": ("healthy", lambda: network(Elman(I, H, "identity"))),
@@ -87,6 +88,47 @@ def verdict(name, seed=0):
     net = CASES[name][1]()
     x = np.random.default_rng(seed).standard_normal((T, B, I)).astype(np.float32)
     return diagnose(net, (x, np.zeros((T, B, 2), np.float32)), SquaredError())
+
+
+def parting(layer, inputs, steps=1500):
+    """How fast two trajectories a hair apart part, in nats per step, and the standard error of that.
+
+    Forward passes in float64 alone: the distance is set back to 1e-8 after every step (Benettin, Galgani &
+    Strelcyn, 1976).
+    """
+    twin, rows, hair = double(layer), inputs.shape[1], 1e-8
+    names, units = twin.state_names, twin.hidden_size
+    rng, x = np.random.default_rng(0), np.resize(inputs, (steps, *inputs.shape[1:])).astype(np.float64)
+    x = np.concatenate([x, x], axis=1)
+    near, away = np.zeros((len(names), rows, units)), rng.standard_normal((len(names), rows, units))
+    away *= hair / np.sqrt(np.square(away).sum(axis=(0, 2)))[:, None]
+    grown = []
+    for t in range(steps):
+        both = np.concatenate([near, near + away], axis=1)
+        _, state, _ = twin.forward(x[t : t + 1].copy(), tuple(both) if len(names) > 1 else both[0])
+        both = np.stack(state if len(names) > 1 else [state])
+        near, away = both[:, :rows], both[:, rows:] - both[:, :rows]
+        factor = np.sqrt(np.square(away).sum(axis=(0, 2))) / hair
+        away = away / factor[:, None]
+        grown.append(np.log(factor))
+    blocks = np.array_split(np.array(grown[steps // 5 :]), 4)
+    means = np.array([block.mean(axis=0) for block in blocks])
+    return means.mean(), means.std(ddof=1) / np.sqrt(means.size)
+
+
+@pytest.mark.parametrize("name", [name for name, (wanted, _) in CASES.items() if wanted == "chaotic"])
+def test_what_is_made_chaotic_parts_from_its_neighbours(name):
+    layer = CASES[name][1]().layers[0]
+    inputs = np.random.default_rng(5).standard_normal((1500, B, I))
+    rate, error = parting(layer, inputs)
+    assert rate > max(0.05, 5 * error)
+
+
+@pytest.mark.parametrize("name", [name for name, (wanted, _) in CASES.items() if wanted == "healthy"])
+def test_what_is_made_healthy_does_not(name):
+    layer = CASES[name][1]().layers[0]
+    rate, _ = parting(layer, np.random.default_rng(5).standard_normal((1500, B, I)))
+    assert rate < 0.001
 
 
 def test_of_twenty_networks_nineteen_are_told_right():
