@@ -11,7 +11,7 @@ import pytest
 from training import Source, draw_batch, make_trainer, measured, text_network
 
 from rnncore import ClipNorm, ClipStep, CrossEntropy, Dense, Elman, Embedding, Network
-from rnncore.diagnostics import GradientMonitor, GradientWarning, gradient_flow
+from rnncore.diagnostics import GradientMonitor, GradientWarning, diagnose, gradient_flow
 
 
 def trained(steps=12, net=None, monitor=None, **more):
@@ -44,9 +44,22 @@ def test_what_is_recorded_is_what_gradient_flow_measures():
     trainer, monitor = trained(steps=10)
     piece = trainer.piece
     flow = gradient_flow(trainer.net, piece.x, piece.target, CrossEntropy(), piece.lengths, trainer.entered)
-    assert monitor.column("1.half_life")[-1] == flow["1"].half_life("c")
-    assert monitor.column("1.reach")[-1] == flow["1"].reach("c")
+    assert monitor.column("1.half_life")[-1] == max(flow["1"].half_life("c"), flow["1"].half_life("h"))
+    assert monitor.column("1.reach")[-1] == max(flow["1"].reach("c"), flow["1"].reach("h"))
     np.testing.assert_array_equal(monitor.profiles[-1]["1"], flow["1"].left("c"))
+
+
+def test_monitor_and_verdict_measure_the_same_under_the_same_name():
+    trainer, monitor = trained(steps=10, monitor=GradientMonitor(every=5, rows=100, warn=False))
+    piece = trainer.piece
+    report = diagnose(trainer.net, piece, CrossEntropy(), trainer.entered)
+    health = report.health["1"]
+    want = {name: value for name, value in report.measures["1"].items() if f"1.{name}" in monitor.columns}
+    assert {"reach", "half_life", "growth", "saturated", "dead"} <= set(want)
+    assert {name: monitor.column(f"1.{name}")[-1] for name in want} == want
+    assert want["saturated"] == health.saturated[health.gates.index("g")]
+    gates = [health.saturated[health.gates.index(gate)] for gate in "ifo"]
+    assert monitor.column("1.saturated_gates")[-1] == pytest.approx(np.mean(gates))
 
 
 def test_update_ratios_are_the_latest_update_over_the_weights():

@@ -112,6 +112,22 @@ class LayerFlow:
         below = np.flatnonzero(self.left(state) <= SHARE_LEFT)
         return float(below[0]) if len(below) else (math.inf if self.by_lag(state)[0] > 0 else math.nan)
 
+    def growth(self, state: str = "h") -> float:
+        """The largest gradient by lag, beside that at lag 0; infinite where one is, NaN without any."""
+        if np.isinf(self._of(self.lags, state)).any():
+            return math.inf
+        left = self.left(state)
+        return float(np.nanmax(left)) if np.isfinite(left).any() else math.nan
+
+    def summary(self) -> dict[str, float]:
+        """``reach``, ``half_life`` and ``growth``; of two states the larger number counts, as an LSTM
+        remembers in its cells."""
+        measures = {"reach": self.reach, "half_life": self.half_life, "growth": self.growth}
+        return {
+            name: float(np.fmax.reduce([measure(state) for state in self.norms]))
+            for name, measure in measures.items()
+        }
+
     def _of(self, table: dict[str, Norms], state: str) -> Norms:
         if state not in table:
             raise ValueError(f"state is {state!r}, but this {self.kind} has {', '.join(table)}")

@@ -74,6 +74,18 @@ class LayerHealth:
         return np.asarray(np.abs(self.eigenvalues).max(axis=1))
 
     @property
+    def saturated_units(self) -> float:
+        """Share of saturated entries of what the units say, h, or write, g or n: without the gates that open
+        and shut."""
+        return float(self.saturated[[name in CANDIDATES for name in self.gates]].mean())
+
+    @property
+    def saturated_gates(self) -> float:
+        """Share of saturated entries of the gates that open and shut; NaN for a cell that has none."""
+        others = self.saturated[[name not in CANDIDATES for name in self.gates]]
+        return float(others.mean()) if len(others) else math.nan
+
+    @property
     def dead_share(self) -> float:
         """Share of units that are dead ReLUs."""
         return 0.0 if self.dead is None else float(self.dead.mean())

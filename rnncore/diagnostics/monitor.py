@@ -52,9 +52,11 @@ class GradientMonitor:
     ----------
     history : list of dict
         One row per look: ``step``, ``loss``, ``grad_norm``, ``clipped`` (share of updates clipped since the
-        last look), ``clipped_steps`` (interventions of ClipStep since then); for each recurrent layer
-        ``<name>.half_life``, ``.reach``, ``.growth``, ``.saturated``, ``.dead``, ``.state_norm``; for each
-        parameter ``<name>.update_ratio``, the norm of the latest update over the parameter's own.
+        last look), ``clipped_steps`` (interventions of ClipStep since then); for each recurrent layer what
+        `diagnose` measures under the same names, ``<name>.half_life``, ``.reach``, ``.growth``,
+        ``.saturated`` (units), ``.dead``, and ``.saturated_gates`` (those that open and shut),
+        ``.state_norm``; for each parameter ``<name>.update_ratio``, the norm of the latest update over the
+        parameter's own.
     profiles : list of dict
         For each look and layer, the share of the gradient that is left by lag, ``(L,)``.
     """
@@ -119,13 +121,10 @@ class GradientMonitor:
         flow = gradient_flow(net, x, target, trainer.loss, lengths, state, tapes=kept)
         for name, layer in recurrent_layers(net).items():
             health = layer_health(name, layer, kept[name], weights=False, memory=False)
-            own = flow[name]
-            state_name = _state(own.norms)
-            left = own.left(state_name)
-            row[f"{name}.half_life"] = own.half_life(state_name)
-            row[f"{name}.reach"] = own.reach(state_name)
-            row[f"{name}.growth"] = float(np.nanmax(left)) if np.isfinite(left).any() else math.nan
-            row[f"{name}.saturated"] = float(np.mean(health.saturated))
+            row |= {f"{name}.{measure}": value for measure, value in flow[name].summary().items()}
+            row[f"{name}.saturated"] = health.saturated_units
+            if len(health.gates) > 1:
+                row[f"{name}.saturated_gates"] = health.saturated_gates
             row[f"{name}.dead"] = health.dead_share
             row[f"{name}.state_norm"] = float(health.state_norm[-1])
         return flow
@@ -148,7 +147,7 @@ class GradientMonitor:
             steps = int(np.isfinite(layer.lags[_state(layer.norms)]).sum(axis=0).max())
             growth, reach = row[f"{layer.name}.growth"], row[f"{layer.name}.reach"]
             where = f"update {step}, layer {layer.name} ({layer.kind})"
-            if growth > GROWTH or np.isinf(layer.lags[_state(layer.norms)]).any():
+            if growth > GROWTH:
                 text = f"{where}: the gradient explodes, it grows {growth:.3g}-fold over {steps} steps"
             elif reach < REACHED * steps:
                 text = (

@@ -13,7 +13,7 @@ from ..layers.recurrent import Recurrent, RecurrentTape
 from ..network import Network
 from .common import Array, recurrent_layers, row_lengths
 from .flow import GradientFlow, LayerFlow, gradient_flow, jsonable
-from .health import CANDIDATES, Health, LayerHealth, layer_health
+from .health import Health, LayerHealth, layer_health
 from .lyapunov import lyapunov_exponents
 from .remedies import Remedy, remedies
 
@@ -192,24 +192,15 @@ def _parts(batch: Any) -> tuple[Array, Array, Any]:
 def _measures(
     flow: LayerFlow, health: LayerHealth, layer: Recurrent, tape: RecurrentTape
 ) -> dict[str, float]:
-    steps = int(row_lengths(tape).max())
-    states = list(flow.norms)
-    # Of two states the one that reaches farther counts: an LSTM remembers in its cells.
-    reach = max((flow.reach(state) for state in states), key=lambda value: -1 if math.isnan(value) else value)
-    left = [flow.left(state) for state in states]
-    lost = any(np.isinf(flow.lags[state]).any() for state in states)
-    growth = max((float(np.nanmax(values)) for values in left if np.isfinite(values).any()), default=math.nan)
-    radius = float(health.spectral_radius.max())
-    candidate = next(gate for gate, name in enumerate(health.gates) if name in CANDIDATES)
+    summary = flow.summary()
+    way = min(summary["reach"] / int(row_lengths(tape).max()), 1.0)
     return {
-        "reach": reach,
-        "reached": 0.0 if math.isnan(reach) else min(reach / steps, 1.0),
-        "half_life": max((flow.half_life(state) for state in states), default=math.nan),
-        "growth": math.inf if lost else growth,
-        "saturated": float(health.saturated[candidate]),
+        **summary,
+        "reached": 0.0 if math.isnan(way) else way,
+        "saturated": health.saturated_units,
         "dead": health.dead_share,
         "lyapunov": _chaos(layer, tape),
-        "spectral_radius": radius,
+        "spectral_radius": float(health.spectral_radius.max()),
     }
 
 
@@ -241,7 +232,9 @@ def _finding(
     value = measures[rule.measure]
     kind = type(layer).__name__
     text = f"layer {name}, {kind}: {rule.says.format(value=value)}"
-    if rule.problem == "vanishing":
+    if rule.problem == "vanishing" and math.isnan(measures["reach"]):
+        text = f"layer {name}, {kind}: no gradient of the last step's loss arrives at it"
+    elif rule.problem == "vanishing":
         text += f", {measures['reach']:.0f} of {len(tape.x)} steps"
     cures = remedies(rule.problem, layer, name, tape)
     return Finding(rule.problem, name, kind, rule.measure, value, rule.threshold, text, cures)
