@@ -7,10 +7,25 @@ import pytest
 from laws import snapshot
 
 import rnncore
-from rnncore import GRU, LSTM, CrossEntropy, Dense, Elman, LastStep, Network, SquaredError
-from rnncore.diagnostics import RULES, diagnose
+from rnncore import (
+    GRU,
+    LSTM,
+    Bidirectional,
+    Clockwork,
+    CrossEntropy,
+    Dense,
+    Elman,
+    LastStep,
+    MeanPool,
+    Network,
+    SkipElman,
+    SquaredError,
+)
+from rnncore.diagnostics import RULES, diagnose, gradient_flow
 from rnncore.diagnostics.common import double
+from rnncore.diagnostics.remedies import remedies
 from rnncore.initializers import orthogonal, spectral_radius
+from rnncore.layers import LeakyElman
 from rnncore.regularizers import L2, Omega
 
 T, B, I, H = 60, 4, 3, 32
@@ -160,9 +175,9 @@ def test_a_finding_says_what_where_by_how_much_and_what_to_change():
 def test_every_remedy_is_code_of_the_library(name):
     """Constructors are called; arguments of the Trainer are its own; statements on the network run."""
     names = {**vars(rnncore), **{name: getattr(rnncore, name) for name in rnncore.__all__}}
-    names |= {"L2": L2, "Omega": Omega}
+    names |= {"L2": L2, "Omega": Omega, "gradient_flow": gradient_flow}
     net = CASES[name][1]()
-    x = np.ones((T, B, I), np.float32) * np.arange(1, 5)[:, None]
+    x = np.ones((T, B, I), np.float32) * np.arange(1, 5, dtype=np.float32)[:, None]
     for finding in verdict(name).findings:
         assert finding.remedies
         for remedy in finding.remedies:
@@ -172,7 +187,62 @@ def test_every_remedy_is_code_of_the_library(name):
                 if "Trainer(..." in remedy.code
                 else remedy.code
             )
-            exec(code, {**names, "net": net, "loss": SquaredError(), "x": x})
+            target = np.zeros((T, B, 2), np.float32)
+            exec(code, {**names, "net": net, "loss": SquaredError(), "x": x, "target": target})
+
+
+LAYERS = {
+    "LSTM": lambda: LSTM(I, 4, forget_bias=-2.0, peepholes=True, coupled=True, zoneout=0.1),
+    "GRU": lambda: GRU(I, 4, reset_after=False, activation="sigmoid"),
+    "ReLU": lambda: Elman(I, 4, "relu", limit=1e4),
+    "leaks": lambda: LeakyElman(I, 4, leak=0.3, excitatory=0.75, noise=0.1),
+    "time constants": lambda: LeakyElman(I, 4, time_constants=(1, 5)),
+    "delays": lambda: SkipElman(I, 4, delays=(2, 5), activation="relu"),
+    "periods": lambda: Clockwork(I, 4, periods=(1, 3)),
+}
+
+
+@pytest.mark.parametrize("problem", [rule.problem for rule in RULES])
+@pytest.mark.parametrize("name", LAYERS)
+def test_a_remedy_of_the_same_kind_keeps_what_the_layer_was_told(name, problem):
+    layer = Network(LAYERS[name]()).layers[0]
+    _, _, tape = layer.forward(np.ones((9, 1, I), np.float32))
+    config, kinds = layer.config(), {kind.__name__: kind for kind in (LSTM, GRU, Elman)}
+    kinds |= {kind.__name__: kind for kind in (LeakyElman, SkipElman, Clockwork)}
+    for remedy in remedies(problem, layer, "0", tape):
+        if remedy.code.split("(")[0] not in kinds:
+            continue
+        cured = eval(remedy.code, kinds)
+        if type(cured) is type(layer) and problem != "dead":
+            changed = {key for key in config if cured.config().get(key) != config[key]}
+            allowed = {"forget_bias", "leak", "time_constants"} if problem == "vanishing" else set()
+            assert changed <= allowed, remedy.code
+
+
+def test_connections_over_many_steps_bring_the_gradient_back():
+    """Between two delays next to nothing is left, and yet it arrives."""
+    net = network(SkipElman(I, H, delays=(15,)))
+    x = np.random.default_rng(0).standard_normal((T, B, I)).astype(np.float32)
+    report = diagnose(net, (0.1 * x, np.ones((T, B, 2), np.float32)), SquaredError())
+    left = report.flow["0"].left()
+    assert left[1:15].max() < 1e-6
+    assert left[45] > 0.5
+    assert report.measures["0"]["reach"] == 46
+    assert report.verdict == "healthy"
+
+
+def test_a_reverse_half_that_is_read_at_the_last_step_has_read_one_step():
+    halves = (Bidirectional(LSTM(I, 16, chrono=T)), Bidirectional(LSTM(32, 16, chrono=T)))
+    x = np.random.default_rng(0).standard_normal((T, B, I)).astype(np.float32)
+    target = np.array([0, 1, 1, 0])
+    report = diagnose(Network(*halves, LastStep(), Dense(32, 2), seed=1), (x, target), CrossEntropy())
+    (finding,) = report.findings
+    assert (finding.problem, finding.layer) == ("vanishing", "1.reverse")
+    assert "no gradient" in finding.text
+    assert finding.remedies[0].code == "MeanPool()"
+    halves = (Bidirectional(LSTM(I, 16, chrono=T)), Bidirectional(LSTM(32, 16, chrono=T)))
+    cured = Network(*halves, eval("MeanPool()", {"MeanPool": MeanPool}), Dense(32, 2), seed=1)
+    assert diagnose(cured, (x, target), CrossEntropy()).verdict == "healthy"
 
 
 @pytest.mark.parametrize("name", ["small weights", "linear, beyond 1", "gain 3", "all dead"])

@@ -37,6 +37,11 @@ class ByLayer(Generic[Entry]):
         return len(self.layers)
 
 
+def width_of_names(results: ByLayer[Any]) -> int:
+    """Columns for the layers' names and classes in a table."""
+    return max(14, *(len(f"{layer.name} {layer.kind}") + 1 for layer in results))
+
+
 def recurrent_layers(net: Any) -> dict[str, Recurrent]:
     """The recurrent layers by name: the place in the network, and an attribute for those inside of a layer.
 

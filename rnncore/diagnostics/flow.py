@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..layers import Bidirectional
 from ..network import Network
-from .common import Array, ByLayer, looking, recurrent_layers, row_lengths
+from .common import Array, ByLayer, looking, recurrent_layers, row_lengths, width_of_names
 
 Norms = NDArray[np.float64]
 
@@ -107,10 +108,14 @@ class LayerFlow:
         return math.log(2) / rate if rate > 0 else (math.nan if math.isnan(rate) else math.inf)
 
     def reach(self, state: str = "h") -> float:
-        """The first lag at which 1% of the gradient at lag 0, or less, is left; infinite where the sequence
+        """The lag from which on 1% of the gradient at lag 0, or less, is left; infinite where the sequence
         ends before, NaN where there is no gradient."""
-        below = np.flatnonzero(self.left(state) <= SHARE_LEFT)
-        return float(below[0]) if len(below) else (math.inf if self.by_lag(state)[0] > 0 else math.nan)
+        left = self.left(state)
+        left = left[~np.isnan(left)]
+        above = np.flatnonzero(left > SHARE_LEFT)  # connections over many steps may bring back what had gone
+        if not len(above):
+            return math.nan
+        return math.inf if above[-1] == len(left) - 1 else float(above[-1] + 1)
 
     def growth(self, state: str = "h") -> float:
         """The largest gradient by lag, beside that at lag 0; infinite where one is, NaN without any."""
@@ -162,16 +167,16 @@ class GradientFlow(ByLayer[LayerFlow]):
         return {"loss": jsonable(self.value), "layers": table}
 
     def __str__(self) -> str:
-        lines = [
-            f"{'layer':<14}{'state':>6}{'half-life':>12}{'reach':>10}{'at the end':>13}{'at the start':>14}"
-        ]
+        wide = width_of_names(self)
+        head = f"{'state':>6}{'half-life':>12}{'reach':>10}{'at the end':>13}{'at the start':>14}"
+        lines = [f"{'layer':<{wide}}{head}"]
         for layer in self:
             for state in layer.norms:
                 lags = layer.by_lag(state)
                 lags = lags[np.isfinite(lags)]
                 label = f"{layer.name} {layer.kind}"
                 lines.append(
-                    f"{label:<14}{state:>6}{layer.half_life(state):>12.3g}{layer.reach(state):>10.4g}"
+                    f"{label:<{wide}}{state:>6}{layer.half_life(state):>12.3g}{layer.reach(state):>10.4g}"
                     f"{lags[0] if len(lags) else math.nan:>13.3g}{lags[-1] if len(lags) else math.nan:>14.3g}"
                 )
         return "\n".join(lines)
@@ -243,15 +248,19 @@ def gradient_flow(
 def backward_at(net: Network, dy: Array, tape: Any, lengths: Any, step: int, mirrored: bool = False) -> None:
     """Go back from one step alone: behind pooling layers, all of the gradient but this step's is dropped.
 
-    ``mirrored`` counts the steps from the other end of each row, as a reversed layer does.
+    ``mirrored`` counts the steps from the other end of each row, as a reversed layer does; behind pooling
+    layers it is the gradient of each bidirectional layer's own output of which one step is left.
     """
     gradient: Array | None = dy
-    masked = False
+    masked, each = False, mirrored and dy.ndim == 2
     for layer, own in zip(reversed(net.layers), reversed(tape), strict=True):
         assert gradient is not None
-        if gradient.ndim == 3 and not masked:
-            gradient, masked = _only(gradient, lengths, step, mirrored), True
-        gradient, _ = layer.backward(gradient, own)
+        entering = gradient
+        if gradient.ndim == 3 and not masked and not each:
+            entering, masked = _only(gradient, lengths, step, mirrored), True
+        gradient, _ = layer.backward(entering, own)
+        if each and isinstance(layer, Bidirectional):  # the latest pass is the one that it records
+            layer.backward(_only(entering, lengths, step, mirrored), own)
 
 
 def _only(dy: Array, lengths: Any, step: int, mirrored: bool) -> Array:

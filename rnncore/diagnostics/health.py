@@ -16,7 +16,16 @@ from numpy.typing import NDArray
 from ..layers import GRU, LSTM, LeakyElman
 from ..layers.recurrent import Recurrent, RecurrentTape
 from ..network import Network
-from .common import Array, ByLayer, felt_weights, recurrent_layers, row_lengths, tapes_of, whole_tape
+from .common import (
+    Array,
+    ByLayer,
+    felt_weights,
+    recurrent_layers,
+    row_lengths,
+    tapes_of,
+    whole_tape,
+    width_of_names,
+)
 
 SIGMOID_EDGE = 0.05
 TANH_EDGE = 0.95
@@ -98,13 +107,17 @@ class Health(ByLayer[LayerHealth]):
     layers: dict[str, LayerHealth]
 
     def __str__(self) -> str:
-        lines = [f"{'layer':<14}{'gate':>6}{'saturated':>11}{'dead':>7}{'spectral radius':>17}{'memory':>9}"]
+        wide = width_of_names(self)
+        head = f"{'gate':>6}{'saturated':>11}{'dead':>7}{'spectral radius':>17}{'memory':>9}"
+        lines = [f"{'layer':<{wide}}{head}"]
         for layer in self:
             for gate, name in enumerate(layer.gates):
                 radius = layer.spectral_radius[gate] if len(layer.eigenvalues) else math.nan
+                share = "-" if math.isnan(layer.saturated[gate]) else f"{layer.saturated[gate]:.1%}"
+                dead = "-" if layer.dead is None else f"{layer.dead_share:.1%}"
                 lines.append(
-                    f"{layer.name + ' ' + layer.kind:<14}{name:>6}{layer.saturated[gate]:>11.1%}"
-                    f"{layer.dead_share:>7.1%}{radius:>17.3f}{np.median(layer.memory):>9.3g}"
+                    f"{layer.name + ' ' + layer.kind:<{wide}}{name:>6}{share:>11}"
+                    f"{dead:>7}{radius:>17.3f}{np.median(layer.memory):>9.3g}"
                 )
         return "\n".join(lines)
 

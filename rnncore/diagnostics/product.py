@@ -120,7 +120,8 @@ def _rotate_pairs(rows: Array, scale: Array, p: Array, q: Array) -> float:
     cosine = np.einsum("ij,ij->i", a, b)
     rho = np.exp(np.maximum(scale[short] - scale[long], -LARGEST))
     rest = (1 - rho) * (1 + rho)
-    over = 2 * cosine / (rest + np.hypot(rest, 2 * cosine * rho))  # tan theta / rho; 0/0 only where c = 0
+    with np.errstate(invalid="ignore"):  # 0/0 where the cosine is 0
+        over = 2 * cosine / (rest + np.hypot(rest, 2 * cosine * rho))  # tan theta / rho
     over = np.where(cosine == 0, 0.0, over)
     tangent = over * rho
     cos = 1 / np.sqrt(1 + tangent * tangent)

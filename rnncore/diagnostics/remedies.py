@@ -6,10 +6,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..layers import GRU, LSTM
+from ..layers import GRU, LSTM, LeakyElman
 from ..layers.recurrent import Recurrent, RecurrentTape
 from .common import row_lengths
 
+SIZES = ("input_size", "hidden_size")
+DEFAULTS = {"activation": "tanh", "forget_bias": 1.0}  # that configurations name all the same
 SHORTEST_CHRONO = 3  # steps: below, chrono biases have nothing to spread over
 
 
@@ -41,27 +43,33 @@ def remedies(problem: str, layer: Recurrent, name: str, tape: RecurrentTape | No
 
 
 def _call(layer: Recurrent, kind: str, **options: object) -> str:
-    """A constructor call with this layer's sizes."""
-    words = [
-        str(layer.input_size),
-        str(layer.hidden_size),
-        *(f"{key}={value!r}" for key, value in options.items()),
-    ]
-    return f"{kind}({', '.join(words)})"
+    """A constructor call with this layer's sizes, and, if it is of the same kind, what else it was told."""
+    own: dict[str, object] = {}
+    if kind == type(layer).__name__:
+        own = {name: value for name, value in layer.config().items() if DEFAULTS.get(name) != value}
+        own = {name: value for name, value in own.items() if name not in SIZES}
+        if "chrono" in options:
+            own.pop("forget_bias", None)
+        if "time_constants" in options:
+            own.pop("leak", None)
+    words = [f"{key}={value!r}" for key, value in {**own, **options}.items()]
+    return f"{kind}({', '.join([str(layer.input_size), str(layer.hidden_size), *words])})"
 
 
 def _smaller(layer: Recurrent, init: str, why: str) -> Remedy:
-    options = {"recurrent_init": init}
-    if layer.activation != "tanh":
-        options = {"activation": layer.activation, **options}
-    return Remedy(_call(layer, type(layer).__name__, **options), why)
+    return Remedy(_call(layer, type(layer).__name__, recurrent_init=init), why)
 
 
 def _vanishing(layer: Recurrent, steps: int) -> tuple[Remedy, ...]:
     why = f"biases that spread the units' memories over 1 to {steps} steps (Tallec & Ollivier, 2018)"
     if isinstance(layer, (LSTM, GRU)):
         return (Remedy(_call(layer, type(layer).__name__, chrono=steps), why),)
+    slower: tuple[Remedy, ...] = ()
+    if isinstance(layer, LeakyElman):
+        code = _call(layer, "LeakyElman", time_constants=(1, steps))
+        slower = (Remedy(code, f"units that keep their state for 1 to {steps} steps"),)
     return (
+        *slower,
         Remedy(
             _call(layer, "LSTM", chrono=steps), f"a cell whose memory decays as slowly as it is told; {why}"
         ),
@@ -78,6 +86,21 @@ def _vanishing(layer: Recurrent, steps: int) -> tuple[Remedy, ...]:
             "Trainer(..., regularizer=Omega(1.0))",
             "asks that the gradient keep its length on the way back (Pascanu, Mikolov & Bengio, 2013)",
         ),
+    )
+
+
+def unreached(name: str, at_the_end: bool) -> tuple[Remedy, ...]:
+    """What to change, or where else to look, if the last step's loss has no gradient in a layer.
+
+    ``at_the_end`` says that the network reads each row's last output alone.
+    """
+    if at_the_end and name.endswith(".reverse"):
+        return (
+            Remedy("MeanPool()", "in place of LastStep: there the reverse half has read one step alone"),
+        )
+    code = "gradient_flow(net, x, target, loss, step=0)"
+    return (
+        Remedy(code, "another step's loss may tell more: this one is met exactly, or cut off further up"),
     )
 
 

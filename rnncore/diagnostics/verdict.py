@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ..layers import LastStep
 from ..layers.base import ExplodingState
 from ..layers.recurrent import Recurrent, RecurrentTape
 from ..network import Network
@@ -15,7 +16,7 @@ from .common import Array, recurrent_layers, row_lengths
 from .flow import GradientFlow, LayerFlow, gradient_flow, jsonable
 from .health import Health, LayerHealth, layer_health
 from .lyapunov import lyapunov_exponents
-from .remedies import Remedy, remedies
+from .remedies import Remedy, remedies, unreached
 
 CHAOS_ROWS, CHAOS_STEPS, SHORTEST = 2, 500, 10  # chains of rows of the batch, to look for chaos in
 
@@ -176,7 +177,7 @@ def diagnose(net: Network, batch: Any, loss: Any, state: Any = None) -> Report:
     findings = []
     for rule in RULES:
         ill = [name for name in layers if rule.applies(measures[name][rule.measure])]
-        findings += [_finding(rule, name, layers[name], measures[name], tapes[name]) for name in ill]
+        findings += [_finding(rule, name, net, layers[name], measures[name], tapes[name]) for name in ill]
     return Report(flow.value, len(x), tuple(findings), measures, flow, health)
 
 
@@ -227,16 +228,18 @@ def _chaos(layer: Recurrent, tape: RecurrentTape) -> float:
 
 
 def _finding(
-    rule: Rule, name: str, layer: Recurrent, measures: dict[str, float], tape: RecurrentTape
+    rule: Rule, name: str, net: Network, layer: Recurrent, measures: dict[str, float], tape: RecurrentTape
 ) -> Finding:
     value = measures[rule.measure]
     kind = type(layer).__name__
     text = f"layer {name}, {kind}: {rule.says.format(value=value)}"
-    if rule.problem == "vanishing" and math.isnan(measures["reach"]):
-        text = f"layer {name}, {kind}: no gradient of the last step's loss arrives at it"
-    elif rule.problem == "vanishing":
-        text += f", {measures['reach']:.0f} of {len(tape.x)} steps"
     cures = remedies(rule.problem, layer, name, tape)
+    if rule.problem == "vanishing":
+        reach = measures["reach"]
+        text += f", {reach:.0f} of {len(tape.x)} steps"
+        if math.isnan(reach):
+            text = f"layer {name}, {kind}: no gradient of the last step's loss arrives on its way"
+            cures = unreached(name, any(isinstance(other, LastStep) for other in net.layers))
     return Finding(rule.problem, name, kind, rule.measure, value, rule.threshold, text, cures)
 
 
