@@ -8,9 +8,23 @@ import numpy as np
 import pytest
 from training import Source, make_trainer
 
-from rnncore import GRU, LSTM, Bidirectional, Dense, Elman, Embedding, LastStep, Network, SquaredError, save
+from rnncore import (
+    GRU,
+    LSTM,
+    Bidirectional,
+    Clockwork,
+    CrossEntropy,
+    Dense,
+    Elman,
+    Embedding,
+    LastStep,
+    Network,
+    SkipElman,
+    SquaredError,
+    save,
+)
 from rnncore.data import Vocabulary
-from rnncore.diagnostics import GradientMonitor, diagnose
+from rnncore.diagnostics import GradientMonitor, diagnose, weight_contributions
 
 pytest.importorskip("click")
 pytest.importorskip("matplotlib")
@@ -18,7 +32,7 @@ pytest.importorskip("matplotlib")
 from click.testing import CliRunner
 
 from rnncore.cli import main
-from rnncore.diagnostics.page import write_page
+from rnncore.diagnostics.page import _contributions, write_page
 
 TEXT = "the quick brown fox jumps over the lazy dog.\n" * 20
 
@@ -88,6 +102,26 @@ def test_a_page_of_both_directions_and_a_training(folder):
     page, names = check_page(folder / "a.html")
     assert "&lt;a &amp; b&gt;" in page
     assert any("Training" in name for name in names)
+
+
+@pytest.mark.parametrize("layer", [SkipElman(2, 4, delays=(1, 3)), Clockwork(2, 4, periods=(1, 2))])
+def test_a_page_says_what_several_ways_through_time_do_not_have(layer, folder):
+    net, rng = Network(layer, dtype="float64"), np.random.default_rng(0)
+    x, target = rng.standard_normal((12, 3, 2)), rng.standard_normal((12, 3, 4))
+    write_page(folder / "a.html", diagnose(net, (x, target), SquaredError()), net, x, target, SquaredError())
+    page, names = check_page(folder / "a.html")
+    assert len(names) == 3
+    assert "Layer 0: a step is no function of the one state before it" in page
+
+
+def test_contributions_behind_a_pooling_layer_are_those_of_rows_that_end_together():
+    """The lag of a row that ends early is not that of the others."""
+    net, rng = Network(LSTM(2, 4), LastStep(), Dense(4, 3), dtype="float64"), np.random.default_rng(0)
+    x, target, lengths = rng.standard_normal((12, 4, 2)), rng.integers(0, 3, 4), np.array([9, 10, 4, 10])
+    found = _contributions(net, x, target, CrossEntropy(), lengths, None)["0"]
+    some = weight_contributions(net, x[:10, [1, 3]].copy(), target[[1, 3]], CrossEntropy())["0"]
+    np.testing.assert_array_equal(found.by_lag(), some.by_lag())
+    assert len(found.by_lag()) == 10
 
 
 def test_whatever_is_wrong_is_one_line(folder):

@@ -1,5 +1,6 @@
 """Pictures of the diagnostics: they draw what was measured, where they are told, with units and labels."""
 
+import dataclasses
 import subprocess
 import sys
 
@@ -9,6 +10,7 @@ from training import Source, make_trainer
 
 from rnncore import LSTM, Dense, Elman, Network, SquaredError
 from rnncore.diagnostics import (
+    GradientFlow,
     GradientMonitor,
     cell_health,
     gradient_flow,
@@ -83,9 +85,55 @@ def test_lines_are_the_numbers(measured):
 
 
 def test_lines_differ_without_colours(measured):
-    lines = pictures.flow_picture({"a": measured["flow"], "b": measured["flow"]}).get_lines()[:5]
-    dashes = [line._unscaled_dash_pattern for line in lines]
-    assert len({str(dash) for dash in dashes}) == len(lines)
+    """Up to 25 of them, in dash or marker."""
+    lines = pictures.flow_picture(dict.fromkeys("abcdefgh", measured["flow"])).get_lines()
+    assert len(lines) == 24
+    looks = {(str(line._unscaled_dash_pattern), line.get_marker()) for line in lines}
+    assert len(looks) == len(lines)
+
+
+@pytest.mark.parametrize("count", [1, 2, 8])
+def test_a_legend_hides_no_line(measured, count):
+    """It has a ground of its own, or stands below the axes."""
+    axes = pictures.lag_picture(dict.fromkeys("abcdefgh"[:count], measured["flow"]))
+    axes.figure.canvas.draw()
+    inside, legend = axes.get_window_extent(), axes.get_legend().get_window_extent()
+    below = legend.y1 < inside.y0
+    assert below == (count > 1)
+    assert below or axes.get_legend().get_frame_on()
+    page = axes.figure.bbox
+    assert page.x0 <= legend.x0 < legend.x1 <= page.x1
+    assert page.y0 <= legend.y0
+
+
+def test_a_layer_without_a_gradient_is_called_so_and_a_gone_share_leaves_the_axes(measured):
+    flow = measured["flow"]["1"]
+    nothing = dataclasses.replace(flow, lags={"h": 0 * flow.lags["h"]})
+    gone = dataclasses.replace(flow, lags={"h": np.geomspace(1, 1e-30, T)[:, None] * np.ones((1, B))})
+    axes = pictures.lag_picture(GradientFlow(0.0, {"0": nothing, "1": gone}))
+    texts = [text.get_text() for text in axes.get_legend().get_texts()]
+    assert "no gradient" in texts[0]
+    np.testing.assert_array_equal(axes.get_lines()[1].get_ydata(), gone.left())
+    assert axes.get_ylim()[0] == pictures.FLOOR
+
+
+def test_exponents_without_bound_below_are_told(measured):
+    found = dataclasses.replace(measured["lyapunov"], exponents=np.array([0.0, -1.0, -np.inf, -np.inf]))
+    found = dataclasses.replace(found, error=np.array([0.1, 0.1, np.nan, np.nan]))
+    axes = pictures.lyapunov_picture(found)
+    assert "2 at minus infinity" in axes.get_legend().get_texts()[0].get_text()
+    assert axes.get_xlim() == (0.5, 4.5)
+
+
+def test_the_grey_of_units_spans_their_range(measured):
+    health = measured["health"][1]
+    ranges = ((-0.5, 0.5, (-1, 1)), (0.0, 0.4, (0, 1)), (0.0, 7.0, (0, 7)), (-3.0, 1.0, (-3, 3)))
+    for low, high, want in ranges:
+        activity = np.linspace(low, high, health.activity.size).reshape(health.activity.shape)
+        unbounded = np.full_like(health.saturated, np.nan)
+        axes = pictures.gate_picture(dataclasses.replace(health, activity=activity, saturated=unbounded))
+        assert axes.get_images()[0].get_clim() == pytest.approx(want)
+        assert axes.get_title(loc="left") == "State h of layer 1 (Elman)"
 
 
 def test_the_monitor_has_two_axes(measured):

@@ -15,7 +15,7 @@ from ..network import Network
 from ..pictures import new_figure
 from . import pictures
 from .common import Array, recurrent_layers, row_lengths
-from .contributions import weight_contributions
+from .contributions import Contributions, weight_contributions
 from .flow import gradient_flow
 from .jacobians import jacobian_spectrum
 from .lyapunov import lyapunov_exponents
@@ -26,6 +26,10 @@ SPANS = (1, 10, 50)  # steps, of the Jacobians whose singular values are shown
 EXPONENTS, EXPONENT_STEPS = 16, 300  # the largest ones, and the steps they are averaged over
 LOSSES = 8  # steps whose losses are taken apart
 
+_SEVERAL_WAYS = (
+    "a step is no function of the one state before it, and so there is neither a Jacobian nor a Lyapunov "
+    "exponent, and no contributions of single steps are shown."
+)
 _STYLE = """
 body { font: 15px/1.5 sans-serif; max-width: 60em; margin: 2em auto; padding: 0 1em; color: #222; }
 pre { background: #f4f4f4; padding: 0.6em 0.8em; overflow-x: auto; }
@@ -71,6 +75,8 @@ def write_page(
     if report.flow is not None:
         drawn = _pictures(report, net, x, target, loss, lengths, state)
         parts += [f"<h2>{html.escape(head)}</h2>\n{_image(axes)}" for head, axes in drawn]
+        ways = [name for name, layer in recurrent_layers(net).items() if not layer.one_step]
+        parts += [f"<p>Layer {html.escape(name)}: {_SEVERAL_WAYS}</p>" for name in ways]
     if monitor is not None and monitor.history:
         parts.append(f"<h2>Training</h2>\n{_image(pictures.monitor_picture(monitor)[0])}")
     parts.append(f"<h2>All numbers</h2>\n<pre>{html.escape(str(report))}</pre>")
@@ -103,13 +109,10 @@ def _pictures(
     assert report.health is not None
     yield "Gradient flow", pictures.flow_picture(report.flow)
     yield "Reach of the gradient", pictures.lag_picture(report.flow)
-    pooled = any(layer.pools for layer in net.layers)
-    shortest = len(x) if lengths is None else int(np.min(lengths))
-    steps = None if pooled else np.unique(np.linspace(0, shortest - 1, LOSSES).round().astype(int)).tolist()
     layers = recurrent_layers(net)
     parts = None
     if all(layer.one_step for layer in layers.values()):
-        parts = weight_contributions(net, x, target, loss, lengths, state, steps)
+        parts = _contributions(net, x, target, loss, lengths, state)
         yield "Contributions by lag", pictures.contribution_lag_picture(list(parts))
     tapes: dict[str, Any] = {}
     gradient_flow(net, x, target, loss, lengths, state, tapes=tapes)
@@ -123,7 +126,7 @@ def _pictures(
         spans = sorted({min(span, last) for span in SPANS})
         if layer.one_step:
             spectra = [jacobian_spectrum(layer, tape, last, last - span, rows=[row]) for span in spans]
-            left, middle, right = new_figure(13, 4).subplots(1, 3)
+            left, middle, right = new_figure(13, 5).subplots(1, 3)
             pictures.spectrum_picture(spectra, left)
             pictures.eigenvalue_picture(health, middle)
             driven = np.ascontiguousarray(tape.x[: min(last, EXPONENT_STEPS), row : row + 1])
@@ -133,8 +136,23 @@ def _pictures(
         count = len(health.gates)
         axes = np.ravel(new_figure(7.5, 1 + 2.2 * count).subplots(count, 1, sharex=True, squeeze=False))
         for gate, place in zip(health.gates, axes, strict=True):
-            pictures.gate_picture(health, gate, place)
+            pictures.gate_picture(health, gate, place).label_outer()
         yield f"{head}: gates", axes[0]
+
+
+def _contributions(
+    net: Network, x: Array, target: Array, loss: Any, lengths: Any, state: Any
+) -> Contributions:
+    """The contributions of the rows, and to the losses, whose lags are the same."""
+    if not any(layer.pools for layer in net.layers):
+        shortest = len(x) if lengths is None else int(np.min(lengths))
+        steps = np.unique(np.linspace(0, shortest - 1, LOSSES).round().astype(int)).tolist()
+        return weight_contributions(net, x, target, loss, lengths, state, steps)
+    if lengths is None or state is not None:
+        return weight_contributions(net, x, target, loss, lengths, state)
+    last = int(np.max(lengths))  # the one loss of a row is at its own end
+    rows = np.flatnonzero(np.asarray(lengths) == last)
+    return weight_contributions(net, np.ascontiguousarray(x[:last, rows]), target[rows].copy(), loss)
 
 
 def _image(axes: Any) -> str:

@@ -7,7 +7,7 @@ shade and heat maps run from white to black, so that all is legible in print wit
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import cycle
 from typing import Any
 
@@ -29,13 +29,31 @@ STYLES: tuple[tuple[Any, str], ...] = (
     (":", "#4c8c4a"),
     ((0, (5, 1, 1, 1, 1, 1)), "#8a6d3b"),
 )
+MARKERS = (None, "o", "s", "^", "v")  # so that lines beyond those differ from them
+BESIDE = 4  # lines that a legend inside of the axes has room for
 FLOOR = 1e-12  # of a share on a logarithmic axis: what has gone below has gone
 
+Floats = NDArray[np.float64]
 Flows = GradientFlow | Mapping[str, GradientFlow]
 
 
-def _axes(axes: Any, width: float = 7.5, height: float = 4.0) -> Any:
+def _axes(axes: Any, width: float = 7.5, height: float = 4.0, lines: int = 0) -> Any:
+    height += 0.2 * lines if lines > BESIDE else 0.0
     return new_figure(width, height).subplots() if axes is None else axes
+
+
+def _styles() -> Iterator[dict[str, Any]]:
+    """How to draw one line after the other, so that no two look alike, in print without colours either."""
+    for marker in cycle(MARKERS):
+        for dash, color in STYLES:
+            own = {"marker": marker, "markersize": 4} if marker else {}
+            yield {"linestyle": dash, "color": color, "linewidth": 1.6, **own}
+
+
+def _line(ax: Any, values: Floats, style: dict[str, Any], label: str) -> None:
+    """One value a step, where it is above 0; ten markers, if the style has any."""
+    shown = np.where(values > 0, values, np.nan)
+    ax.plot(shown, **style, markevery=max(1, len(values) // 10), label=label)
 
 
 def _finish(ax: Any, title: str, x: str, y: str, legend: bool = False) -> Any:
@@ -43,9 +61,26 @@ def _finish(ax: Any, title: str, x: str, y: str, legend: bool = False) -> Any:
     ax.set_xlabel(x)
     ax.set_ylabel(y)
     ax.spines[["top", "right"]].set_visible(False)
-    if legend:
-        ax.legend(frameon=False, fontsize=9)
+    if legend and len(ax.get_legend_handles_labels()[0]) <= BESIDE:
+        ax.legend(fontsize=9, framealpha=0.85, edgecolor="none")  # a line behind it strikes out no word
+    elif legend:
+        _legend_below(ax, 1)
     return ax
+
+
+def _legend_below(ax: Any, columns: int) -> None:
+    # So many points below, room for the axis: a share of a height that makes way for it would not settle.
+    place = matplotlib_module("transforms").offset_copy(ax.transAxes, ax.get_figure(), y=-38, units="points")
+    ax.legend(
+        loc="upper center", bbox_to_anchor=(0.5, 0), bbox_transform=place, ncols=columns, frameon=False,
+        fontsize=9, borderaxespad=0,
+    )  # fmt: skip
+
+
+def _whole(*axes: Any) -> None:
+    """Ticks at whole numbers alone."""
+    for axis in axes:
+        axis.set_major_locator(matplotlib_module("ticker").MaxNLocator(integer=True, min_n_ticks=1))
 
 
 def _grid(ax: Any) -> None:
@@ -76,15 +111,14 @@ def flow_picture(flows: Flows, axes: Any = None) -> Any:
     axes
         Where to draw; None makes a figure.
     """
-    ax = _axes(axes)
+    lines = _lines(flows)
+    ax = _axes(axes, lines=len(lines))
     _grid(ax)
-    for (label, layer, state), (dash, color) in zip(_lines(flows), cycle(STYLES)):
-        norms = layer.mean(state)
-        ax.plot(np.where(norms > 0, norms, np.nan), linestyle=dash, color=color, linewidth=1.6, label=label)
+    for (label, layer, state), style in zip(lines, _styles(), strict=False):
+        _line(ax, layer.mean(state), style, label)
     ax.set_yscale("log")
-    return _finish(
-        ax, "Gradient flow", "step t (0: the initial state)", "norm of dL/dh[t], dL/dc[t] (L2)", True
-    )
+    what = ", ".join(f"dL/d{state}[t]" for state in dict.fromkeys(state for _, _, state in lines))
+    return _finish(ax, "Gradient flow", "step t (0: the initial state)", f"norm of {what} (L2)", True)
 
 
 def lag_picture(flows: Flows, axes: Any = None) -> Any:
@@ -95,19 +129,23 @@ def lag_picture(flows: Flows, axes: Any = None) -> Any:
     flows, axes
         As `flow_picture` takes them.
     """
-    ax = _axes(axes)
+    lines, least = _lines(flows), SHARE_LEFT
+    ax = _axes(axes, lines=len(lines))
     _grid(ax)
-    for (label, layer, state), (dash, color) in zip(_lines(flows), cycle(STYLES)):
+    for (label, layer, state), style in zip(lines, _styles(), strict=False):
         left = layer.left(state)
-        shown = np.where(np.isfinite(left), np.maximum(left, FLOOR), np.nan)
+        there = left[np.isfinite(left) & (left > 0)]
         text = f"{label}: half-life {layer.half_life(state):.3g}, reach {layer.reach(state):.4g}"
-        ax.plot(shown, linestyle=dash, color=color, linewidth=1.6, label=text)
+        least = min(least, float(there.min(initial=least)))
+        _line(ax, left, style, text if len(there) else f"{label}: no gradient")
     ax.axhline(SHARE_LEFT, color=REFERENCE, linewidth=1.0, linestyle=":")
     ax.annotate(
         "1%", (1, SHARE_LEFT), xycoords=("axes fraction", "data"), xytext=(-2, 2), color=REFERENCE,
         textcoords="offset points", ha="right", va="bottom", fontsize=9,
     )  # fmt: skip
     ax.set_yscale("log")
+    if least < FLOOR:
+        ax.set_ylim(bottom=FLOOR)
     return _finish(ax, "Reach of the gradient", "lag (steps back)", "share of the gradient left", True)
 
 
@@ -136,7 +174,10 @@ def contribution_picture(
     edges = np.concatenate([[-0.5], (steps[1:] + steps[:-1]) / 2, [steps[-1] + 0.5]]) if len(steps) > 1 else (
         np.array([steps[0] - 0.5, steps[0] + 0.5])
     )  # fmt: skip
+    ax.patch.set(hatch="///", edgecolor="#dcdcdc")  # where there is nothing: white is little
     image = ax.pcolormesh(np.arange(norms.shape[1] + 1) - 0.5, edges, shown, cmap="Greys")
+    ax.set_xlim(-0.5, steps[-1] + 0.5)
+    _whole(ax.xaxis, ax.yaxis)
     ax.figure.colorbar(image, ax=ax, label="log10 of the norm (Frobenius)")
     title = f"Contributions to the gradient of {weight}, layer {contributions.name}"
     return _finish(ax, title, "step k, where the weight is used", "step t, where the loss is")
@@ -152,19 +193,19 @@ def contribution_lag_picture(contributions: Sequence[LayerContributions], axes: 
     axes
         Where to draw; None makes a figure.
     """
-    ax = _axes(axes)
+    ax = _axes(axes, lines=sum(len(layer.matrix) for layer in contributions))
     _grid(ax)
-    styles = cycle(STYLES)
+    styles = _styles()
     for layer in contributions:
         for weight in layer.matrix:
-            dash, color = next(styles)
-            norms = layer.by_lag(weight)
             label = f"layer {layer.name} ({layer.kind}), {weight}"
-            ax.plot(
-                np.where(norms > 0, norms, np.nan), linestyle=dash, color=color, linewidth=1.6, label=label
-            )
+            _line(ax, layer.by_lag(weight), next(styles), label)
     ax.set_yscale("log")
     return _finish(ax, "Contributions by lag", "lag t - k (steps)", "norm (Frobenius)", True)
+
+
+def _steps(count: int) -> str:
+    return f"{count} step" if count == 1 else f"{count} steps"
 
 
 def spectrum_picture(spectra: Spectrum | Sequence[Spectrum], axes: Any = None, row: int = 0) -> Any:
@@ -179,23 +220,26 @@ def spectrum_picture(spectra: Spectrum | Sequence[Spectrum], axes: Any = None, r
     row
         Of the batch, or of those that were chosen.
     """
-    ax = _axes(axes)
-    _grid(ax)
     several = [spectra] if isinstance(spectra, Spectrum) else list(spectra)
-    for spectrum, (dash, color) in zip(several, cycle(STYLES)):
+    ax = _axes(axes, lines=len(several) + 2)
+    _grid(ax)
+    for spectrum, style in zip(several, _styles(), strict=False):
         logs = spectrum.log_values[row] / math.log(10)
         index = np.arange(1, len(logs) + 1)
-        label = f"{spectrum.t - spectrum.k} steps"
-        ax.plot(index, np.where(np.isfinite(logs), logs, np.nan), linestyle=dash, color=color, label=label)
+        alone = {"marker": "o", "markersize": 4} if len(logs) == 1 else {}
+        label = _steps(spectrum.t - spectrum.k)
+        ax.plot(index, np.where(np.isfinite(logs), logs, np.nan), **{**style, **alone}, label=label)
     longest = several[-1]
     bounds: list[tuple[float, str, Any]] = [
         (float(longest.log_stepwise[row]), "product of the steps' norms", ":"),
-        (longest.log_textbook, "textbook bound", (0, (1, 3))),
+        (longest.log_textbook, "textbook bound", (0, (7, 2, 1, 2))),
     ]
     for value, name, dash in bounds:
         if math.isfinite(value):
-            text = f"{name}, {longest.t - longest.k} steps"
+            text = f"{name}, {_steps(longest.t - longest.k)}"
             ax.axhline(value / math.log(10), color=REFERENCE, linewidth=1.2, linestyle=dash, label=text)
+    _whole(ax.xaxis)
+    ax.set_xlim(0.5, several[0].log_values.shape[1] + 0.5)
     title = "Singular values of the Jacobian"
     return _finish(ax, title, "singular value, largest first", "log10 of the singular value", True)
 
@@ -223,7 +267,9 @@ def eigenvalue_picture(health: LayerHealth, axes: Any = None) -> Any:
         ax.scatter(values.real, values.imag, s=14, marker=marker, linewidths=0.9, label=label, **face, **edge)
     ax.set_aspect("equal")
     title = f"Eigenvalues of weight_hh, layer {health.name} ({health.kind})"
-    return _finish(ax, title, "real part", "imaginary part", True)
+    # Below: inside there are eigenvalues everywhere.
+    _legend_below(ax, 2)
+    return _finish(ax, title, "real part", "imaginary part")
 
 
 def lyapunov_picture(spectrum: Lyapunov, axes: Any = None) -> Any:
@@ -238,12 +284,17 @@ def lyapunov_picture(spectrum: Lyapunov, axes: Any = None) -> Any:
     """
     ax = _axes(axes)
     _grid(ax)
-    index = np.arange(1, len(spectrum.exponents) + 1)
+    index, values = np.arange(1, len(spectrum.exponents) + 1), spectrum.exponents
+    text = f"{spectrum.regime}: largest {values[0]:.4f}"
+    if (gone := int(np.isinf(values).sum())) > 0:
+        text += f"\n{gone} at minus infinity"
     ax.axhline(0, color=REFERENCE, linewidth=1.0, linestyle=":")
     ax.errorbar(
-        index, spectrum.exponents, spectrum.error, fmt="o-", color=DARK, markersize=3, linewidth=1.2,
-        capsize=2, label=f"{spectrum.regime}: largest {spectrum.exponents[0]:.4f}",
+        index, np.where(np.isfinite(values), values, np.nan), spectrum.error, fmt="o-", color=DARK,
+        markersize=3, linewidth=1.2, capsize=2, label=text,
     )  # fmt: skip
+    _whole(ax.xaxis)
+    ax.set_xlim(0.5, len(index) + 0.5)
     return _finish(ax, "Lyapunov spectrum", "exponent, largest first", "nats per step", True)
 
 
@@ -265,12 +316,19 @@ def gate_picture(health: LayerHealth, gate: str | None = None, axes: Any = None)
         raise ValueError(f"gate is {gate!r}, but layer {health.name} has {', '.join(health.gates)}")
     ax = _axes(axes)
     place = health.gates.index(gate)
-    low = -1.0 if gate in "gnh" else 0.0
-    values: NDArray[np.float64] = health.activity[:, place].T
-    high = max(1.0, float(values.max(initial=1.0))) if gate == "h" else 1.0
-    image = ax.imshow(values, aspect="auto", cmap="Greys", vmin=low, vmax=high, interpolation="nearest")
-    ax.figure.colorbar(image, ax=ax, label="activation (mean over rows)")
-    title = f"Gate {gate} of layer {health.name} ({health.kind}): {health.saturated[place]:.0%} saturated"
+    values: Floats = health.activity[:, place].T
+    high = max(1.0, float(np.abs(values).max(initial=0)))
+    low = -high if float(values.min(initial=0)) < 0 else 0.0
+    edges = (0.5, values.shape[1] + 0.5, values.shape[0] - 0.5, -0.5)  # what step t does stands in h[t]
+    image = ax.imshow(
+        values, aspect="auto", cmap="Greys", vmin=low, vmax=high, interpolation="nearest", extent=edges
+    )
+    _whole(ax.xaxis, ax.yaxis)
+    ax.figure.colorbar(image, ax=ax, label="mean over rows")
+    what = "State h" if gate == "h" else f"Gate {gate}"
+    title = f"{what} of layer {health.name} ({health.kind})"
+    if not math.isnan(health.saturated[place]):
+        title += f": {health.saturated[place]:.0%} saturated"
     return _finish(ax, title, "step t", "unit")
 
 
@@ -297,18 +355,19 @@ def monitor_picture(monitor: GradientMonitor, axes: Any = None) -> Any:
     above, below = np.ravel(np.asarray(axes, dtype=object))
     step = monitor.column("step")
     layers = list(monitor.profiles[0])
-    for name, (dash, color) in zip(layers, cycle(STYLES)):
-        steps = len(monitor.profiles[-1][name])
+    for name, style in zip(layers, _styles(), strict=False):
+        steps = [len(profile[name]) for profile in monitor.profiles]
         reach = np.minimum(monitor.column(f"{name}.reach"), steps)
-        above.plot(step, reach, marker="o", markersize=3, linestyle=dash, color=color, label=f"layer {name}")
+        above.plot(step, reach, **{"marker": ".", **style}, label=f"layer {name}")
+    whole = [max(map(len, profile.values())) for profile in monitor.profiles]
+    above.plot(step, whole, color=REFERENCE, linewidth=1.0, linestyle=":", label="all steps")
+    above.set_ylim(bottom=0)
     ratios = [name for name in monitor.columns if name.endswith(".update_ratio") and "bias" not in name]
-    for name, (dash, color) in zip(ratios, cycle(STYLES), strict=False):
+    for name, style in zip(ratios, _styles(), strict=False):
         label = name.removesuffix(".update_ratio")
-        below.plot(
-            step, monitor.column(name), marker="o", markersize=3, linestyle=dash, color=color, label=label
-        )
+        below.plot(step, monitor.column(name), **{"marker": ".", **style}, label=label)
     below.set_yscale("log")
-    below.xaxis.set_major_locator(matplotlib_module("ticker").MaxNLocator(integer=True))
+    _whole(below.xaxis)
     for ax in (above, below):
         _grid(ax)
     _finish(above, "Training: how far the gradient reaches", "", "reach (steps)", True)
