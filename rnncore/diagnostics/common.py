@@ -12,6 +12,7 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from ..layers import Elman
 from ..layers.recurrent import Flow, Recurrent, RecurrentTape, SegmentedTape
 from ..network import Network
 
@@ -89,7 +90,28 @@ def require_tape(layer: Recurrent, tape: Any) -> RecurrentTape:
             f"tape is of {units} units over {features} features, but layer has {layer.hidden_size} over "
             f"{layer.input_size}"
         )
+    # Where a pass was kept in segments, its tape knows the states alone; h is all that an Elman's has.
+    kept = isinstance(tape, SegmentedTape)
+    states = 1 + len(tape.borders[0]) if isinstance(tape, SegmentedTape) else len(tape.states())
+    gates = getattr(tape, "gates", tape.hidden)
+    other = not kept and (gates is None or gates.shape[2] != layer.gates * units)
+    if states != len(layer.state_names) or other or (hasattr(tape, "gates") and type(layer) is Elman):
+        raise ValueError(f"tape is a {type(tape).__name__} that another layer left than {layer!r}")
     return tape
+
+
+def require_loss(loss: Any) -> None:
+    """TypeError unless ``loss`` is an object to call."""
+    if isinstance(loss, type) or not callable(loss):
+        raise TypeError(f"loss is {loss!r}, but an object to call is wanted, such as CrossEntropy()")
+
+
+def losses_gradient(
+    loss: Any, y: Array, target: Any, lengths: Any, weights: Any
+) -> tuple[float, Array]:
+    """Value and gradient of a loss; weights are for those only that know them."""
+    value, dy = loss(y, target, lengths) if weights is None else loss(y, target, lengths, weights)
+    return float(value), dy
 
 
 @contextmanager

@@ -20,7 +20,16 @@ from numpy.typing import NDArray
 from ..layers import GRU
 from ..layers.recurrent import Recurrent
 from ..network import Network
-from .common import Array, ByLayer, looking, recurrent_layers, require_recurrent, whole_tape
+from .common import (
+    Array,
+    ByLayer,
+    looking,
+    losses_gradient,
+    recurrent_layers,
+    require_loss,
+    require_recurrent,
+    whole_tape,
+)
 from .flow import mean_of_rows
 
 STEPS = 24  # at which the loss enters, if none are given
@@ -72,6 +81,7 @@ def weight_contributions(
     lengths: Any = None,
     state: Any = None,
     steps: Sequence[int] | None = None,
+    weights: Any = None,
 ) -> Contributions:
     """Take apart, by step of use, the gradients of the weights of every recurrent layer.
 
@@ -84,7 +94,10 @@ def weight_contributions(
         As `gradient_flow` takes them.
     steps
         The steps t whose losses are taken apart; up to 24, spread evenly, if they are not given. Behind a
-        layer that pools the steps there is one loss alone, and its step is the last.
+        layer that pools the steps there is one loss alone, and its step is the last: that of the longest
+        row, from which the lags of the others are counted as well.
+    weights
+        Of the rows in the loss, ``(B,)``; None where all count alike.
 
     Raises
     ------
@@ -96,9 +109,10 @@ def weight_contributions(
     layers = {name: layer for name, layer in layers.items() if not name.endswith(".reverse")}
     for layer in layers.values():
         require_recurrent(layer)
+    require_loss(loss)
     with looking(net, layers, gates=True):
         y, _, tape = net.forward(x, state, lengths)
-        _, dy = loss(y, target, lengths)
+        _, dy = losses_gradient(loss, y, target, lengths, weights)
         chosen = _check_steps(steps, len(x), y.ndim == 2)
         rows: dict[str, list[dict[str, Array]]] = {name: [] for name in layers}
         for step in chosen:
@@ -118,7 +132,7 @@ def weight_contributions(
 
 def _check_steps(steps: Sequence[int] | None, count: int, pooled: bool) -> NDArray[np.intp]:
     if pooled:
-        if steps is not None and list(steps) != [count - 1]:
+        if steps is not None and np.ravel(np.asarray(steps)).tolist() != [count - 1]:
             raise ValueError(
                 f"steps are {steps!r}, but the network pools them: its one loss is at {count - 1}"
             )

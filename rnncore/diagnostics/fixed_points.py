@@ -14,7 +14,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..checks import check_array, check_finite, check_lengths, check_positive_integer, padding_mask
+from ..checks import (
+    check_array,
+    check_finite,
+    check_lengths,
+    check_number,
+    check_positive_integer,
+    check_seed,
+    padding_mask,
+)
 from ..layers.recurrent import Recurrent
 from .common import Array, double, require_recurrent
 from .linearize import linearize, step_forward
@@ -115,17 +123,33 @@ def fixed_points(
     checked = check_lengths(lengths, *x.shape[:2])
     check_finite("x", x, checked)
     count = check_positive_integer("starts", starts)
+    if not len(x) or not x.shape[1]:
+        raise ValueError(f"x has shape {x.shape}, but at least one step and one row are wanted")
+    for name, value in (("slow", slow), ("same", same)):
+        if check_number(name, value) < 0:
+            raise ValueError(f"{name} is {value}, but 0 or more is wanted")
+    rng = np.random.default_rng(check_seed(seed))
     valid = np.ones(x.shape[:2], bool) if checked is None else ~padding_mask(checked, len(x))
-    held = x[valid].mean(axis=0, dtype=np.float64) if at is None else np.asarray(at, np.float64)
-    if held.shape != (layer.input_size,) or not np.isfinite(held).all():
-        raise ValueError(f"at has shape {held.shape}, but ({layer.input_size},) finite numbers are wanted")
+    held = x[valid].mean(axis=0, dtype=np.float64) if at is None else _check_held(at, layer.input_size)
     twin = double(layer)
     _, _, tape = twin.forward(x.astype(np.float64), None, checked)
     visited = np.concatenate([states[1:][valid] for states in tape.states()], axis=1)
-    rng = np.random.default_rng(seed)
     begin = visited[rng.choice(len(visited), min(count, len(visited)), replace=False)]
     ends = [_descend(twin, held, start) for start in begin]
     return _merge(twin, held, np.array(ends), slow, same)
+
+
+def _check_held(at: Any, features: int) -> Array:
+    """``at`` as float64 (I,)."""
+    held: Array = np.asarray(at)
+    if held.dtype.kind not in "iuf":
+        raise TypeError(f"at is {at!r}, but {features} numbers are wanted")
+    if held.shape != (features,):
+        raise ValueError(f"at has shape {held.shape}, but ({features},) is wanted")
+    if not np.isfinite(held).all():
+        place = int(np.argmin(np.isfinite(held)))
+        raise ValueError(f"at[{place}] is {held[place]}, but a finite number is wanted")
+    return held.astype(np.float64)
 
 
 class Step:

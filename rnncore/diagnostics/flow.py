@@ -17,7 +17,16 @@ from numpy.typing import NDArray
 
 from ..layers import Bidirectional
 from ..network import Network
-from .common import Array, ByLayer, looking, recurrent_layers, row_lengths, width_of_names
+from .common import (
+    Array,
+    ByLayer,
+    looking,
+    losses_gradient,
+    recurrent_layers,
+    require_loss,
+    row_lengths,
+    width_of_names,
+)
 
 Norms = NDArray[np.float64]
 
@@ -191,6 +200,7 @@ def gradient_flow(
     state: Any = None,
     step: int = -1,
     tapes: dict[str, Any] | None = None,
+    weights: Any = None,
 ) -> GradientFlow:
     """Measure how far back the gradient of a loss reaches.
 
@@ -212,6 +222,8 @@ def gradient_flow(
         its last. Where a layer pools the steps into one row, the gradient enters at this step alone.
     tapes
         A dictionary that is given each recurrent layer's tape, by name, for whoever wants to look further.
+    weights
+        Of the rows in the loss, ``(B,)``; None where all count alike.
 
     Raises
     ------
@@ -220,9 +232,12 @@ def gradient_flow(
         network or the loss takes.
     """
     layers = recurrent_layers(net)
+    require_loss(loss)
+    if isinstance(step, bool) or not isinstance(step, (int, np.integer)):
+        raise TypeError(f"step is {step!r}, but a whole number is wanted")
     with looking(net, layers):
         y, _, tape = net.forward(x, state, lengths)
-        value, dy = loss(y, target, lengths)
+        value, dy = losses_gradient(loss, y, target, lengths, weights)
         assert tape is not None
         net.backward(dy.copy(), tape)
         norms = {name: _norms(layer) for name, layer in layers.items()}
@@ -237,7 +252,7 @@ def gradient_flow(
                 entered = _entry(row_lengths(_flow_tape(layer)), step)
                 lags[name] = {state: _by_lag(norm, entered) for state, norm in _norms(layer).items()}
     return GradientFlow(
-        float(value),
+        value,
         {
             name: LayerFlow(name, type(layer).__name__, norms[name], lags[name])
             for name, layer in layers.items()

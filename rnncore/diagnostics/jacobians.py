@@ -129,10 +129,9 @@ def jacobian_spectrum(
     TypeError, ValueError
         As `jacobian` does.
     """
-    require_tape(require_recurrent(layer), tape)
     if t is None:
-        lengths = row_lengths(tape)
-        t = int((lengths if rows is None else lengths[np.asarray(rows)]).min())
+        chosen, _, _ = _check(layer, tape, 0, 0, state, rows)
+        t = int(row_lengths(tape)[chosen].min())
     chosen, first, last = _check(layer, tape, t, k, state, rows)
     with one_blas_thread():
         return _spectrum(layer, tape, chosen, (first, last), state, bounds)

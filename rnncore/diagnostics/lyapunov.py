@@ -96,6 +96,9 @@ def lyapunov_exponents(
     count = size if k is None else check_positive_integer("k", k)
     if count > size:
         raise ValueError(f"k is {k}, but the state has {size} dimensions")
+    if not isinstance(x, (np.ndarray, int, np.integer)) or isinstance(x, bool):
+        came = type(x).__name__
+        raise TypeError(f"x is a {came}, but a NumPy array (T, B, I) or a number of steps is wanted")
     if not isinstance(x, np.ndarray):
         parts = state if isinstance(state, tuple) else (state,)
         rows = parts[0].shape[0] if isinstance(parts[0], np.ndarray) and parts[0].ndim == 2 else 1
@@ -106,6 +109,8 @@ def lyapunov_exponents(
     check_finite("x", x)
     layer.check_state("state", state, x.shape[1])
     steps = len(x)
+    if not steps or not x.shape[1]:
+        raise ValueError(f"x has shape {x.shape}, but at least one step and one row are wanted")
     skipped = steps // 10 if discard is None else discard
     if isinstance(skipped, bool) or not isinstance(skipped, (int, np.integer)) or not 0 <= skipped < steps:
         raise ValueError(f"discard is {discard!r}, but a number of steps from 0 to {steps - 1} is wanted")

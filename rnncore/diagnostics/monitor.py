@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..checks import check_positive_integer
+from ..checks import check_flag, check_positive_integer
 from ..clipping import ClipStep
+from ..ctc import CTC
 from .common import Array, recurrent_layers
 from .flow import GradientFlow, gradient_flow, jsonable
 from .health import layer_health
@@ -64,12 +65,16 @@ class GradientMonitor:
     def __init__(self, every: int = 50, rows: int = ROWS, warn: bool = True) -> None:
         self.every = check_positive_integer("every", every)
         self.rows = check_positive_integer("rows", rows)
-        self.warn = warn
+        self.warn = check_flag("warn", warn)
         self.history: list[Row] = []
         self.profiles: list[dict[str, NDArray[np.float64]]] = []
         self._warned = False
         self._before: Array | None = None
         self._clips = (0, 0, 0)
+
+    def check(self, net: Any) -> None:
+        """Called by the Trainer before anything else; raises ValueError if there is nothing to look at."""
+        recurrent_layers(net)
 
     def on_step(self, trainer: Any) -> None:
         """Called by the Trainer after every update."""
@@ -114,11 +119,13 @@ class GradientMonitor:
         some = slice(0, self.rows)
         x = np.ascontiguousarray(piece.x[:, some])
         pooled = any(layer.pools for layer in net.layers)
-        target = np.ascontiguousarray(piece.target[some] if pooled else piece.target[:, some])
+        by_row = pooled or isinstance(trainer.loss, CTC)
+        target = np.ascontiguousarray(piece.target[some] if by_row else piece.target[:, some])
+        weights = None if piece.weights is None else piece.weights[some]
         lengths = None if piece.lengths is None else piece.lengths[some]
         state = _some_rows(trainer.entered, some)
         kept: dict[str, Any] = {}
-        flow = gradient_flow(net, x, target, trainer.loss, lengths, state, tapes=kept)
+        flow = gradient_flow(net, x, target, trainer.loss, lengths, state, -1, kept, weights)
         for name, layer in recurrent_layers(net).items():
             health = layer_health(name, layer, kept[name], weights=False, memory=False)
             row |= {f"{name}.{measure}": value for measure, value in flow[name].summary().items()}

@@ -151,7 +151,8 @@ def diagnose(net: Network, batch: Any, loss: Any, state: Any = None) -> Report:
     net
         A network with a recurrent layer; it is left as it was.
     batch
-        Has ``x``, ``target``, and may have ``lengths``; or is a tuple of these.
+        Has ``x``, ``target``, and may have ``lengths`` and ``weights``; or is a tuple of the first two or
+        three.
     loss
         Such as ``CrossEntropy()``.
     state
@@ -163,11 +164,11 @@ def diagnose(net: Network, batch: Any, loss: Any, state: Any = None) -> Report:
         If there is no recurrent layer, or an argument is none that the network or the loss takes.
     """
     layers = recurrent_layers(net)
-    x, target, lengths = _parts(batch)
+    x, target, lengths, weights = _parts(batch)
     tapes: dict[str, Any] = {}
     try:
         with np.errstate(over="ignore", invalid="ignore"):
-            flow = gradient_flow(net, x, target, loss, lengths, state, tapes=tapes)
+            flow = gradient_flow(net, x, target, loss, lengths, state, -1, tapes, weights)
     except ExplodingState as error:
         return _exploded(layers, len(x), str(error))
     health = Health({name: layer_health(name, layer, tapes[name]) for name, layer in layers.items()})
@@ -181,13 +182,13 @@ def diagnose(net: Network, batch: Any, loss: Any, state: Any = None) -> Report:
     return Report(flow.value, len(x), tuple(findings), measures, flow, health)
 
 
-def _parts(batch: Any) -> tuple[Array, Array, Any]:
-    """x, target and lengths of a batch."""
+def _parts(batch: Any) -> tuple[Array, Array, Any, Any]:
+    """x, target, lengths and weights of a batch."""
     if isinstance(batch, tuple) and len(batch) in (2, 3):
-        return batch[0], batch[1], batch[2] if len(batch) == 3 else None
+        return batch[0], batch[1], batch[2] if len(batch) == 3 else None, None
     if not hasattr(batch, "x") or not hasattr(batch, "target"):
         raise TypeError(f"batch is a {type(batch).__name__}, but x and target, as of a Batch, are wanted")
-    return batch.x, batch.target, getattr(batch, "lengths", None)
+    return batch.x, batch.target, getattr(batch, "lengths", None), getattr(batch, "weights", None)
 
 
 def _measures(

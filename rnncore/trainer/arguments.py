@@ -56,6 +56,13 @@ def require(name: str, value: Any, *methods: str) -> None:
         raise TypeError(f"{name} is {value!r}, but an object with {wanted} is wanted")
 
 
+def check_monitor(monitor: Any, net: Network) -> None:
+    """Raise TypeError unless it has ``on_step()``; what more it wants, ``monitor.check(net)`` tells."""
+    require("monitor", monitor, "on_step")
+    if hasattr(monitor, "check"):
+        monitor.check(net)
+
+
 def optional_count(name: str, value: Any) -> int | None:
     """None, or an int of at least 1."""
     return None if value is None else check_positive_integer(name, value)

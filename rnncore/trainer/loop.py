@@ -21,6 +21,7 @@ from .arguments import (
     as_source,
     check_bptt,
     check_checkpoint,
+    check_monitor,
     check_span,
     optional_count,
     require,
@@ -68,7 +69,7 @@ class Trainer:
         Path of a file that is written every ``checkpoint_every`` updates, at the end, and on Ctrl-C; with
         ``checkpoint_every=None`` also after each validation.
     monitor
-        Has ``on_step(trainer)``, called after every update.
+        Has ``on_step(trainer)``, called after every update; and may have ``check(net)``, called at once.
     progress
         ``"auto"`` (a bar on a terminal, lines elsewhere), ``"bar"``, ``"lines"`` or ``"off"``; on standard
         error.
@@ -106,7 +107,7 @@ class Trainer:
         if schedule is not None:
             require("schedule", schedule, "__call__", "state", "load_state")
         if monitor is not None:
-            require("monitor", monitor, "on_step")
+            check_monitor(monitor, net)
         if progress not in MODES:
             raise ValueError(f"progress is {progress!r}, but one of {', '.join(MODES)} is wanted")
         check_checkpoint(checkpoint, checkpoint_every)
