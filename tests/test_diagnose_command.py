@@ -18,12 +18,13 @@ from rnncore import (
     Elman,
     Embedding,
     LastStep,
+    MeanPool,
     Network,
     SkipElman,
     SquaredError,
     save,
 )
-from rnncore.data import Vocabulary
+from rnncore.data import Classification, Forecast, Tokens, Vocabulary
 from rnncore.diagnostics import GradientMonitor, diagnose, weight_contributions
 
 pytest.importorskip("click")
@@ -32,6 +33,7 @@ pytest.importorskip("matplotlib")
 from click.testing import CliRunner
 
 from rnncore.cli import main
+from rnncore.cli.diagnose import read_look
 from rnncore.diagnostics.page import _contributions, write_page
 
 TEXT = "the quick brown fox jumps over the lazy dog.\n" * 20
@@ -104,6 +106,62 @@ def test_a_page_of_both_directions_and_a_training(folder):
     assert any("Training" in name for name in names)
 
 
+def labelled_model(path, columns=(None, None), labels=("neg", "pos")):
+    texts = ["a good film", "what a bad idea this was", "good"]
+    task = Classification(Tokens.from_texts(texts), labels, *columns)
+    net = Network(Embedding(len(task.tokens), 3), GRU(3, 4), MeanPool(), Dense(4, len(labels)))
+    save(net, path, task=task)
+    return texts, task
+
+
+def test_a_model_of_labelled_texts_on_the_files_that_give_the_labels(folder):
+    texts, task = labelled_model(folder / "films.safetensors")
+    (folder / "films.neg").write_text("bad\n" * 30 + f"{texts[1]}\n")
+    (folder / "films.pos").write_text("a good one é\n", encoding="latin-1")
+    words = ("films.safetensors", "films.neg", "films.pos", "--encoding", "latin-1", "--rows", 4)
+    net, batch, loss = read_look(words[0], words[1:3], None, 4, None, "latin-1", None)
+    assert batch.lengths.tolist() == [1, 1, 1, 4]  # spread over the data, the last one among them
+    assert batch.target.tolist() == [0, 0, 0, 1]
+    np.testing.assert_array_equal(batch.x[:, 3], task.sequences(["a good one é"])[0])
+    want = diagnose(net, batch, loss)
+    assert f"verdict: {want.verdict} (loss {want.loss:.4g}, 4 steps)" in run(*words).output
+    check_page(folder / "films.html")
+    for words, part in (
+        (("films.safetensors",), "no files are given, but the model wants one per label"),
+        (("films.safetensors", "text"), "labels[0] is 'text', which is none of 'neg', 'pos'"),
+        (("films.safetensors", "films.neg", "--delimiter", ","), "--delimiter wants a table"),
+        (("films.safetensors", "films.neg", "--steps", 3), "--steps is for a text, but films.neg is not"),
+    ):
+        assert part in run(*words, status=2).stderr
+
+
+def test_a_model_of_labelled_texts_on_the_table_that_it_was_trained_on(folder):
+    texts, _ = labelled_model(folder / "films.safetensors", ("review", "verdict"))
+    (folder / "films.csv").write_text("verdict;review\n" + "".join(f"neg;{text}\n" for text in texts))
+    assert "verdict: " in run("films.safetensors", "films.csv", "--delimiter", ";").output
+    line = run("films.safetensors", "films.csv", "films.csv", status=2).stderr
+    assert "2 files are given, but the model wants one table of 'review' and 'verdict'" in line
+
+
+def test_a_model_of_a_time_series_on_windows_from_all_over_it(folder):
+    """Also where values are missing."""
+    values = np.sin(np.arange(80.0))[:, None]
+    values[[3, 40, 79]] = np.nan
+    task = Forecast.fit(values, ["level"], ["level"], 60, window=12, horizon=2)
+    save(Network(GRU(2, 4), LastStep(), Dense(4, 2)), folder / "tide.safetensors", task=task)
+    cells = ["" if np.isnan(value) else f"{value:.17g}" for value in values[:, 0]]
+    (folder / "tide.csv").write_text("day,level\n" + "".join(f"{n},{c}\n" for n, c in enumerate(cells)))
+    net, batch, loss = read_look("tide.safetensors", ["tide.csv"], None, 3, None, None, None)
+    assert batch.x.shape == (12, 3, 2)
+    np.testing.assert_allclose(task.unscale(batch.target)[-1, 0, 0], values[78, 0], rtol=1e-6)
+    assert np.isnan(batch.target[-1, 1])
+    want = diagnose(net, batch, loss)
+    assert f"loss {want.loss:.4g}, 12 steps" in run("tide.safetensors", "tide.csv", "--rows", 3).output
+    check_page(folder / "tide.html")
+    line = run("tide.safetensors", status=2).stderr
+    assert "no files are given, but the model wants one time series" in line
+
+
 @pytest.mark.parametrize("layer", [SkipElman(2, 4, delays=(1, 3)), Clockwork(2, 4, periods=(1, 2))])
 def test_a_page_says_what_several_ways_through_time_do_not_have(layer, folder):
     net, rng = Network(layer, dtype="float64"), np.random.default_rng(0)
@@ -130,13 +188,17 @@ def test_whatever_is_wrong_is_one_line(folder):
     np.savez(folder / "flat.npz", x=np.zeros(3), target=np.zeros(3))
     for words, part in (
         (("nothing.safetensors",), "nothing.safetensors"),
-        (("rows.safetensors",), "no vocabulary"),
+        (("rows.safetensors",), "no vocabulary and no task: DATA.npz"),
+        (("rows.safetensors", "rows.npz", "--steps", "3"), "--steps is for a text, but rows.npz is not"),
+        (("rows.safetensors", "rows.npz", "--encoding", "utf-8"), "--encoding is for labelled texts and"),
+        (("text.safetensors", "text", "text"), "2 files are given, but a model that writes text reads one"),
+        (("text.safetensors", "--delimiter", ","), "--delimiter is for tables, but the builtin text is not"),
         (("rows.safetensors", "other.npz"), "arrays x and target are wanted"),
         (("rows.safetensors", "broken.npz"), "cannot be read as .npz"),
         (("rows.safetensors", "missing.npz"), "missing.npz"),
         (("rows.safetensors", "flat.npz"), "x has shape (3,)"),
         (("rows.safetensors", "rows.npz", "--loss", "binary"), "target"),
-        (("text.safetensors", "text", "--loss", "binary"), "--loss is for DATA.npz"),
+        (("text.safetensors", "text", "--loss", "binary"), "--loss is for DATA.npz, but text is not"),
     ):
         line = run(*words, status=2).stderr
         assert part in line, (words, line)

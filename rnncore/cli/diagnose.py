@@ -4,60 +4,58 @@ from __future__ import annotations
 
 import json
 import os
-from typing import Any
+from collections.abc import Sequence
 
 import click
-import numpy as np
 
-from ..data import Batch, TextStream, builtin_text, read_text
 from ..diagnostics import diagnose as examine
 from ..diagnostics.page import write_page
 from ..files import load
 from ..losses import BinaryCrossEntropy, CrossEntropy, SquaredError
-from ..network import Network
 from ..pictures import new_figure
-from .options import COUNT, FILE
-from .sample import text_network
+from .looks import LOOK, ROWS, STEPS, look_at_task, look_at_text, read_arrays
+from .options import COUNT, DELIMITER, FILE
 
 LOSSES = {"crossentropy": CrossEntropy, "squared": SquaredError, "binary": BinaryCrossEntropy}
 
 
-@click.command("diagnose", context_settings={"show_default": True})
+@click.command("diagnose")
 @click.argument("model", type=FILE)
-@click.argument("data", required=False, type=FILE)
-@click.option("--steps", type=COUNT, default=100, help="Steps of a text that are looked at.")
-@click.option("--rows", type=COUNT, default=8, help="Sequences that are looked at.")
+@click.argument("data", nargs=-1, type=FILE)
+@click.option("--steps", type=COUNT, help=f"Steps of a text that are looked at.  [default: {STEPS}]")
+@click.option("--rows", type=COUNT, default=ROWS, show_default=True, help="Sequences that are looked at.")
 @click.option(
     "--loss", type=click.Choice(sorted(LOSSES)),
     help="Of DATA.npz.  [default: crossentropy for whole numbers as target, otherwise squared]",
 )  # fmt: skip
+@click.option("--encoding", help="Of labelled texts and tables.  [default: utf-8]")
+@DELIMITER
 @click.option("--page", type=FILE, help="The HTML page.  [default: as MODEL, .html]")
 @click.option("--json", "json_path", type=FILE, help="The report as JSON.")
 def diagnose(
-    model: str, data: str | None, steps: int, rows: int, loss: str | None, page: str | None, json_path: str |
-    None
+    model: str,
+    data: tuple[str, ...],
+    steps: int | None,
+    rows: int,
+    loss: str | None,
+    encoding: str | None,
+    delimiter: str | None,
+    page: str | None,
+    json_path: str | None,
 ) -> None:
     """Say what keeps the network in the file MODEL from learning, and which line of code cures it.
 
-    DATA is a text, for a model that reads characters (without it: the topics of Python's help()), or a file
-    .npz with arrays x, target and, if rows differ, lengths, time-major. The page has all pictures; it needs
-    no other file and no network.
+    DATA is of the kind that MODEL was trained on: a text, for one that writes (without it: the topics of
+    Python's help()); the table, or the files, one per label, of labelled texts; the table of a time series.
+    For any model it may be a file .npz with arrays x, target and, if rows differ, lengths, time-major. The
+    page has all pictures; it needs no other file and no network.
     """
     new_figure(1, 1)  # without matplotlib the error comes now
-    if data is not None and data.endswith(".npz"):
-        net = load(model)
-        batch = read_arrays(net, data, rows)
-        wanted = loss or ("crossentropy" if batch.target.dtype.kind in "iu" else "squared")
-    elif loss is not None:
-        raise click.UsageError("--loss is for DATA.npz: a text is predicted with crossentropy")
-    else:
-        net, batch = read_characters(model, data, steps, rows)
-        wanted = "crossentropy"
-    own = LOSSES[wanted]()
+    net, batch, own = read_look(model, data, steps, rows, loss, encoding, delimiter)
     try:
         report = examine(net, batch, own)
     except TypeError as error:  # DATA is to blame: what is wrong with it is one line
-        raise ValueError(f"{data}: {error}") from error
+        raise ValueError(f"{' '.join(data)}: {error}") from error
     click.echo(str(report))
     if json_path is not None:
         with open(json_path, "w", encoding="utf-8") as file:
@@ -68,49 +66,35 @@ def diagnose(
     click.echo(f"\npage: {path}")
 
 
-def read_characters(model: str, data: str | None, steps: int, rows: int) -> tuple[Network, Batch]:
-    """A character network, and the beginning of each of so many parts of a text."""
-    net, vocabulary = text_network(model)
-    text = builtin_text() if data is None else read_text(data)
-    known = set(vocabulary.to_list())
-    ids = vocabulary.encode("".join(character for character in text if character in known))
-    if len(ids) < 3:
-        name = data or "the text"
-        raise ValueError(f"{name} has {len(ids)} characters that the model knows: too few to look at")
-    rows = min(rows, max((len(ids) - 1) // steps, 1))
-    (batch,) = TextStream(ids, rows).batches(0)
-    cut = slice(0, min(steps, len(batch.x) - (batch.lengths is not None)))
-    return net, Batch(np.ascontiguousarray(batch.x[cut]), np.ascontiguousarray(batch.target[cut]))
-
-
-def read_arrays(net: Network, path: str, rows: int) -> Batch:
-    """The first rows of the arrays in a file.
-
-    Raises
-    ------
-    ValueError
-        If it holds no x and target.
-    """
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays: dict[str, Any] = {name: file[name] for name in file.files}
-    except (OSError, ValueError) as error:
-        if isinstance(error, FileNotFoundError):
-            raise
-        raise ValueError(f"{path} cannot be read as .npz: {error}") from error
-    for name in ("x", "target"):
-        if name not in arrays:
-            came = ", ".join(arrays) or "nothing"
-            raise ValueError(f"{path} holds {came}, but arrays x and target are wanted")
-        if arrays[name].ndim < 1 + (name == "x"):
-            raise ValueError(f"{path}: {name} has shape {arrays[name].shape}, but time-major rows are wanted")
-        if arrays[name].dtype.kind == "f":
-            arrays[name] = arrays[name].astype(net.dtype)
-    pooled = any(layer.pools for layer in net.layers)
-    x, target, lengths = arrays["x"], arrays["target"], arrays.get("lengths")
-    target = target[:rows] if pooled else target[:, :rows]
-    return Batch(
-        np.ascontiguousarray(x[:, :rows]),
-        np.ascontiguousarray(target),
-        None if lengths is None else lengths[:rows],
-    )
+def read_look(
+    model: str,
+    data: Sequence[str],
+    steps: int | None,
+    rows: int,
+    loss: str | None,
+    encoding: str | None,
+    delimiter: str | None,
+) -> LOOK:
+    """The network, what it is looked at with, and the loss; options of another kind of data are refused."""
+    arrays = len(data) == 1 and data[0].endswith(".npz")
+    net = load(model)
+    text = not arrays and net.task is None
+    options = {"--steps": (steps, text, "a text"), "--loss": (loss, arrays, "DATA.npz")}
+    tables = not arrays and not text
+    options |= {
+        "--encoding": (encoding, tables, "labelled texts and tables"),
+        "--delimiter": (delimiter, tables, "tables"),
+    }
+    for name, (value, fits, kind) in options.items():
+        if value is not None and not fits:
+            came = " ".join(data) or "the builtin text"
+            raise click.UsageError(f"{name} is for {kind}, but {came} is not of that kind")
+    if arrays:
+        batch = read_arrays(net, data[0], rows)
+        wanted = loss or ("crossentropy" if batch.target.dtype.kind in "iu" else "squared")
+        return net, batch, LOSSES[wanted]()
+    if text and net.vocabulary is None:
+        raise ValueError(f"{model} has no vocabulary and no task: DATA.npz, arrays x and target, is wanted")
+    if text:
+        return look_at_text(model, data, steps or STEPS, rows)
+    return look_at_task(model, data, rows, encoding or "utf-8", delimiter)
