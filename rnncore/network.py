@@ -271,7 +271,9 @@ class Network:
             upstream = None if dstate is None else dstate[position]
             assert gradient is not None  # only ids have none, and they come first
             if extra is not None and position in extra:
-                gradient = np.add(gradient, extra[position], out=empty(gradient.shape, self.dtype))
+                # In place but for the caller's array, which the top layers may hand through.
+                sums = empty(gradient.shape, self.dtype) if np.may_share_memory(gradient, dy) else gradient
+                gradient = np.add(gradient, extra[position], out=sums)
             gradient, initial = self.layers[position].backward(gradient, tape[position], upstream)
             dstates.append(initial)
         for name in self.frozen:
