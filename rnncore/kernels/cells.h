@@ -63,32 +63,43 @@ INLINE void multiply_step(const Step *step, const int gates, const int joined, p
         multiply_tile(vectors, used, rows, units, row, b, start, out);
 }
 
+/* The panel that comes next once so many are done. */
+INLINE ptrdiff_t panel_at(const Step *step, ptrdiff_t done)
+{
+    return step->turned ? step->last_panel - 1 - done : step->first_panel + done;
+}
+
 /* The step's product, panel by panel, and the cell on each tile. */
 INLINE void walk_forward(const Step *step, const int gates, const int joined, cell_function cell)
 {
     const int vectors = PANEL_VECTORS(gates);
     const ptrdiff_t width = vectors * LANES, units = step->units;
-    const ptrdiff_t height = TILE_ROWS(vectors), last = step->last_panel;
-    ptrdiff_t p = step->first_panel;
-    const real *b = (const real *)step->packed + p * width * units, *projected = step->projected;
+    const ptrdiff_t height = TILE_ROWS(vectors), first = step->first_panel;
+    const real *packed = step->packed, *projected = step->projected;
     const real *h = step->entering ? step->entering : step->h_prev;
     Tile sums;
     real *out[MAX_TILE_ROWS];
     /* Beyond 64 units a pair of panels leaves the first-level cache, and two streams come slower than one. */
-    if (step->n == 1 && gates > 1 && units <= 64)
-        for (; p + 2 <= last; p += 2, b += 2 * width * units) {
-            tile_pair(vectors, joined, units, h + step->rows[0] * units, b, projected + p * width, sums);
+    const int in_pairs = step->n == 1 && gates > 1 && units <= 64;
+    ptrdiff_t done = 0;
+    if (in_pairs)
+        for (; first + done + 2 <= step->last_panel; done += 2) {
+            const ptrdiff_t p = first + done;
+            tile_pair(vectors, joined, units, h + step->rows[0] * units, packed + p * width * units, projected + p * width,
+                      sums);
             apply_cell(step, gates, cell, 0, 1, p, sums);
             apply_cell(step, gates, cell, 0, 1, p + 1, sums + width);
         }
     for (ptrdiff_t r = 0; r < height; r++)
         out[r] = sums + r * width;
-    for (; p < last; p++, b += width * units)
+    for (; first + done < step->last_panel; done++) {
+        const ptrdiff_t p = in_pairs ? first + done : panel_at(step, done);
         for (ptrdiff_t i = 0, rows; i < step->n; i += rows) {
             rows = tile_height(height, step->n - i);
-            multiply_step(step, gates, joined, i, rows, p, b, out);
+            multiply_step(step, gates, joined, i, rows, p, packed + p * width * units, out);
             apply_cell(step, gates, cell, i, rows, p, sums);
         }
+    }
 }
 
 INLINE void walk_backward(const Step *step, cell_function cell)
@@ -128,8 +139,8 @@ static void elman_step_forward(const Step *step)
     const ptrdiff_t units = step->units, width = PANEL_WIDTH(1), height = TILE_ROWS(4);
     Tile sums;
     real *out[MAX_TILE_ROWS];
-    for (ptrdiff_t p = step->first_panel; p < step->last_panel; p++) {
-        const ptrdiff_t unit = p * width, left = units - unit, used = vectors_used(4, left);
+    for (ptrdiff_t done = 0; step->first_panel + done < step->last_panel; done++) {
+        const ptrdiff_t p = panel_at(step, done), unit = p * width, left = units - unit, used = vectors_used(4, left);
         const int whole = left >= used * LANES;
         for (ptrdiff_t i = 0, rows; i < step->n; i += rows) {
             rows = tile_height(height, step->n - i);

@@ -10,6 +10,7 @@ cdef extern from "step.h":
         Py_ssize_t units
         Py_ssize_t first_panel
         Py_ssize_t last_panel
+        int turned
         Py_ssize_t ahead
         int gate_activation
         int activation

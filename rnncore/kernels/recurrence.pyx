@@ -113,13 +113,17 @@ cdef void carry_units(void *job, int k) noexcept nogil:
     cdef const Part *p = <const Part *>job
     cdef const Work *w = p.work
     cdef const Sequence *s = w.sequence
-    cdef Py_ssize_t grain = s.kernels.packed_size(1, 1, 1)
+    cdef Py_ssize_t grain = s.kernels.packed_size(1, 1, 1), columns, unit
     cdef Py_ssize_t first = part(s.units, k, w.unit_shares, grain)
     cdef Py_ssize_t last = part(s.units, k + 1, w.unit_shares, grain)
-    s.kernels.multiply(
-        p.step.n, p.step.drecurrent, NULL, s.gates * s.units, w.joint, p.packed + first * w.joint * s.item,
-        last - first, 1, NULL, p.add, p.target + first * s.item, p.step.rows, s.units, last - first,
-    )
+    cdef Py_ssize_t panels = (last - first + grain - 1) // grain, done
+    for done in range(panels):
+        unit = first + grain * (panels - 1 - done if p.step.turned else done)
+        columns = min(grain, last - unit)
+        s.kernels.multiply(
+            p.step.n, p.step.drecurrent, NULL, s.gates * s.units, w.joint, p.packed + unit * w.joint * s.item,
+            columns, 1, NULL, p.add, p.target + unit * s.item, p.step.rows, s.units, columns,
+        )
 
 
 cdef inline char *slot(const Sequence *s, Py_ssize_t t) noexcept nogil:
@@ -209,7 +213,7 @@ cdef void forward_share(void *job, int k) noexcept nogil:
         for t in range(first, last):
             while active > 0 and length_of(s, rows[active - 1]) <= t:
                 active -= 1
-            step.n = active
+            step.n, step.turned = active, t & 1
             point_at(s, t, &step)
             if s.masks.drop != NULL:
                 enter_product(&s.masks, &step, s.item)
@@ -361,7 +365,7 @@ cdef void backward_share(void *job, int k) noexcept nogil:
         at -= n
         for i in range(n):
             w.places[at + i] = t * s.rows + rows[i]
-        step.n = n
+        step.n, step.turned = n, t & 1
         point_at(s, t, &step)
         step.dh = slot(s, t)
         step.dy = s.dy + t * states

@@ -17,6 +17,7 @@ typedef struct {
     ptrdiff_t units;        /* H */
     ptrdiff_t first_panel;  /* the panels of units that a forward step computes: first_panel ... last_panel - 1 */
     ptrdiff_t last_panel;
+    int turned;             /* from the last panel to the first, so that it begins with what the cache still holds */
     ptrdiff_t ahead;        /* numbers from this step's (B, H) states to those of the step that comes next */
     int gate_activation;    /* ACTIVATION_..., of the gates that open and close */
     int activation;         /* ACTIVATION_..., of the candidate state */
