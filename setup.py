@@ -1,7 +1,8 @@
 """The extensions; everything else about the package stands in pyproject.toml.
 
 RNNCORE_BOUNDSCHECK=1 builds with Cython's bounds checks, apart from the other build; `make test-checked` adds
-the compiler's sanitizers, which see the C code as well.
+the compiler's sanitizers, which see the C code as well. RNNCORE_SYMBOLS=1 keeps the names of functions for a
+profiler.
 """
 
 import os
@@ -25,7 +26,8 @@ CFLAGS += ["-O1", "-g"] if CHECKED else ["-O3", "-g0"]
 # and read one by one, or the other way round, which stalls: 10% of an Elman step at B32 H32.
 PLAIN = ["-fno-tree-vectorize", "-fno-tree-slp-vectorize"]
 # Symbols would be a tenth of the installed size.
-STRIP = ["-s"] if sys.platform.startswith("linux") and not CHECKED else []
+KEPT = CHECKED or os.environ.get("RNNCORE_SYMBOLS")  # for sanitizers, and for profilers
+STRIP = ["-s"] if sys.platform.startswith("linux") and not KEPT else []
 THREADS = [] if sys.platform == "win32" else ["-pthread"]
 
 
