@@ -164,7 +164,8 @@ class RNNClassifier(ClassifierMixin, RNN):  # type: ignore[misc]
     def _learn(self, ragged: Ragged, y: Array, weights: Array | None, epochs: int) -> None:
         unknown = np.setdiff1d(y, self.classes_)
         if len(unknown):
-            raise ValueError(f"y has the label {unknown[0]!r}, which is none of the classes {self.classes_}")
+            label, classes = unknown[:1].tolist()[0], ", ".join(map(repr, self.classes_.tolist()))
+            raise ValueError(f"y has the label {label!r}, which is none of the classes {classes}")
         if self.class_weight is not None:
             of_class = compute_sample_weight(self.class_weight, y)
             weights = of_class if weights is None else weights * of_class
