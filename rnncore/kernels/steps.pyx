@@ -143,6 +143,7 @@ cdef void run_cell(
                 projected, NULL, cell.wide, cell.wide,
             )
             step.projected = projected
+        step.turned = t & 1
         cell.forward(&step)
         step.projected = <char *>step.projected + rows * cell.wide * cell.item
         step.h_prev, step.c_prev = step.h, step.c
