@@ -261,8 +261,7 @@ class Network:
             )
         self._check_entries("tape", tape)
         # A network without recurrent layers has no state, of whatever number of rows.
-        recurrent = RecurrentTape | BidirectionalTape
-        rows = next((entry.rows for entry in tape if isinstance(entry, recurrent)), 0)
+        rows = next((entry.rows for entry in tape if isinstance(entry, (RecurrentTape, BidirectionalTape))), 0)
         dy, dstate = take_array("dy", dy), take_state("dstate", dstate)
         self._check_states("dstate", dstate, rows)
         dstates = []

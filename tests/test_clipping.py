@@ -34,6 +34,22 @@ def test_kernel_equals_reference(level, name, dtype):
 
 @pytest.mark.parametrize("module", [kernels, reference])
 @pytest.mark.parametrize("dtype", DTYPES)
+def test_all_finite_sees_every_place_and_takes_the_largest_numbers(module, dtype, level):
+    for size in [0, *SIZES]:
+        array = np.full(size, np.finfo(dtype).max, dtype)
+        array[::2] *= -1
+        array.flags.writeable = False
+        assert module.all_finite(array) is True
+    for size in (*range(1, 36), 131):
+        for place in range(size):
+            for bad in (math.nan, math.inf, -math.inf):
+                array = gradient(size, dtype)
+                array[place] = bad
+                assert module.all_finite(array) is False
+
+
+@pytest.mark.parametrize("module", [kernels, reference])
+@pytest.mark.parametrize("dtype", DTYPES)
 def test_norm_neither_overflows_nor_underflows(module, dtype, level):
     """Entries whose squares leave the type's range, up to its very ends."""
     info = np.finfo(dtype)

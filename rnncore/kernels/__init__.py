@@ -3,7 +3,7 @@
 import os
 
 from .bidirectional import join_directions, reverse_rows, split_directions
-from .clipping import clip_norm, clip_value, global_norm
+from .clipping import all_finite, clip_norm, clip_value, global_norm
 from .clockwork import clockwork_backward, clockwork_forward, clockwork_scratch_size
 from .ctc import ctc_loss, ctc_scratch_size, ctc_search, ctc_search_sizes
 from .dense import dense_backward, dense_forward, dense_scratch_size, pack_dense
@@ -20,6 +20,7 @@ from .updates import adam_update, l1_penalty, l2_penalty, rmsprop_update, sgd_up
 
 __all__ = [
     "adam_update",
+    "all_finite",
     "clip_norm",
     "clip_value",
     "clockwork_backward",

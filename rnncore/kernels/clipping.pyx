@@ -1,4 +1,4 @@
-"""Clipping the flat gradient (P,) in place, by value or by its L2 norm."""
+"""Clipping the flat gradient (P,) in place, by value or by its L2 norm; whether an array is finite."""
 
 from cython cimport floating
 from libc.math cimport INFINITY
@@ -7,6 +7,19 @@ from .dispatch cimport Kernels, kernels
 
 cdef inline void *start(floating[::1] array) noexcept nogil:
     return &array[0] if array.shape[0] else NULL
+
+
+def all_finite(const floating[::1] array):
+    """Whether no entry is NaN or infinite.
+
+    Cost: numbers read once.
+    """
+    cdef const Kernels *table = kernels(sizeof(floating) == 8)
+    cdef bint finite = True
+    with nogil:
+        if array.shape[0]:
+            finite = table.all_finite(&array[0], array.shape[0])
+    return finite
 
 
 def global_norm(floating[::1] grads):

@@ -52,6 +52,7 @@ cdef extern from "table.h":
         void (*tanh)(const void *x, void *y, Py_ssize_t n) noexcept nogil
         void (*sigmoid)(const void *x, void *y, Py_ssize_t n) noexcept nogil
         void (*softmax)(const void *x, void *y, Py_ssize_t n) noexcept nogil
+        int (*all_finite)(const void *x, Py_ssize_t n) noexcept nogil
         double (*norm)(const void *x, Py_ssize_t n) noexcept nogil
         void (*scale)(void *x, double factor, Py_ssize_t n) noexcept nogil
         double (*clip_value)(void *x, double threshold, Py_ssize_t n) noexcept nogil

@@ -32,6 +32,23 @@ static double sum_squares(const real *x, double factor, ptrdiff_t n)
     return sum_parts(parts);
 }
 
+/* Whether no entry is NaN or infinite: of such x - x is NaN, of all others 0. */
+static int all_finite_array(const void *x_, ptrdiff_t n)
+{
+    const real *x = x_;
+    vec parts[4] = {{0}};
+    for (ptrdiff_t i = 0; i < n; i += 4 * LANES)
+        for (int j = 0; j < 4; j++) {
+            const vec v = load_first(x + i + j * LANES, n - i - j * LANES);
+            parts[j] += v - v;
+        }
+    const vec all = (parts[0] + parts[1]) + (parts[2] + parts[3]);
+    int finite = 1;
+    for (ptrdiff_t lane = 0; lane < LANES; lane++)
+        finite &= all[lane] == 0;
+    return finite;
+}
+
 /* L2 norm. Squares of floats fit into a double, squares of doubles need not: beyond the bounds, where they may have
  * overflowed or lost digits, they are summed again with the entries scaled by a power of two. NaN stays NaN. */
 static double norm_array(const void *x, ptrdiff_t n)

@@ -19,6 +19,7 @@ const Kernels TABLE = {
     .tanh = tanh_array,
     .sigmoid = sigmoid_array,
     .softmax = softmax_array,
+    .all_finite = all_finite_array,
     .norm = norm_array,
     .scale = scale_array,
     .clip_value = clip_value_array,

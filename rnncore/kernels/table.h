@@ -15,6 +15,7 @@ typedef struct {
     void (*sigmoid)(const void *x, void *y, ptrdiff_t n);
     void (*softmax)(const void *x, void *y, ptrdiff_t n); /* of one row */
     /* Passes over the n numbers of a flat buffer, described in flat.h. */
+    int (*all_finite)(const void *x, ptrdiff_t n);
     double (*norm)(const void *x, ptrdiff_t n);
     void (*scale)(void *x, double factor, ptrdiff_t n);
     double (*clip_value)(void *x, double threshold, ptrdiff_t n);

@@ -1,6 +1,11 @@
-"""Clipping the flat gradient (P,) in place, by value or by its L2 norm."""
+"""Clipping the flat gradient (P,) in place, by value or by its L2 norm; whether an array is finite."""
 
 import numpy as np
+
+
+def all_finite(array):
+    """Whether no entry is NaN or infinite."""
+    return bool(np.isfinite(array).all())
 
 
 def global_norm(grads):
