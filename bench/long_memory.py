@@ -21,6 +21,8 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
+from threadpoolctl import threadpool_limits
+
 sys.path.insert(0, str(Path(__file__).parent))  # a script and a module find them alike
 
 from memory_report import write_map, write_table
@@ -69,7 +71,9 @@ def run(number: int, full: bool, remedy: str, rate: float, seed: int, limit: flo
     )
     began = time.process_time()
     try:
-        ended = trainer.fit(problem, steps=row.updates).stopped
+        # The process has forked from one whose BLAS had counted cores already.
+        with threadpool_limits(1):
+            ended = trainer.fit(problem, steps=row.updates).stopped
     except FloatingPointError as error:
         ended = f"exploded: {error}"[:120]
     seconds = time.process_time() - began - watch.looking
@@ -179,7 +183,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    # Before NumPy's BLAS counts cores, in this process and in those it starts.
-    for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-        os.environ.setdefault(variable, "1")
     main()

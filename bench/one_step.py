@@ -1,4 +1,4 @@
-"""One layer's training step, again and again, for a profiler: ``python bench/one_step.py lstm 100 32 64 128``.
+"""One layer's training step, in a loop for a profiler: ``python bench/one_step.py lstm 100 32 64 128``.
 
 Arguments: cell, T, B, I, H, seconds (3 unless given). One thread; forward and backward of the layer alone.
 """

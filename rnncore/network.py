@@ -27,6 +27,9 @@ Array = NDArray[Any]
 State = tuple[Any, ...] | None
 
 
+WITH_ROWS = RecurrentTape, BidirectionalTape  # tapes that know B
+
+
 class Network:
     """Layers in a chain; itself a layer, with the same two methods.
 
@@ -261,7 +264,7 @@ class Network:
             )
         self._check_entries("tape", tape)
         # A network without recurrent layers has no state, of whatever number of rows.
-        rows = next((entry.rows for entry in tape if isinstance(entry, (RecurrentTape, BidirectionalTape))), 0)
+        rows = next((entry.rows for entry in tape if isinstance(entry, WITH_ROWS)), 0)
         dy, dstate = take_array("dy", dy), take_state("dstate", dstate)
         self._check_states("dstate", dstate, rows)
         dstates = []
