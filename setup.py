@@ -56,16 +56,18 @@ directives = {
     "freethreading_compatible": True,
 }
 
-setup(
-    ext_modules=cythonize(
-        [extension(path) for path in [*sorted(glob(f"{KERNELS}/*.pyx")), f"{KERNELS}/_shared.c"]],
-        shared_utility_qualified_name=SHARED,
-        compiler_directives=directives,
-        nthreads=os.cpu_count() or 1,
-        build_dir="build/checked" if CHECKED else None,
-    ),
-    options={
-        "build": {"build_base": "build/checked" if CHECKED else "build"},
-        "build_ext": {"parallel": os.cpu_count()},
-    },
-)
+# Where processes are not forked, as since CPython 3.14, Cython's workers read this file again.
+if __name__ == "__main__":
+    setup(
+        ext_modules=cythonize(
+            [extension(path) for path in [*sorted(glob(f"{KERNELS}/*.pyx")), f"{KERNELS}/_shared.c"]],
+            shared_utility_qualified_name=SHARED,
+            compiler_directives=directives,
+            nthreads=os.cpu_count() or 1,
+            build_dir="build/checked" if CHECKED else None,
+        ),
+        options={
+            "build": {"build_base": "build/checked" if CHECKED else "build"},
+            "build_ext": {"parallel": os.cpu_count()},
+        },
+    )
