@@ -294,9 +294,7 @@ def read_tensors(
     from safetensors.numpy import load as deserialize
 
     path = os.fspath(path)
-    # O_NONBLOCK: opening a pipe without a writer would wait for ever.
-    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
-    with open(path, "rb", opener=lambda name, _: os.open(name, flags)) as file:
+    with open_without_waiting(path) as file:
         try:
             claims, ours = _read_header(file)
             metadata = ours.get("content", {})
@@ -313,6 +311,12 @@ def read_tensors(
         except RecursionError:
             raise ValueError(f"{path} cannot be read: its metadata is nested too deeply") from None
     return tensors, metadata
+
+
+def open_without_waiting(path: Path) -> BinaryIO:
+    """A file for reading; a pipe without a writer is open at once, where ``open`` would wait for ever."""
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+    return open(path, "rb", opener=lambda name, _: os.open(name, flags))
 
 
 def _dump(value: Any) -> str:

@@ -94,6 +94,21 @@ def starting(initial):
     return gru(initializers=[initial], initial="initial")
 
 
+def fixed(steps, rows):
+    """A GRU whose input has all its sizes."""
+    model = gru()
+    for dim, size in zip(model.graph.input[0].type.tensor_type.shape.dim, (steps, rows), strict=False):
+        dim.dim_value = size
+    return model
+
+
+def divided():
+    """A GRU whose initial state is 0 / 0."""
+    zeros = numpy_helper.from_array(np.zeros((1, 3, H), "f4"), "zeros")
+    node = helper.make_node("Div", ["zeros", "zeros"], ["initial"])
+    return gru(node, initializers=[zeros], initial="initial")
+
+
 CASES = {
     "outside the folder": (
         lambda: starting(external("initial", "../../secret")), "in another file"
@@ -156,6 +171,9 @@ CASES = {
     "a huge input": (
         lambda: gru(inputs=[floats("z", [2**40, 3, 4])]), "too large"
     ),
+    "a long trial": (lambda: fixed(2**20, 2), "too large to be tried: leave its steps and rows free"),
+    "no number": (divided, "initial state is fixed"),
+    "an operator of two lines": (lambda: gru(helper.make_node("a\nb", ["x"], ["z"])), r"\('a\\nb'\) cannot"),
     "an input for nothing": (
         lambda: gru(inputs=[floats("z", [2, 3, 4])]), "input 'z' is no"
     ),

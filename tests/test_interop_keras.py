@@ -289,6 +289,42 @@ def test_damaged_files_get_one_clear_error(rng, tmp_path):
         load(tmp_path / "pipe")
 
 
+def test_a_heap_without_an_end_is_refused(rng, tmp_path):
+    """HDF5's reader goes from entry to entry of the texts: one of size 0, or of all there is, is its last."""
+    data = write_h5(tmp_path / "m.h5", model(rng)).read_bytes()
+    heap = data.index(b"GCOL")
+    place, path = heap + 16, tmp_path / "endless.h5"
+    while number := int.from_bytes(data[place : place + 2], "little"):
+        place += 16 + (int.from_bytes(data[place + 8 : place + 16], "little") + 7) // 8 * 8
+    assert number == 0 and place < heap + int.from_bytes(data[heap + 8 : heap + 16], "little")  # noqa: PT018
+    for where, sizes in [(place, (0, 8, 2**64 - 16)), (heap + 16, (2**64 - 16, 2**64 - 32, 2**63))]:
+        for size in sizes:
+            path.write_bytes(data[: where + 8] + size.to_bytes(8, "little") + data[where + 16 :])
+            with pytest.raises(ValueError, match="a heap of its texts cannot be walked along"):
+                load(path)
+
+
+def test_places_beyond_all_sizes_get_one_clear_error(rng, tmp_path):
+    """Each of the first words of the file, taken for a place or a size by HDF5, at the edges of its range."""
+    data = write_h5(tmp_path / "m.h5", model(rng)).read_bytes()
+    path, refused = tmp_path / "beyond.h5", 0
+    for word in range(8, 200, 8):
+        for value in (2**63, 2**63 - 1, 2**64 - 1):
+            path.write_bytes(data[:word] + value.to_bytes(8, "little") + data[word + 8 :])
+            try:
+                load(path)
+            except ValueError as error:
+                assert str(error).startswith(f"{path} cannot be read: ")  # noqa: PT017
+                refused += 1
+    assert refused
+
+
+def test_a_class_that_is_no_name_is_refused(rng, tmp_path):
+    path = write_keras(tmp_path / "m.keras", [(layer("a\nb", name="first"), None)])
+    with pytest.raises(ValueError, match="a layer without a class"):
+        load(path)
+
+
 @pytest.mark.parametrize("write", [write_keras, write_h5])
 def test_flipped_bytes_are_refused_or_are_a_network(write, rng, tmp_path):
     data = write(tmp_path / "whole", model(rng)).read_bytes()

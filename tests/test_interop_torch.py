@@ -1,8 +1,11 @@
 """Weights travel between PyTorch's modules and ours, and back with the same bits."""
 
+import os
+
 import numpy as np
 import pytest
 from laws import assert_close
+from safetensors.numpy import save_file
 
 from rnncore import GRU, LSTM, Bidirectional, Dense, Dropout, Elman, Embedding, LastStep, Network
 from rnncore.interop.torch import load_state_dict, state_dict
@@ -82,8 +85,6 @@ def test_a_whole_model_goes_to_its_network_and_back():
 
 
 def test_a_safetensors_file_is_read_without_torch(tmp_path):
-    from safetensors.numpy import save_file
-
     state = draw_state("GRU", 2)
     save_file(state, tmp_path / "gru.safetensors")
     net = load_state_dict(tmp_path / "gru.safetensors")
@@ -156,6 +157,13 @@ def test_pickles_and_strangers_are_refused(tmp_path):
     (tmp_path / "cut.safetensors").write_bytes(b"\xff" * 20)
     with pytest.raises(ValueError, match=r"cut.safetensors cannot be read"):
         load_state_dict(tmp_path / "cut.safetensors")
+    path = tmp_path / "odd.safetensors"
+    save_file({"a\nb.weight_ih_l0": np.zeros((4, 3), "f4")}, path)
+    with pytest.raises(ValueError, match=r"odd.safetensors cannot be taken: 'a\\nb.l0' of the source"):
+        load_state_dict(path)
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(ValueError, match="no regular file"):
+        load_state_dict(tmp_path / "pipe")
     with pytest.raises(TypeError, match="source is a list"):
         load_state_dict([1.0])
     with pytest.raises(TypeError, match="weight_ih_l0 of the source is a list"):

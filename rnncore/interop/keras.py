@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..files import open_without_waiting
 from ..layers import GRU, LSTM, Bidirectional, Dense, Dropout, Elman, Embedding, LastStep, Layer, MeanPool
 from ..network import Network
 from .cells import directions, fill, options, reorder
@@ -119,7 +120,7 @@ def _errors_name(name: str) -> Iterator[None]:
         if error.filename is not None:  # it could not be opened
             raise
         raise ValueError(f"{name} cannot be read: it is damaged: {str(error)[:200]}") from error
-    except (AttributeError, LookupError, RecursionError, RuntimeError, TypeError) as error:
+    except (ArithmeticError, AttributeError, LookupError, MemoryError, RuntimeError, TypeError) as error:
         reason = " ".join(str(error).split())[:200]
         raise ValueError(f"{name} cannot be read: it is damaged: {reason}") from error
 
@@ -130,8 +131,7 @@ def _open(name: str) -> tuple[Any, Any]:
         import h5py
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError("Keras files need h5py: pip install rnncore[keras]") from error
-    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
-    with open(name, "rb", opener=lambda path, _: os.open(path, flags)) as source:
+    with open_without_waiting(name) as source:
         status = os.fstat(source.fileno())
         if not stat.S_ISREG(status.st_mode) or status.st_size > MAX_FILE:
             raise ValueError(f"it is no regular file of at most {MAX_FILE} bytes")
@@ -139,6 +139,7 @@ def _open(name: str) -> tuple[Any, Any]:
     config = None
     if data[:2] == b"PK":
         config, data = _unzip(data)
+    _check_heaps(data)
     try:
         # From memory: HDF5 sees no path, so it cannot look for other files beside this one.
         file = h5py.File(io.BytesIO(data), "r")
@@ -146,6 +147,29 @@ def _open(name: str) -> tuple[Any, Any]:
         raise ValueError(f"it is no HDF5 file: {str(error)[:200]}") from error
     text = file.attrs.get("model_config") if config is None else None
     return (_json(text) if text is not None else config), file
+
+
+def _check_heaps(data: bytes) -> None:
+    """Raise ValueError where the HDF5 library (2.0 among others) would walk along a heap of texts for ever.
+
+    Such a heap, "GCOL", is a row of entries, and each says how far the next one is: it must be there.
+    """
+    lengths = data[14:15] if data[8:9] in (b"\0", b"\1") else data[10:11]
+    if data[:8] != b"\x89HDF\r\n\x1a\n" or lengths != b"\x08":
+        raise ValueError("it is no HDF5 file with sizes of 8 bytes")
+    entries = len(data) // 16  # more than these only fit where heaps overlap
+    heap = data.find(b"GCOL")
+    while heap >= 0:
+        place, end = heap + 16, heap + int.from_bytes(data[heap + 8 : heap + 16], "little")
+        while place + 16 <= min(end, len(data)):
+            number = int.from_bytes(data[place : place + 2], "little")
+            size = int.from_bytes(data[place + 8 : place + 16], "little")
+            step = 16 + (size + 7) // 8 * 8 if number else size
+            entries -= 1
+            if entries < 0 or not 16 <= step <= end - place:
+                raise ValueError("it is damaged: a heap of its texts cannot be walked along")
+            place += step
+        heap = data.find(b"GCOL", heap + 4)
 
 
 def _unzip(data: bytes) -> tuple[Any, bytes]:
@@ -189,7 +213,7 @@ def _chain(config: Any) -> Iterator[tuple[str, dict[str, Any]]]:
     for layer in found:
         own = layer.get("config") if isinstance(layer, dict) else None
         kind = layer.get("class_name") if isinstance(layer, dict) else None
-        if not isinstance(own, dict) or not isinstance(kind, str):
+        if not isinstance(own, dict) or not isinstance(kind, str) or not kind.isidentifier():
             raise ValueError("its configuration has a layer without a class or without a configuration")
         sources = _sources(layer.get("inbound_nodes", []))
         if sources and sources != [before]:
@@ -248,7 +272,8 @@ def _inner(own: dict[str, Any], label: str) -> tuple[str, dict[str, Any]]:
     layer = own.get("layer")
     if not isinstance(layer, dict) or not isinstance(layer.get("config"), dict):
         raise ValueError(f"{label} has no layer inside")
-    return str(layer.get("class_name")), layer["config"]
+    kind = str(layer.get("class_name"))
+    return kind if kind.isidentifier() else repr(kind), layer["config"]
 
 
 def _cell(kind: str, own: dict[str, Any], label: str, arrays: list[Array]) -> Any:

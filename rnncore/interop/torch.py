@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..checks import take_array
-from ..files import read_tensors
+from ..files import open_without_waiting, read_tensors
 from ..layers import GRU, LSTM, Bidirectional, Dense, Dropout, Elman, Embedding, Layer
 from ..network import Network
 from .cells import REVERSE, directions, fill, options
@@ -81,6 +81,17 @@ def load_state_dict(
         If the weights are no such modules', or do not fit; ``net`` is as before then.
     """
     state, module = _read(source)
+    try:
+        return _load(state, module, net, names, nonlinearity)
+    except ValueError as error:
+        if isinstance(source, (str, os.PathLike)):
+            raise ValueError(f"{os.fspath(source)} cannot be taken: {error}") from error
+        raise
+
+
+def _load(
+    state: State, module: Any, net: Network | None, names: Sequence[str] | None, nonlinearity: str | None
+) -> Network:
     groups = _group(state)
     if names is not None:
         missing = [name for name in names if _prefix(name) not in groups]
@@ -165,7 +176,7 @@ def _read(source: Any) -> tuple[State, Any]:
     """The arrays of a source by name, and the live module if it is one."""
     if isinstance(source, (str, os.PathLike)):
         path = os.fspath(source)
-        with open(path, "rb") as file:
+        with open_without_waiting(path) as file:
             if file.read(2) in (b"PK", b"\x80\x02"):
                 raise ValueError(
                     f"{path} cannot be read: it is pickled, which can run code; write it anew with "

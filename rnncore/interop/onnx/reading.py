@@ -6,6 +6,7 @@ what is no chain of layers is refused by the name of its node.
 
 from __future__ import annotations
 
+import math
 import os
 import stat
 from collections.abc import Mapping
@@ -14,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ...files import open_without_waiting
 from ...layers import Bidirectional, Embedding
 from ...network import Network
 from ..cells import fill
@@ -25,6 +27,7 @@ Array = NDArray[Any]
 
 MAX_FILE = 2**31 - 1  # the limit of protobuf
 MAX_NODES = 100_000
+MAX_NUMBERS = 1 << 25  # that a trial run of a small file may compute; a large file has larger layers
 OPSETS = range(7, 27)
 FREE = (5, 3)  # what a free axis of an input is tried with: the first, all others
 
@@ -137,6 +140,7 @@ def load(path: str | os.PathLike[str]) -> Model:
     try:
         proto = _parse(onnx, data)
         model, shapes = _trace(onnx, proto, len(data))
+        _check_size(model, shapes, MAX_NUMBERS + 64 * len(data))
         _compare(onnx, proto, model, shapes)
     except ValueError as error:
         raise ValueError(f"{name} cannot be read: {error}") from error
@@ -144,8 +148,7 @@ def load(path: str | os.PathLike[str]) -> Model:
 
 
 def _read(name: str) -> bytes:
-    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
-    with open(name, "rb", opener=lambda path, _: os.open(path, flags)) as file:
+    with open_without_waiting(name) as file:
         status = os.fstat(file.fileno())
         if not stat.S_ISREG(status.st_mode):
             raise ValueError(f"{name} cannot be read: it is no regular file")
@@ -224,6 +227,23 @@ def _sizes(value: Any) -> tuple[int, ...]:
     if len(dims) == 3 and dims[2].dim_value < 1:
         raise ValueError(f"its input {value.name[:80]!r} does not say how many features it has")
     return tuple(dim.dim_value if dim.dim_value > 0 else FREE[min(axis, 1)] for axis, dim in enumerate(dims))
+
+
+def _check_size(model: Model, shapes: dict[str, tuple[int, ...]], limit: int) -> None:
+    """Raise ValueError if the shape of the input, fixed in the file, makes the layers' results too large."""
+    main = model._tracer.main
+    assert main is not None
+    widths = [
+        shape[1] if isinstance(layer, Embedding) else shape[0]
+        for layer in model.net.layers
+        for shape in layer.parameter_shapes().values()
+        if len(shape) == 2
+    ]
+    if math.prod(shapes[main][:2]) * sum(widths) > limit:
+        raise ValueError(
+            f"its input {main[:80]!r} has shape {shapes[main]}, which is too large to be tried: "
+            "leave its steps and rows free"
+        )
 
 
 def _compare(onnx: Any, proto: Any, model: Model, shapes: dict[str, tuple[int, ...]]) -> None:

@@ -434,7 +434,8 @@ class Tracer:
 
 
 def _label(node: Any) -> str:
-    return f"node {str(node.name)[:80]!r} ({str(node.op_type)[:80]})"
+    kind = str(node.op_type)[:80]
+    return f"node {str(node.name)[:80]!r} ({kind if kind.isidentifier() else repr(kind)})"
 
 
 def _weights(kind: str, inputs: list[Any]) -> dict[str, Array]:
