@@ -274,11 +274,17 @@ FORGERIES = {
     "part of text": lambda t, m: m["parts"].update(optimizer="Adam"),
     "another kind": lambda t, m: m.update(kind="model"),
     "another version": lambda t, m: m.update(version=99),
+    "a version without end": lambda t, m: m.update(version="9" * 5000),
+    "layers without end": lambda t, m: m.update(layers=["x"] * 5000),
+    "settings without end": lambda t, m: m["settings"].update(accumulate="x" * 5000),
+    "parts without end": lambda t, m: m["parts"].update(optimizer={"type": "x" * 5000}),
+    "a position without end": lambda t, m: m.update(position="x" * 5000),
 }
 
 
 @pytest.mark.parametrize("edit", FORGERIES.values(), ids=FORGERIES)
 def test_forged_file_is_one_clear_error(written, edit):
     change(written, edit)
-    with pytest.raises(ValueError, match=r"run\.safetensors"):
+    with pytest.raises(ValueError, match=r"run\.safetensors") as caught:
         resume(written)
+    assert len(str(caught.value)) < 1500

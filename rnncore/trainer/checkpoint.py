@@ -136,23 +136,29 @@ def load_checkpoint(path: Path, run: Run) -> None:
         raise ValueError(f"{path} is a damaged checkpoint: {error}") from error
 
 
+def _short(value: Any) -> str:
+    """What a stranger's file holds, as far as it fits into a message."""
+    text = repr(value)
+    return text if len(text) <= 300 else f"{text[:300]}..."
+
+
 def _check_match(metadata: Mapping[str, Any], run: Run) -> None:
     """The file is a checkpoint, and of a run like this one."""
     if metadata.get("kind") != KIND:
         raise ValueError("it is no training checkpoint of rnncore")
     if metadata.get("version") != VERSION:
-        raise ValueError(f"it has version {metadata.get('version')!r}, but version {VERSION} is wanted")
+        raise ValueError(f"it has version {_short(metadata.get('version'))}, but version {VERSION} is wanted")
     if metadata.get("layers") != run.net.config()["layers"]:
-        raise ValueError(f"it belongs to another network: its layers are {metadata.get('layers')}")
+        raise ValueError(f"it belongs to another network: its layers are {_short(metadata.get('layers'))}")
     settings = metadata.get("settings")
     if settings != run.settings:
-        raise ValueError(f"it was written with {settings}, but this run has {run.settings}")
+        raise ValueError(f"it was written with {_short(settings)}, but this run has {run.settings}")
     parts = metadata.get("parts")
     given = parts if isinstance(parts, dict) else {}
     kinds = {name: part.get("type") if isinstance(part, dict) else part for name, part in given.items()}
     wanted = {name: type(part).__name__ for name, part in run.parts.items()}
     if kinds != wanted:
-        raise ValueError(f"it was written with {kinds}, but this run has {wanted}")
+        raise ValueError(f"it was written with {_short(kinds)}, but this run has {wanted}")
 
 
 def _restore(run: Run, tensors: dict[str, Array], metadata: dict[str, Any]) -> None:
@@ -186,11 +192,11 @@ def _position(entries: Any) -> Position:
     """A position of the right types, or ValueError."""
     defaults = asdict(Position())
     if not isinstance(entries, dict) or set(entries) != set(defaults):
-        raise ValueError(f"its position is {entries}")
+        raise ValueError(f"its position is {_short(entries)}")
     for entry in fields(Position):
         kind, value = type(defaults[entry.name]), entries[entry.name]
         if type(value) is not kind or (kind is int and value < 0):
-            raise ValueError(f"its position has {entry.name} {value!r}")
+            raise ValueError(f"its position has {entry.name} {_short(value)}")
     return Position(**entries)
 
 
