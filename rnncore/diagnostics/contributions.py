@@ -25,6 +25,7 @@ from .common import (
     ByLayer,
     looking,
     losses_gradient,
+    one_blas_thread,
     recurrent_layers,
     require_loss,
     require_recurrent,
@@ -110,7 +111,7 @@ def weight_contributions(
     for layer in layers.values():
         require_recurrent(layer)
     require_loss(loss)
-    with looking(net, layers, gates=True):
+    with looking(net, layers, gates=True), one_blas_thread():
         y, _, tape = net.forward(x, state, lengths)
         _, dy = losses_gradient(loss, y, target, lengths, weights)
         chosen = _check_steps(steps, len(x), y.ndim == 2)

@@ -24,7 +24,7 @@ from ..checks import (
     padding_mask,
 )
 from ..layers.recurrent import Recurrent
-from .common import Array, double, require_recurrent
+from .common import Array, double, one_blas_thread, require_recurrent
 from .linearize import linearize, step_forward
 
 FIXED = 1e-8  # length of a step, beside that of the state, at a point called fixed
@@ -135,8 +135,9 @@ def fixed_points(
     _, _, tape = twin.forward(x.astype(np.float64), None, checked)
     visited = np.concatenate([states[1:][valid] for states in tape.states()], axis=1)
     begin = visited[rng.choice(len(visited), min(count, len(visited)), replace=False)]
-    ends = [_descend(twin, held, start) for start in begin]
-    return _merge(twin, held, np.array(ends), slow, same)
+    with one_blas_thread():
+        ends = [_descend(twin, held, start) for start in begin]
+        return _merge(twin, held, np.array(ends), slow, same)
 
 
 def _check_held(at: Any, features: int) -> Array:

@@ -20,6 +20,7 @@ from .common import (
     Array,
     ByLayer,
     felt_weights,
+    one_blas_thread,
     recurrent_layers,
     row_lengths,
     tapes_of,
@@ -234,7 +235,8 @@ def _of_weights(layer: Recurrent) -> tuple[NDArray[np.complex128], Floats]:
     """Eigenvalues and singular values of each gate's square, (G, H) each, largest first."""
     units = layer.hidden_size
     squares = felt_weights(layer).astype(np.float64).reshape(-1, units, units)
-    values = np.linalg.eigvals(squares).astype(np.complex128)
+    with one_blas_thread():
+        values = np.linalg.eigvals(squares).astype(np.complex128)
+        singular = np.asarray(np.linalg.svd(squares, compute_uv=False), np.float64)
     order = np.argsort(-np.abs(values), axis=1, kind="stable")
-    singular = np.asarray(np.linalg.svd(squares, compute_uv=False), np.float64)
     return np.take_along_axis(values, order, axis=1), singular

@@ -98,8 +98,9 @@ def jacobian(
     size = layer.hidden_size * len(layer.state_names)
     start = np.eye(size, layer.hidden_size if state == "h" else size)
     product = np.broadcast_to(start, (len(chosen), *start.shape)).copy()
-    for step in walk(layer, tape, first, last, chosen):
-        product = step.apply(product)
+    with one_blas_thread():
+        for step in walk(layer, tape, first, last, chosen):
+            product = step.apply(product)
     return product[:, : layer.hidden_size] if state == "h" else product
 
 
