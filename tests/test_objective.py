@@ -12,6 +12,7 @@ from rnncore import GRU, LSTM, CrossEntropy, Dense, Dropout, Network, SquaredErr
 from rnncore.data.batch import Batch
 
 T, B, I, H = 5, 4, 2, 3
+EXAMPLE = Path(__file__).resolve().parents[1] / "examples" / "lbfgs.py"
 
 
 def problem(rng, dtype="float64", **more):
@@ -60,7 +61,7 @@ def test_what_is_no_point_or_no_batch_is_refused(rng):
         net.objective(resetting, CrossEntropy())
 
 
+@pytest.mark.skipif(not EXAMPLE.exists(), reason="no examples beside the tests")
 def test_the_example_learns():
-    path = Path(__file__).resolve().parents[1] / "examples" / "lbfgs.py"
-    before, after = runpy.run_path(str(path))["main"]()
+    before, after = runpy.run_path(str(EXAMPLE))["main"]()
     assert after < 0.02 * before

@@ -20,6 +20,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from rnncore.sklearn import RNNClassifier, RNNRegressor
 
 ROOT = Path(__file__).resolve().parents[1]
+EXAMPLE = ROOT / "examples" / "digits.py"
 # What does not hold, and why.
 EXPECTED = {
     "check_sample_weight_equivalence_on_dense_data": "minibatches of repeated rows are other minibatches",
@@ -157,8 +158,9 @@ def test_without_scikit_learn_the_error_names_the_extra():
     assert "pip install rnncore[sklearn]" in found.stderr
 
 
+@pytest.mark.skipif(not EXAMPLE.exists(), reason="no examples beside the tests")
 def test_the_digits_example_learns():
-    spec = importlib.util.spec_from_file_location("digits", ROOT / "examples" / "digits.py")
+    spec = importlib.util.spec_from_file_location("digits", EXAMPLE)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     assert module.main(max_iter=6) > 0.7
