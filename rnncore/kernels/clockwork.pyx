@@ -14,7 +14,7 @@ from cython cimport floating
 from libc.math cimport isinf
 from libc.string cimport memcpy, memset
 
-from .dispatch cimport Clipped, Kernels, Step, kernels
+from .dispatch cimport ACTIVATION_TANH, Clipped, Kernels, Step, kernels
 from .memory cimport carve
 from .plan cimport MAX_SHARES, all_clipped
 from .threads cimport part, run_shares, threads_for
@@ -174,12 +174,12 @@ cdef void forward_share(void *job, int k) noexcept nogil:
                 for i in range(n):
                     at = (rows[i] * H + s) * w.item
                     memcpy(after + at, before + at, units * w.item)
-                continue
-            for g in range(first, end):
-                sums(w, g, n, rows, t, before, after)
-            for i in range(n):
-                at = (rows[i] * H + s) * w.item
-                w.kernels.tanh(after + at, after + at, units)
+            else:
+                for g in range(first, end):
+                    sums(w, g, n, rows, t, before, after)
+                for i in range(n):
+                    at = (rows[i] * H + s) * w.item
+                    w.kernels.tanh(after + at, after + at, units)
     clear_padding(w, k, w.hidden + states, H)
 
 
@@ -193,62 +193,51 @@ cdef void clear_padding(const Work *w, int share, char *array, Py_ssize_t width)
             memset(array + (t * w.rows + b) * width * w.item, 0, width * w.item)
 
 
-cdef inline void cell_numbers(
-    const floating *h, const floating *dy, floating *dh, floating *dgates, floating *dhidden,
-    Py_ssize_t n, bint steps,
-) noexcept nogil:
-    cdef Py_ssize_t u
-    for u in range(n):
-        dh[u] += dy[u]
-    if dhidden != NULL:
-        memcpy(dhidden, dh, n * sizeof(floating))
-    if steps:
-        for u in range(n):
-            dgates[u] = dh[u] * (1 - h[u] * h[u])
-            dh[u] = 0
-    else:
-        memset(dgates, 0, n * sizeof(floating))
-
-
-cdef void cell(
-    const Work *w, Py_ssize_t t, Py_ssize_t row, Py_ssize_t s, Py_ssize_t n, bint steps
-) noexcept nogil:
-    """dh + dy becomes the gradient of the sums of a group that steps; else it stays, for the state before."""
-    cdef Py_ssize_t place = row * w.units + s, at = t * w.rows * w.units + place
-    cdef Py_ssize_t next = at + w.rows * w.units
-    if w.item == sizeof(double):
-        cell_numbers(
-            <const double *>w.hidden + next, <const double *>w.dy + at, <double *>w.dh + place,
-            <double *>w.dgates + at, NULL if w.dhidden == NULL else <double *>w.dhidden + next, n, steps,
-        )
-    else:
-        cell_numbers(
-            <const float *>w.hidden + next, <const float *>w.dy + at, <float *>w.dh + place,
-            <float *>w.dgates + at, NULL if w.dhidden == NULL else <float *>w.dhidden + next, n, steps,
-        )
+cdef void cells(const Work *w, Py_ssize_t t, Py_ssize_t n, const Py_ssize_t *rows, Step *step) noexcept nogil:
+    """dh + dy becomes the gradient of the sums of groups that step; else it stays, for the state before."""
+    cdef Py_ssize_t i, j, row, first, end, s, units, H = w.units, states = w.rows * w.units * w.item
+    cdef Py_ssize_t at = t * states
+    cdef char *used_up
+    step.dy, step.h = w.dy + at, w.hidden + at + states
+    i = 0
+    while i < n:  # rows that lie one after the other are compact where they stand
+        j = i + 1
+        while j < n and rows[j] == rows[j - 1] + 1:
+            j += 1
+        row = rows[i] * H * w.item
+        step.n, step.rows, step.dgates = j - i, rows + i, w.dgates + at + row
+        w.kernels.elman_backward(step)
+        w.kernels.add_rows(1, w.dy + at + row, step.n * H, step.n * H, w.dh + row)
+        if w.dhidden != NULL:
+            memcpy(w.dhidden + states + at + row, w.dh + row, step.n * H * w.item)
+        i = j
+    end = 0
+    while end < w.groups:
+        first, end = end, run_end(w, t, end)
+        s, units = begin(w, first), begin(w, end) - begin(w, first)
+        used_up = w.dh if t % w.periods[first] == 0 else w.dgates + at
+        for i in range(n):
+            memset(used_up + (rows[i] * H + s) * w.item, 0, units * w.item)
+    step.n, step.rows = n, rows
 
 
 cdef void backward_share(void *job, int k) noexcept nogil:
     """BPTT for the rows of one share, and their dx."""
     cdef Work *w = <Work *>job
     cdef Py_ssize_t *rows = w.places + k * w.rows
-    cdef Py_ssize_t t, g, i, n, s, units, first, end, H = w.units, inputs = w.inputs
+    cdef Py_ssize_t t, g, i, n, s, units, H = w.units, inputs = w.inputs
     cdef char *dgates
     cdef char *dx
     cdef const char *packed
     cdef Step step
     memset(&step, 0, sizeof(Step))
-    step.rows, step.units, step.dh = rows, H, w.dh
+    step.units, step.dh, step.activation = H, w.dh, ACTIVATION_TANH
     for t in range(w.steps - 1, -1, -1):
         n = active(w, k, t, rows)
         dgates, dx = w.dgates + t * w.rows * H * w.item, w.dx + t * w.rows * inputs * w.item
         for i in range(n):
             memset(dx + rows[i] * inputs * w.item, 0, inputs * w.item)
-            end = 0
-            while end < w.groups:
-                first, end = end, run_end(w, t, end)
-                s = begin(w, first)
-                cell(w, t, rows[i], s, begin(w, end) - s, t % w.periods[first] == 0)
+        cells(w, t, n, rows, &step)
         for g in range(w.groups):
             if t % w.periods[g]:
                 continue
@@ -263,7 +252,6 @@ cdef void backward_share(void *job, int k) noexcept nogil:
                 inputs, inputs,
             )
         if not isinf(w.clip_step):
-            step.n = n
             w.kernels.clip_rows(&step, w.clip_step, &w.clipped[k])
     clear_padding(w, k, w.dx, inputs)
     clear_padding(w, k, w.dgates, H)
