@@ -150,7 +150,7 @@ class Call:
         more = self.cell == "leaky", len(self.delays) - 1
         size = backend.scratch_size(s.T, s.B, s.I, s.H, self.gates, self.dtype, *more)
         if self.cell == "clockwork":
-            size = backend.clockwork_scratch_size(s.T, s.B, s.I, s.H, len(self.periods), self.dtype)
+            size = backend.clockwork_scratch_size(s.T, s.B, s.I, s.H, np.array(self.periods), self.dtype)
         arguments = {"x": self.x, "lengths": s.array(), "scratch": self._unwritten(size)}
         if self.cell in ("elman", "leaky", "skip"):
             arguments["activation"] = self.choices[0]

@@ -5,7 +5,7 @@ from numpy.typing import DTypeLike, NDArray
 Array = NDArray[Any]
 
 def clockwork_scratch_size(
-    steps: int, rows: int, inputs: int, units: int, groups: int, dtype: DTypeLike
+    steps: int, rows: int, inputs: int, units: int, periods: Array, dtype: DTypeLike
 ) -> int: ...
 def clockwork_forward(
     x: Array,

@@ -48,8 +48,9 @@ cdef struct Work:
     double clip_step
     Clipped clipped[MAX_SHARES]
     Py_ssize_t *places      # (shares, B) active rows
-    char *packed            # of each group, in turn: weights of x, of h, the bias
-    Py_ssize_t size         # bytes from one group's to the next one's
+    char *masked            # weight_hh (H, H) with zeros where a unit does not hear another
+    char *packed            # of each group that a run may begin with, in turn: weights of x, of h, the bias
+    Py_ssize_t size         # bytes from one of them to the next
     Py_ssize_t size_ih
     Py_ssize_t size_hh
     Py_ssize_t *chunk       # for the weights' gradients: places of rows, their dgates, x and h[t-1] packed
@@ -68,16 +69,35 @@ cdef inline Py_ssize_t lines(Py_ssize_t size) noexcept nogil:
     return (size + 63) // 64 * 64
 
 
+cdef inline Py_ssize_t group_of(const Work *w, Py_ssize_t unit) noexcept nogil:
+    return ((unit + 1) * w.groups - 1) // w.units
+
+
+cdef inline bint begins(const Work *w, Py_ssize_t group) noexcept nogil:
+    """Whether a group may step while the one before it does not: then a run of groups may begin with it."""
+    return group == 0 or w.periods[group] % w.periods[group - 1] != 0
+
+
+cdef inline char *packed_from(const Work *w, Py_ssize_t group) noexcept nogil:
+    """The panels of the units from a group's first one on."""
+    cdef char *panels = w.packed
+    cdef Py_ssize_t g
+    for g in range(group):
+        panels += w.size if begins(w, g) else 0
+    return panels
+
+
 cdef Py_ssize_t lay_out(Work *w, char *scratch, bint keeps_gates) noexcept nogil:
     """Carve the working memory from the scratch; returns the bytes it takes."""
     cdef const Kernels *k = w.kernels
     cdef char *space = scratch
     cdef Py_ssize_t largest = (w.units + w.groups - 1) // w.groups, H = w.units, inputs = w.inputs
-    w.size_ih = lines(max(k.packed_size(inputs, largest, 1), k.packed_size(largest, inputs, 1)) * w.item)
-    w.size_hh = lines(max(k.packed_size(H, largest, 1), k.packed_size(largest, H, 1)) * w.item)
-    w.size = w.size_ih + w.size_hh + lines(k.packed_size(1, largest, 1) * w.item)
+    w.size_ih = lines(max(k.packed_size(inputs, H, 1), k.packed_size(H, inputs, 1)) * w.item)
+    w.size_hh = lines(k.packed_size(H, H, 1) * w.item)
+    w.size = w.size_ih + w.size_hh + lines(k.packed_size(1, H, 1) * w.item)
     w.places = <Py_ssize_t *>carve(&space, MAX_SHARES * w.rows * sizeof(Py_ssize_t))
-    w.packed = carve(&space, w.groups * w.size)
+    w.masked = carve(&space, H * H * w.item)
+    w.packed = carve(&space, packed_from(w, w.groups) - w.packed)
     w.chunk = <Py_ssize_t *>carve(&space, CHUNK_ROWS * sizeof(Py_ssize_t))
     w.gathered = carve(&space, CHUNK_ROWS * largest * w.item)
     w.rows_x = carve(&space, k.packed_size(CHUNK_ROWS, inputs, 1) * w.item)
@@ -88,35 +108,63 @@ cdef Py_ssize_t lay_out(Work *w, char *scratch, bint keeps_gates) noexcept nogil
 
 
 def clockwork_scratch_size(
-    Py_ssize_t steps, Py_ssize_t rows, Py_ssize_t inputs, Py_ssize_t units, Py_ssize_t groups, dtype
+    Py_ssize_t steps, Py_ssize_t rows, Py_ssize_t inputs, Py_ssize_t units,
+    const Py_ssize_t[::1] periods, dtype
 ):
-    """Entries of working memory that the kernels want for T steps, B rows, I inputs, H units in groups."""
+    """Entries of working memory for T steps, B rows, I inputs, H units in groups of these periods (G,)."""
     cdef Work w
-    w.steps, w.rows, w.inputs, w.units, w.groups = steps, rows, inputs, units, groups
+    memset(&w, 0, sizeof(Work))
+    w.steps, w.rows, w.inputs, w.units = steps, rows, inputs, units
+    w.groups, w.periods = periods.shape[0], &periods[0]
     w.item = np.dtype(dtype).itemsize
     w.kernels = kernels(w.item == 8)
     return (lay_out(&w, NULL, True) + 64) // w.item + 1
 
 
+cdef inline Py_ssize_t panel_width(const Work *w) noexcept nogil:
+    """Columns of a panel."""
+    return w.kernels.packed_size(1, 1, 1)
+
+
+cdef inline Py_ssize_t listeners(const Work *w, Py_ssize_t unit) noexcept nogil:
+    """The unit behind those that hear this one."""
+    return begin(w, group_of(w, unit) + 1)
+
+
 cdef void pack(Work *w, bint back) noexcept nogil:
-    """Each group's weights in panels, or those of their transposes."""
-    cdef Py_ssize_t g, s, n, H = w.units, inputs = w.inputs
-    cdef const char *ih
-    cdef const char *hh
-    cdef char *target
+    """The weights of runs of groups in panels, or those of their transposes.
+
+    A panel of recurrent weights begins with the first unit that one of its own hears; of the transposes, it
+    ends behind the last one that hears one of its own.
+    """
+    cdef Py_ssize_t g, p, s, u, n, first, H = w.units, inputs = w.inputs, width = panel_width(w)
+    cdef char *panels
+    cdef char *panel
+    for u in range(H):
+        s = begin(w, group_of(w, u))
+        memset(w.masked + u * H * w.item, 0, s * w.item)
+        memcpy(w.masked + (u * H + s) * w.item, w.weight_hh + (u * H + s) * w.item, (H - s) * w.item)
     for g in range(w.groups):
-        s, target = begin(w, g), w.packed + g * w.size
-        n = begin(w, g + 1) - s
-        ih, hh = w.weight_ih + s * inputs * w.item, w.weight_hh + (s * H + s) * w.item
+        if not begins(w, g):
+            continue
+        s, panels = begin(w, g), packed_from(w, g)
+        panel = panels + w.size_ih
         if back:
-            w.kernels.pack(ih, n, inputs, 1, 0, 1, inputs, 0, 1, target)
-            w.kernels.pack(hh, n, H - s, 1, 0, 1, H, 0, 1, target + w.size_ih)
+            w.kernels.pack(w.weight_ih + s * inputs * w.item, H - s, inputs, 1, 0, 1, inputs, 0, 1, panels)
         else:
-            w.kernels.pack(ih, inputs, n, 1, 0, inputs, 1, 0, 1, target)
-            w.kernels.pack(hh, H - s, n, 1, 0, H, 1, 0, 1, target + w.size_ih)
-            w.kernels.pack(
-                w.bias + s * w.item, 1, n, 1, 0, 1, 0, 0, 1, target + w.size_ih + w.size_hh
-            )
+            w.kernels.pack(w.weight_ih + s * inputs * w.item, inputs, H - s, 1, 0, inputs, 1, 0, 1, panels)
+            w.kernels.pack(w.bias + s * w.item, 1, H - s, 1, 0, 1, 0, 0, 1, panel + w.size_hh)
+        for p in range((H - s + width - 1) // width):
+            u = s + p * width
+            n = min(width, H - u)
+            if back:
+                first = listeners(w, u + n - 1)
+                w.kernels.pack(w.masked + (s * H + u) * w.item, first - s, n, 1, 0, 1, H, 0, 1, panel)
+                panel += width * (first - s) * w.item
+            else:
+                first = begin(w, group_of(w, u))
+                w.kernels.pack(w.masked + (u * H + first) * w.item, H - first, n, 1, 0, H, 1, 0, 1, panel)
+                panel += width * (H - first) * w.item
 
 
 cdef inline Py_ssize_t active(const Work *w, int share, Py_ssize_t t, Py_ssize_t *rows) noexcept nogil:
@@ -139,28 +187,63 @@ cdef inline Py_ssize_t run_end(const Work *w, Py_ssize_t t, Py_ssize_t group) no
 
 
 cdef void sums(
-    const Work *w, Py_ssize_t group, Py_ssize_t n, const Py_ssize_t *rows, Py_ssize_t t,
+    const Work *w, Py_ssize_t group, Py_ssize_t stop, Py_ssize_t n, const Py_ssize_t *rows, Py_ssize_t t,
     const char *before, char *after,
 ) noexcept nogil:
-    """after = W_ih x[t] + W_hh before + b for a group's units   (n, I)(I, units), (n, H-s)(H-s, units)"""
-    cdef const char *packed = w.packed + group * w.size
-    cdef Py_ssize_t s = begin(w, group), H = w.units, inputs = w.inputs
-    cdef Py_ssize_t units = begin(w, group + 1) - s
-    w.kernels.multiply(
-        n, w.x + t * w.rows * inputs * w.item, rows, inputs, inputs, packed, units, 1,
-        packed + w.size_ih + w.size_hh, False, after + s * w.item, rows, H, units,
-    )
-    w.kernels.multiply(
-        n, before + s * w.item, rows, H, H - s, packed + w.size_ih, units, 1, NULL, True,
-        after + s * w.item, rows, H, units,
-    )
+    """after = W_ih x[t] + W_hh before + b for the units from a group's first one up to stop, panel by panel
+    (n, I)(I, units), (n, H)(H, units)"""
+    cdef const char *panel_ih = packed_from(w, group)
+    cdef const char *panel_hh = panel_ih + w.size_ih
+    cdef const char *bias = panel_hh + w.size_hh
+    cdef Py_ssize_t u = begin(w, group), H = w.units, inputs = w.inputs, width = panel_width(w), first, units
+    while u < stop:
+        first, units = begin(w, group_of(w, u)), min(width, stop - u)
+        w.kernels.multiply(
+            n, w.x + t * w.rows * inputs * w.item, rows, inputs, inputs, panel_ih, units, 1, bias, False,
+            after + u * w.item, rows, H, units,
+        )
+        w.kernels.multiply(
+            n, before + first * w.item, rows, H, H - first, panel_hh, units, 1, NULL, True,
+            after + u * w.item, rows, H, units,
+        )
+        panel_ih, bias = panel_ih + width * inputs * w.item, bias + width * w.item
+        panel_hh += width * (H - first) * w.item
+        u += width
+
+
+cdef void carry(
+    const Work *w, Py_ssize_t group, Py_ssize_t stop, Py_ssize_t n, const Py_ssize_t *rows,
+    const char *dgates, char *dx,
+) noexcept nogil:
+    """dh += dgates @ W_hh, dx += dgates @ W_ih for the units from a group's first one up to stop
+    (n, units)(units, H), (n, units)(units, I)"""
+    cdef const char *panel = packed_from(w, group)
+    cdef Py_ssize_t s = begin(w, group), H = w.units, inputs = w.inputs, width = panel_width(w)
+    cdef Py_ssize_t p, u, columns, heard_by
+    for p in range((inputs + width - 1) // width):
+        u = p * width
+        columns = min(width, inputs - u)
+        w.kernels.multiply(
+            n, dgates + s * w.item, rows, H, stop - s, panel + u * (H - s) * w.item, columns, 1, NULL, True,
+            dx + u * w.item, rows, inputs, columns,
+        )
+    panel += w.size_ih
+    for p in range((H - s + width - 1) // width):
+        u = s + p * width
+        columns = min(width, H - u)
+        heard_by = listeners(w, u + columns - 1) - s
+        w.kernels.multiply(
+            n, dgates + s * w.item, rows, H, min(heard_by, stop - s), panel, columns, 1, NULL, True,
+            w.dh + u * w.item, rows, H, columns,
+        )
+        panel += width * heard_by * w.item
 
 
 cdef void forward_share(void *job, int k) noexcept nogil:
     """The whole sequence for the rows of one share."""
     cdef const Work *w = <const Work *>job
     cdef Py_ssize_t *rows = w.places + k * w.rows
-    cdef Py_ssize_t t, g, i, n, s, at, units, first, end, H = w.units, states = w.rows * w.units * w.item
+    cdef Py_ssize_t t, i, n, s, at, units, first, end, H = w.units, states = w.rows * w.units * w.item
     cdef const char *before
     cdef char *after
     for t in range(w.steps):
@@ -175,8 +258,7 @@ cdef void forward_share(void *job, int k) noexcept nogil:
                     at = (rows[i] * H + s) * w.item
                     memcpy(after + at, before + at, units * w.item)
             else:
-                for g in range(first, end):
-                    sums(w, g, n, rows, t, before, after)
+                sums(w, first, s + units, n, rows, t, before, after)
                 for i in range(n):
                     at = (rows[i] * H + s) * w.item
                     w.kernels.tanh(after + at, after + at, units)
@@ -225,10 +307,9 @@ cdef void backward_share(void *job, int k) noexcept nogil:
     """BPTT for the rows of one share, and their dx."""
     cdef Work *w = <Work *>job
     cdef Py_ssize_t *rows = w.places + k * w.rows
-    cdef Py_ssize_t t, g, i, n, s, units, H = w.units, inputs = w.inputs
+    cdef Py_ssize_t t, i, n, first, end, H = w.units, inputs = w.inputs
     cdef char *dgates
     cdef char *dx
-    cdef const char *packed
     cdef Step step
     memset(&step, 0, sizeof(Step))
     step.units, step.dh, step.activation = H, w.dh, ACTIVATION_TANH
@@ -238,19 +319,11 @@ cdef void backward_share(void *job, int k) noexcept nogil:
         for i in range(n):
             memset(dx + rows[i] * inputs * w.item, 0, inputs * w.item)
         cells(w, t, n, rows, &step)
-        for g in range(w.groups):
-            if t % w.periods[g]:
-                continue
-            s, packed = begin(w, g), w.packed + g * w.size
-            units = begin(w, g + 1) - s
-            w.kernels.multiply(
-                n, dgates + s * w.item, rows, H, units, packed + w.size_ih, H - s, 1, NULL, True,
-                w.dh + s * w.item, rows, H, H - s,
-            )
-            w.kernels.multiply(
-                n, dgates + s * w.item, rows, H, units, packed, inputs, 1, NULL, True, dx, rows,
-                inputs, inputs,
-            )
+        end = 0
+        while end < w.groups:
+            first, end = end, run_end(w, t, end)
+            if t % w.periods[first] == 0:
+                carry(w, first, begin(w, end), n, rows, dgates, dx)
         if not isinf(w.clip_step):
             w.kernels.clip_rows(&step, w.clip_step, &w.clipped[k])
     clear_padding(w, k, w.dx, inputs)

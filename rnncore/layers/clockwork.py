@@ -74,10 +74,9 @@ class Clockwork(Recurrent):
         return RecurrentTape(x, lengths, hidden)
 
     def _scratch(self, steps: int, rows: int) -> Array:
-        sizes = self.input_size, self.hidden_size, len(self.periods)
-        scratch: Array = empty(
-            (self.backend.clockwork_scratch_size(steps, rows, *sizes, self.dtype),), self.dtype
-        )
+        sizes = self.input_size, self.hidden_size, np.array(self.periods)
+        size = self.backend.clockwork_scratch_size(steps, rows, *sizes, self.dtype)
+        scratch: Array = empty((size,), self.dtype)
         return scratch
 
     def _run_forward(self, tape: RecurrentTape, scratch: Array) -> None:

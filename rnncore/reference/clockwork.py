@@ -73,6 +73,6 @@ def clockwork_backward(
     return len(factors), sum(factors)
 
 
-def clockwork_scratch_size(steps, rows, inputs, units, groups, dtype):
+def clockwork_scratch_size(steps, rows, inputs, units, periods, dtype):
     """Entries of working memory that the kernels want: none here."""
     return 0
