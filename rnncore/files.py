@@ -306,7 +306,9 @@ def read_tensors(
             tensors = deserialize(file.read())
             if ours and ours.get("blake2b") != _digest(tensors, metadata):
                 raise ValueError("its content does not match its digest; it was changed after it was written")
-        except (ValueError, SafetensorError) as error:
+        except SafetensorError as error:  # it quotes the file, in full
+            raise ValueError(f"{path} cannot be read: {' '.join(str(error).split())[:300]}") from error
+        except ValueError as error:
             raise ValueError(f"{path} cannot be read: {error}") from error
         except RecursionError:
             raise ValueError(f"{path} cannot be read: its metadata is nested too deeply") from None

@@ -335,6 +335,7 @@ def entry(shape, stop, dtype="F32", start=0):
         ({"a": entry([2], 4)}, b"12345678", "offset"),
         ({"a": entry([1], 8, start=4)}, b"1234", "offset"),
         ({"a": entry([1], 4), "b": entry([1], 4)}, b"12345678", "offset"),
+        ({"a": entry([1], "x" * 5000)}, b"1234", "cannot be read"),
         ({"a": entry([-1], 4)}, b"1234", "has shape"),
         ({"a": entry([True], 4)}, b"1234", "has shape"),
         ({"a": entry([1.0], 4)}, b"1234", "has shape"),

@@ -85,7 +85,7 @@ def load_state_dict(
         return _load(state, module, net, names, nonlinearity)
     except ValueError as error:
         if isinstance(source, (str, os.PathLike)):
-            raise ValueError(f"{os.fspath(source)} cannot be taken: {error}") from error
+            raise ValueError(f"{os.fspath(source)} cannot be taken: {str(error)[:500]}") from error
         raise
 
 
