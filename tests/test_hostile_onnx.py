@@ -109,6 +109,13 @@ def divided():
     return gru(node, initializers=[zeros], initial="initial")
 
 
+def typed(kind):
+    """A GRU whose input is of another type."""
+    model = gru()
+    model.graph.input[0].type.tensor_type.elem_type = kind
+    return model
+
+
 CASES = {
     "outside the folder": (
         lambda: starting(external("initial", "../../secret")), "in another file"
@@ -172,6 +179,8 @@ CASES = {
         lambda: gru(inputs=[floats("z", [2**40, 3, 4])]), "too large"
     ),
     "a long trial": (lambda: fixed(2**20, 2), "too large to be tried: leave its steps and rows free"),
+    "a type that is none": (lambda: typed(99), "its input 'x' is of type 99"),
+    "an input of texts": (lambda: typed(TensorProto.STRING), "its input 'x' is of type 8"),
     "no number": (divided, "initial state is fixed"),
     "an operator of two lines": (lambda: gru(helper.make_node("a\nb", ["x"], ["z"])), r"\('a\\nb'\) cannot"),
     "an input for nothing": (

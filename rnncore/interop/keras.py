@@ -417,6 +417,7 @@ def _cell_values(cell: Any, arrays: list[Array], label: str) -> dict[str, Array]
         return values | {"bias": reorder(bias, order)}
     own, recurrent = (reorder(row, order) for row in bias)
     candidate = slice(2 * cell.hidden_size, None)
-    total = own + recurrent
+    with np.errstate(all="ignore"):  # numbers are taken as they come, infinities too
+        total = own + recurrent
     total[candidate] = own[candidate]
     return values | {"bias": total, "bias_hn": recurrent[candidate]}

@@ -328,7 +328,8 @@ def _to_ours(layer: Layer, group: State, label: str) -> tuple[State, _Origin]:
 
 def _sum(cell: Any, bias_ih: Array, bias_hh: Array, suffix: str) -> State:
     """Our biases of one direction."""
-    total = bias_ih + bias_hh
+    with np.errstate(all="ignore"):  # numbers are taken as they come, infinities too
+        total = bias_ih + bias_hh
     if not isinstance(cell, GRU):
         return {f"bias{suffix}": total}
     candidate = slice(2 * cell.hidden_size, None)  # the reset gate acts between the two, so they stay apart

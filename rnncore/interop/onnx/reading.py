@@ -285,8 +285,11 @@ def _draw(
     shape = shapes[tracer.main]
     steps, rows = shape[:2] if tracer.order == "TB" else shape[1::-1]
     types = {value.name: value.type.tensor_type.elem_type for value in proto.graph.input}
+    kinds = onnx.TensorProto
     inputs: dict[str, Array] = {}
     for name in shapes:
+        if types[name] not in (kinds.FLOAT, kinds.DOUBLE, kinds.INT32, kinds.INT64):
+            raise ValueError(f"its input {name[:80]!r} is of type {types[name]}, which no layer reads")
         if name == tracer.lengths:
             drawn: Any = rng.integers(1, steps + 1, rows) if ragged else np.full(rows, steps)
         elif name == tracer.main and isinstance(first, Embedding):
