@@ -2,37 +2,37 @@ from typing import Any
 
 from numpy.typing import DTypeLike, NDArray
 
-Array = NDArray[Any]
+_Array = NDArray[Any]
 
 def clockwork_scratch_size(
-    steps: int, rows: int, inputs: int, units: int, periods: Array, dtype: DTypeLike
+    steps: int, rows: int, inputs: int, units: int, periods: _Array, dtype: DTypeLike
 ) -> int: ...
 def clockwork_forward(
-    x: Array,
-    lengths: Array | None,
-    weight_ih: Array,
-    weight_hh: Array,
-    bias: Array,
-    periods: Array,
-    hidden: Array,
-    scratch: Array,
+    x: _Array,
+    lengths: _Array | None,
+    weight_ih: _Array,
+    weight_hh: _Array,
+    bias: _Array,
+    periods: _Array,
+    hidden: _Array,
+    scratch: _Array,
 ) -> None: ...
 def clockwork_backward(
-    dy: Array,
-    x: Array,
-    lengths: Array | None,
-    weight_ih: Array,
-    weight_hh: Array,
-    periods: Array,
+    dy: _Array,
+    x: _Array,
+    lengths: _Array | None,
+    weight_ih: _Array,
+    weight_hh: _Array,
+    periods: _Array,
     clip_step: float,
-    hidden: Array,
-    dh: Array,
-    dx: Array,
-    dweight_ih: Array,
-    dweight_hh: Array,
-    dbias: Array,
-    scratch: Array,
-    dhidden: Array | None = ...,
-    dgates: Array | None = ...,
-    drecurrent: Array | None = ...,
+    hidden: _Array,
+    dh: _Array,
+    dx: _Array,
+    dweight_ih: _Array,
+    dweight_hh: _Array,
+    dbias: _Array,
+    scratch: _Array,
+    dhidden: _Array | None = ...,
+    dgates: _Array | None = ...,
+    drecurrent: _Array | None = ...,
 ) -> tuple[int, float]: ...

@@ -2,19 +2,19 @@ from typing import Any
 
 from numpy.typing import DTypeLike, NDArray
 
-Array = NDArray[Any]
+_Array = NDArray[Any]
 
 def dense_scratch_size(inputs: int, outputs: int, dtype: DTypeLike) -> int: ...
 def dense_forward(
-    x: Array, weight: Array, bias: Array, y: Array, scratch: Array, panels: Array | None = ...
+    x: _Array, weight: _Array, bias: _Array, y: _Array, scratch: _Array, panels: _Array | None = ...
 ) -> None: ...
-def pack_dense(weight: Array, bias: Array, panels: Array) -> None: ...
+def pack_dense(weight: _Array, bias: _Array, panels: _Array) -> None: ...
 def dense_backward(
-    dy: Array,
-    x: Array,
-    weight: Array,
-    dx: Array,
-    dweight: Array,
-    dbias: Array,
-    scratch: Array,
+    dy: _Array,
+    x: _Array,
+    weight: _Array,
+    dx: _Array,
+    dweight: _Array,
+    dbias: _Array,
+    scratch: _Array,
 ) -> None: ...

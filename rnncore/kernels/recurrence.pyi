@@ -2,8 +2,8 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-Array = NDArray[Any]
+_Array = NDArray[Any]
 
 def pack_recurrent(
-    weight_ih: Array, weight_hh: Array, bias: Array, reset_before: bool, panels: Array
+    weight_ih: _Array, weight_hh: _Array, bias: _Array, reset_before: bool, panels: _Array
 ) -> None: ...
