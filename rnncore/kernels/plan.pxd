@@ -3,6 +3,7 @@ from .masks cimport Masks
 
 cdef enum:
     MAX_SHARES = 64       # threads.pyx gives no more
+    OWN_ARRAYS = 9        # gradients of weights that a call may have
 
 # One layer over a whole sequence: sizes, the cell's two step functions, and every array as bytes. T steps,
 # B rows, I inputs, H units, G gates; NULL where a cell or a call has no such array.
@@ -61,6 +62,7 @@ cdef struct Sequence:
     const char *weight_skip   # (further, H, H)
     char *dweight_skip
     char *scratch
+    char *scratch_end
     char *panels              # weights packed before the call, or NULL
 
 # One call: its plan, its working memory, carved from scratch, and the chunk at hand.
@@ -77,7 +79,7 @@ cdef struct Work:
     Py_ssize_t start[MAX_SHARES + 1]   # share k has the rows order[start[k]] ... order[start[k + 1] - 1]
     Py_ssize_t base[MAX_SHARES + 1]    # and the compact rows base[k] ... of a backward chunk
     Py_ssize_t *order             # (B,) rows, in each share by descending length
-    Py_ssize_t *buckets           # (T + 2,) for sorting; then, of t, how many rows have t steps or more
+    Py_ssize_t *buckets           # (T + 2,) for sorting
     Py_ssize_t *places            # (chunk * B,) t * B + row of each compact row
     Py_ssize_t joint              # rows of weight_hh that take their product with h[t-1]
     int interleaved               # gates whose columns lie side by side in a panel, forward
@@ -97,6 +99,8 @@ cdef struct Work:
     char *packed_skip             # weight_skip, one after the other
     char *rows_skip               # of h[t-d] for one delay
     Py_ssize_t at_lag             # the delay at hand in the weight gradients
+    char *own                     # a set of gradients for each share but the first, or NULL
+    Py_ssize_t own_size           # bytes of a set
 
 # Carve what the weights are packed into for a forward pass; returns where the rest begins.
 cdef char *lay_out_panels(const Sequence *s, Work *w, char *space) noexcept nogil

@@ -14,6 +14,10 @@ cdef enum:
     STEP_FLOPS = 100000
     SOME_ROWS = 6
     LARGE_STEP_FLOPS = 2500000
+    # Each share sums up its own gradients, where they are few bytes, and few beside x and h.
+    OWN_BYTES = 524288
+    OWN_PART = 24
+    OWN_CHUNK_ROWS = 192  # room for them, in small batches
     CHUNK_ROWS = 256      # 512 and 1024 are no faster: bench/README.md, "Chunks"
 
 
@@ -35,13 +39,37 @@ cdef char *lay_out_panels(const Sequence *s, Work *w, char *space) noexcept nogi
     return space
 
 
+cdef void choose_shares(const Sequence *s, Work *w) noexcept nogil:
+    """How many threads take part, and what is shared out: the batch, or of few rows the units."""
+    cdef double step = 2.0 * s.rows * s.gates * s.units * s.units
+    cdef bint few = s.rows <= FEW_ROWS and step >= STEP_FLOPS
+    few = few or s.rows <= SOME_ROWS and step >= LARGE_STEP_FLOPS
+    w.threads = threads_for(2.0 * s.steps * s.rows * s.gates * s.units * (s.inputs + s.units))
+    w.shares, w.unit_shares = <int>min(w.threads, s.rows), 1
+    if few and not s.reset_before:
+        w.shares, w.unit_shares = 1, w.threads
+
+
+cdef bint own_pay(const Sequence *s, Work *w) noexcept nogil:
+    """Whether each share is to have gradients of its own; and how many bytes they take."""
+    cdef Py_ssize_t H = s.units, gate_rows = s.gates * H, room = s.steps * s.rows * (s.inputs + H) * s.item
+    w.own_size = (gate_rows * (s.inputs + H + 1) + 5 * H + s.further * H * H) * s.item + OWN_ARRAYS * 64
+    if w.shares == 1 or s.kernels.blas:
+        return False
+    return w.own_size <= OWN_BYTES and (w.shares - 1) * w.own_size <= room // OWN_PART
+
+
 cdef Py_ssize_t lay_out(const Sequence *s, Work *w, bint back) noexcept nogil:
     """Carve the working memory of a forward or backward pass from scratch; returns the bytes it takes."""
     cdef Py_ssize_t rows, gate_rows = s.gates * s.units
     cdef const Kernels *k = s.kernels
     cdef char *space = s.scratch
+    cdef bint own
     w.sequence = s
-    w.chunk = max(1, min(s.steps, CHUNK_ROWS // s.rows))
+    choose_shares(s, w)
+    own = back and own_pay(s, w)
+    w.chunk = OWN_CHUNK_ROWS if own and 4 * s.rows <= OWN_CHUNK_ROWS else CHUNK_ROWS
+    w.chunk = max(1, min(s.steps, w.chunk // s.rows))
     rows = w.chunk * s.rows
     w.order = <Py_ssize_t *>carve(&space, s.rows * sizeof(Py_ssize_t))
     w.buckets = <Py_ssize_t *>carve(&space, (s.steps + 2) * sizeof(Py_ssize_t))
@@ -64,6 +92,11 @@ cdef Py_ssize_t lay_out(const Sequence *s, Work *w, bint back) noexcept nogil:
             w.dleak = carve(&space, rows * s.units * s.item)
         if s.reset_before:
             w.rows_reset = carve(&space, k.packed_size(rows, s.units, 1) * s.item)
+        w.own = NULL
+        if own:
+            w.own = carve(&space, (w.shares - 1) * w.own_size)
+            if s.scratch_end != NULL and space > s.scratch_end:  # it was measured for fewer threads
+                w.own = NULL
     else:
         if s.panels != NULL:
             lay_out_panels(s, w, s.panels)
@@ -85,7 +118,7 @@ def scratch_size(
     s.steps, s.rows, s.inputs, s.units, s.gates = steps, rows, inputs, units, gates
     s.item = np.dtype(dtype).itemsize
     s.kernels = kernels(s.item == 8)
-    s.scratch = s.panels = NULL
+    s.scratch = s.scratch_end = s.panels = NULL
     s.further = skips
     # Enough for any cell with so many gates.
     s.two_products, s.dleak = gates == 3, <char *>&s if leaky else NULL
@@ -109,14 +142,6 @@ cdef void arrange(const Sequence *s, Work *w) noexcept nogil:
     """Deal the rows out to the shares, in each by descending length."""
     cdef Py_ssize_t row, i, place, length
     cdef int k
-    cdef double step
-    cdef bint few
-    w.threads = threads_for(2.0 * s.steps * s.rows * s.gates * s.units * (s.inputs + s.units))
-    w.shares, w.unit_shares = <int>min(w.threads, s.rows), 1
-    step = 2.0 * s.rows * s.gates * s.units * s.units
-    few = s.rows <= FEW_ROWS and step >= STEP_FLOPS or s.rows <= SOME_ROWS and step >= LARGE_STEP_FLOPS
-    if few and not s.reset_before:
-        w.shares, w.unit_shares = 1, w.threads
     for k in range(w.shares + 1):
         w.start[k] = k * (s.rows // w.shares) + min(<Py_ssize_t>k, s.rows % w.shares)
     if s.lengths == NULL:
@@ -124,8 +149,7 @@ cdef void arrange(const Sequence *s, Work *w) noexcept nogil:
             w.order[row] = row
         return
     # A counting sort, longest first: buckets[n] becomes the number of rows longer than n, where those of
-    # length n begin, and in the end that of the rows of n steps or more. In a segment of a longer sequence a
-    # row may have ended: its length is 0.
+    # length n begin. In a segment of a longer sequence a row may have ended: its length is 0.
     memset(w.buckets, 0, (s.steps + 2) * sizeof(Py_ssize_t))
     for row in range(s.rows):
         w.buckets[s.lengths[row]] += 1
@@ -146,13 +170,21 @@ cdef void arrange(const Sequence *s, Work *w) noexcept nogil:
 cdef Py_ssize_t count_rows(const Sequence *s, Work *w) noexcept nogil:
     """Which steps before w.last make up a chunk, and where each share's compact rows of them begin; returns
     how many there are."""
-    cdef Py_ssize_t i, total = 0, active = s.rows
+    cdef Py_ssize_t i, active, total = 0, rows = w.start[w.shares] - w.start[0]
     cdef int k
     w.first = w.last
+    for k in range(w.shares):
+        w.base[k] = 0  # for now, the share's active rows
     while w.first > 0:
-        if s.lengths != NULL:
-            active = w.buckets[w.first]
-        if total + active > w.chunk * s.rows:
+        active = 0
+        for k in range(w.shares):
+            while (
+                w.base[k] < w.start[k + 1] - w.start[k]
+                and length_of(s, w.order[w.start[k] + w.base[k]]) >= w.first
+            ):
+                w.base[k] += 1
+            active += w.base[k]
+        if total + active > w.chunk * rows:
             break
         total += active
         w.first -= 1

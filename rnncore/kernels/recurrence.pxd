@@ -48,5 +48,6 @@ cdef inline Sequence start(
     s.clip_step = INFINITY
     s.lag = s.depth = 1
     s.scratch = <char *>&scratch[0]
+    s.scratch_end = s.scratch + scratch.shape[0] * s.item
     take_masks(&s.masks, masks, hidden)
     return s

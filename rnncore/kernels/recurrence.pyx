@@ -20,13 +20,14 @@ from .dispatch cimport (
     ACTIVATION_SIGMOID,
     ACTIVATION_TANH,
     Clipped,
+    Kernels,
     Step,
     kernels,
 )
 from .masks cimport enter_product, leave_product, point_masked, rejoin, settle, unsettle
 from .plan cimport Sequence, Work, all_clipped, arrange, count_rows, lay_out, lay_out_panels, length_of
 from .threads cimport part, run_shares, threads_for
-from .weights cimport add_weight_gradients
+from .weights cimport add_own, add_weight_gradients, place_own
 
 cdef enum:
     TILE = 24             # rows in a part: whole tiles of any height
@@ -393,6 +394,44 @@ cdef void backward_share(void *job, int k) noexcept nogil:
     run_shares(w.unit_shares, input_gradient, &together)
 
 
+cdef void backward_chunks(Work *w) noexcept nogil:
+    """BPTT over the whole sequence, chunk by chunk."""
+    w.last = w.sequence.steps
+    while w.last > 0:
+        if count_rows(w.sequence, w) > 0:
+            run_shares(w.shares, backward_share, w)
+            add_weight_gradients(w)
+        w.last = w.first
+
+
+cdef void backward_alone(void *job, int k) noexcept nogil:
+    """The same for the rows of one share, which waits for no other: a call of its own within the call."""
+    cdef Work *together = <Work *>job
+    cdef Work w = together[0]
+    cdef Sequence s = w.sequence[0]
+    cdef const Kernels *table = s.kernels
+    cdef Py_ssize_t before = w.chunk * w.start[k], gate_rows = s.gates * s.units
+    w.sequence, w.shares, w.threads = &s, 1, 1
+    w.start[0], w.start[1] = w.start[k], w.start[k + 1]
+    w.clipped[0] = w.clipped[k]
+    w.places += before
+    w.dgates += before * gate_rows * s.item
+    w.drecurrent += before * gate_rows * s.item
+    w.rows_x += table.packed_size(before, s.inputs, 1) * s.item
+    w.rows_h += table.packed_size(before, s.units, 1) * s.item
+    if s.dleak != NULL:
+        w.dleak += before * s.units * s.item
+    if s.further:
+        w.rows_skip += table.packed_size(before, s.units, 1) * s.item
+    if s.reset_before:
+        w.rows_reset += table.packed_size(before, s.units, 1) * s.item
+    if k > 0:
+        memset(w.own + (k - 1) * w.own_size, 0, w.own_size)
+        place_own(&s, w.own + (k - 1) * w.own_size)
+    backward_chunks(&w)
+    together.clipped[k] = w.clipped[0]
+
+
 cdef Clipped run_backward(Sequence *s) noexcept nogil:
     """BPTT over the whole sequence; returns what clip_step did."""
     cdef Work w
@@ -410,10 +449,9 @@ cdef Clipped run_backward(Sequence *s) noexcept nogil:
                 clear_row(s, s.dhidden + s.rows * s.units * s.item, row, s.units)
             if s.dcells != NULL:
                 clear_row(s, s.dcells + s.rows * s.units * s.item, row, s.units)
-    w.last = s.steps
-    while w.last > 0:
-        if count_rows(s, &w) > 0:
-            run_shares(w.shares, backward_share, &w)
-            add_weight_gradients(&w)
-        w.last = w.first
+    if w.own == NULL:
+        backward_chunks(&w)
+    else:
+        run_shares(w.shares, backward_alone, &w)
+        add_own(&w)
     return all_clipped(w.clipped, w.shares)

@@ -8,7 +8,8 @@ a chunk.
 from libc.string cimport memcpy
 
 from .blas cimport gemm
-from .plan cimport Sequence, Work
+from .memory cimport carve
+from .plan cimport OWN_ARRAYS, Sequence, Work
 from .threads cimport part, run_shares
 
 
@@ -177,3 +178,45 @@ cdef inline void add_weight_gradients(Work *w) noexcept nogil:
     for w.at_lag in range(s.further):
         run_shares(w.threads, pack_skip_rows, w)
         run_shares(w.threads, skip_share, w)
+
+
+cdef inline void fields(Sequence *s, char ***places, Py_ssize_t *sizes) noexcept nogil:
+    """Where gradients go, OWN_ARRAYS of them, and how many numbers each has."""
+    cdef Py_ssize_t H = s.units, gate_rows = s.gates * H
+    places[0], sizes[0] = &s.dweight_ih, gate_rows * s.inputs
+    places[1], sizes[1] = &s.dweight_hh, gate_rows * H
+    places[2], sizes[2] = &s.dbias, gate_rows
+    places[3], sizes[3] = &s.dbias_hn, H
+    places[4], sizes[4] = &s.dweight_ci, H
+    places[5], sizes[5] = &s.dweight_cf, H
+    places[6], sizes[6] = &s.dweight_co, H
+    places[7], sizes[7] = &s.dleak, H
+    places[8], sizes[8] = &s.dweight_skip, s.further * H * H
+
+
+cdef inline void place_own(Sequence *s, char *own) noexcept nogil:
+    """Have gradients summed up in a share's own set."""
+    cdef char **places[OWN_ARRAYS]
+    cdef Py_ssize_t sizes[OWN_ARRAYS]
+    cdef int i
+    fields(s, places, sizes)
+    for i in range(OWN_ARRAYS):
+        if places[i][0] != NULL:
+            places[i][0] = carve(&own, sizes[i] * s.item)
+
+
+cdef inline void add_own(const Work *w) noexcept nogil:
+    """Add up the shares' own gradients, one after the other."""
+    cdef Sequence own, all = w.sequence[0]
+    cdef char **sources[OWN_ARRAYS]
+    cdef char **targets[OWN_ARRAYS]
+    cdef Py_ssize_t sizes[OWN_ARRAYS]
+    cdef int i, k
+    fields(&all, targets, sizes)
+    for k in range(1, w.shares):
+        own = all
+        place_own(&own, w.own + (k - 1) * w.own_size)
+        fields(&own, sources, sizes)
+        for i in range(OWN_ARRAYS):
+            if targets[i][0] != NULL:
+                all.kernels.add_rows(1, sources[i][0], sizes[i], sizes[i], targets[i][0])
