@@ -48,6 +48,8 @@ cdef void choose_shares(const Sequence *s, Work *w) noexcept nogil:
     w.shares, w.unit_shares = <int>min(w.threads, s.rows), 1
     if few and not s.reset_before:
         w.shares, w.unit_shares = 1, w.threads
+    elif w.shares == 1:
+        w.threads = 1  # what others had packed would lie in their caches
 
 
 cdef bint own_pay(const Sequence *s, Work *w) noexcept nogil:

@@ -25,6 +25,7 @@ static struct {
     pthread_cond_t wake;
     int asleep;
     int workers;
+    int cpu;                    /* where the caller runs, -1 if that is not known */
     share_task task;            /* the job at hand: written only while all its shares are taken */
     void *job;
     int shares;
@@ -60,6 +61,31 @@ static void take_shares(uint32_t number)
     }
 }
 
+/* Systems wake a thread where its waker runs, idle processors or not; there it would take the caller's time. */
+static void leave_processor(int cpu)
+{
+#if defined(__linux__) && defined(CPU_COUNT)
+    cpu_set_t allowed, others;
+    if (sched_getcpu() != cpu || sched_getaffinity(0, sizeof allowed, &allowed))
+        return;
+    others = allowed;
+    CPU_CLR(cpu, &others);
+    if (CPU_COUNT(&others) && !sched_setaffinity(0, sizeof others, &others))
+        sched_setaffinity(0, sizeof allowed, &allowed);
+#else
+    (void)cpu;
+#endif
+}
+
+static inline int current_processor(void)
+{
+#if defined(__linux__) && defined(CPU_COUNT)
+    return sched_getcpu();
+#else
+    return -1;
+#endif
+}
+
 static inline uint32_t job_number(void) { return (uint32_t)(atomic_load(&pool.ticket) >> 32); }
 
 static void *work(void *seen_)
@@ -73,8 +99,9 @@ static void *work(void *seen_)
             pool.asleep++;
             while (job_number() == seen)
                 pthread_cond_wait(&pool.wake, &pool.sleep);
-            pool.asleep--;
+            const int cpu = pool.cpu;
             pthread_mutex_unlock(&pool.sleep);
+            leave_processor(cpu);
         }
         seen = job_number();
         take_shares(seen);
@@ -120,8 +147,11 @@ static void share_out(int shares, share_task task, void *job)
     atomic_store(&pool.done, 0);
     atomic_store(&pool.ticket, (uint64_t)number << 32);
     pthread_mutex_lock(&pool.sleep);
-    if (pool.asleep)
+    if (pool.asleep) {
+        pool.cpu = current_processor();
         pthread_cond_broadcast(&pool.wake);
+        pool.asleep = 0; /* asked once they come: asking costs a system call */
+    }
     pthread_mutex_unlock(&pool.sleep);
     take_shares(number);
     for (int spin = 0; atomic_load(&pool.done) < shares; spin++) {

@@ -9,8 +9,8 @@ cdef int chosen = 1
 
 cdef enum:
     MAX_THREADS = 64
-    # Waking a thread that sleeps costs up to 50 microseconds; below twice this many flops one is as fast.
-    FLOPS_A_THREAD = 8000000
+    # With fewer flops than twice this one thread is as fast: bench/README.md, "Threads that sleep".
+    FLOPS_A_THREAD = 5000000
 
 
 cdef void run_shares(int shares, void (*task)(void *job, int share) noexcept nogil, void *job) noexcept nogil:
