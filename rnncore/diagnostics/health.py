@@ -153,6 +153,7 @@ def layer_health(
     steps = len(tape.x)
     valid = np.arange(steps)[:, None] < row_lengths(tape)
     names, activations, bounded = _activations(layer, tape)
+    activations = np.where(valid[:, :, None, None], activations, 0)
     low, high = _edges(names, layer)
     outside = (activations < low[:, None]) | (activations > high[:, None])
     outside &= valid[:, :, None, None]

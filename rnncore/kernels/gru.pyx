@@ -48,7 +48,7 @@ def gru_forward(
 ):
     """x (T, B, I) -> hidden (1+T, B, H), row 0 holding the initial state, gates (T, B, 3H): the activations
     r, z, n, and candidates (T, B, H): W_hn h[t-1] + b_hn; both None where no tape is wanted. Padding
-    becomes 0.
+    becomes 0 but in gates.
 
     Without bias_hn the reset gate comes before the product, and candidates are r h[t-1]."""
     cdef Sequence s = start(x, lengths, weight_ih, weight_hh, hidden, scratch, masks)

@@ -27,7 +27,8 @@ def leaky_forward(
     floating[::1] panels=None,
 ):
     """x (T, B, I), leak (H,), noise (T, B, H) or None -> hidden (1+T, B, H), whose row 0 holds the initial
-    state, and gates (T, B, H): g's values, or None where no tape is wanted. Padding becomes 0."""
+    state, and gates (T, B, H): g's values, or None where no tape is wanted. Padding becomes 0 but in
+    gates."""
     cdef Sequence s = start(x, lengths, weight_ih, weight_hh, hidden, scratch, None)
     s.gates, s.activation = 1, activation_code(activation)
     s.forward = s.kernels.leaky_forward

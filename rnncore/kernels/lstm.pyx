@@ -44,7 +44,7 @@ def lstm_forward(
 ):
     """x (T, B, I) -> hidden, cells (1+T, B, H), rows 0 holding the initial state, and gates (T, B, G*H): the
     activations i, f, g, o, without f if the weights have but three gates; None where no tape is wanted.
-    Padding becomes 0. Peepholes (H,) come together, or not at all."""
+    Padding becomes 0 but in gates. Peepholes (H,) come together, or none."""
     cdef Sequence s = start(x, lengths, weight_ih, weight_hh, hidden, scratch, masks)
     s.gates = <int>(weight_hh.shape[0] // weight_hh.shape[1])
     s.gate_activation, s.activation = activation_code(gate_activation), activation_code(activation)

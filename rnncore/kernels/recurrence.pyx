@@ -239,12 +239,12 @@ cdef void clear_row(const Sequence *s, char *array, Py_ssize_t row, Py_ssize_t w
 
 
 cdef void clear_padding(const Sequence *s, const Py_ssize_t *rows, Py_ssize_t count) noexcept nogil:
+    """Zero the states beyond the rows' lengths; of the gates, most of the tape, nobody reads them there."""
     cdef Py_ssize_t i, states = s.rows * s.units * s.item
     for i in range(count):
         clear_row(s, s.hidden + states, rows[i], s.units)
         if s.cells != NULL:
             clear_row(s, s.cells + states, rows[i], s.units)
-        clear_row(s, s.gate_tape, rows[i], s.gates * s.units)
         clear_row(s, s.candidates, rows[i], s.units)
 
 

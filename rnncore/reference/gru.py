@@ -33,7 +33,7 @@ def gru_forward(
 ):  # fmt: skip
     """x (T, B, I) -> hidden (1+T, B, H), row 0 holding the initial state, gates (T, B, 3H): the activations
     r, z, n, and candidates (T, B, H): W_hn h[t-1] + b_hn; both None where no tape is wanted. Padding
-    becomes 0.
+    becomes 0 but in gates.
 
     Without bias_hn the reset gate comes before the product, and candidates are r h[t-1]."""
     gate, squash = ACTIVATIONS[gate_activation], ACTIVATIONS[activation]
@@ -57,7 +57,7 @@ def gru_forward(
             candidates[t, rows] = candidate
     clear_padding(lengths, hidden[1:])
     if gates is not None:
-        clear_padding(lengths, gates, candidates)
+        clear_padding(lengths, candidates)
 
 
 def gru_backward(

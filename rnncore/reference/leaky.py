@@ -20,7 +20,8 @@ def leaky_forward(
     panels=None,
 ):  # fmt: skip
     """x (T, B, I), leak (H,), noise (T, B, H) or None -> hidden (1+T, B, H), whose row 0 holds the initial
-    state, and gates (T, B, H): g's values, or None where no tape is wanted. Padding becomes 0."""
+    state, and gates (T, B, H): g's values, or None where no tape is wanted. Padding becomes 0 but in
+    gates."""
     projected = x @ weight_ih.T + bias
     for t in range(len(x)):
         rows = active_rows(lengths, t, x.shape[1])
@@ -31,8 +32,6 @@ def leaky_forward(
         if gates is not None:
             gates[t, rows] = g
     clear_padding(lengths, hidden[1:])
-    if gates is not None:
-        clear_padding(lengths, gates)
 
 
 def leaky_backward(

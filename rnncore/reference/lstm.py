@@ -46,7 +46,7 @@ def lstm_forward(
 ):  # fmt: skip
     """x (T, B, I) -> hidden, cells (1+T, B, H), rows 0 holding the initial state, and gates (T, B, G*H): the
     activations i, f, g, o, without f if the weights have but three gates; None where no tape is wanted.
-    Padding becomes 0. Peepholes (H,) come together, or not at all."""
+    Padding becomes 0 but in gates. Peepholes (H,) come together, or none."""
     gate, squash, units = ACTIVATIONS[gate_activation], ACTIVATIONS[activation], weight_hh.shape[1]
     projected = x @ weight_ih.T + bias
     for t in range(len(x)):
@@ -64,8 +64,6 @@ def lstm_forward(
         if gates is not None:
             gates[t, rows] = join_gates(i, f, g, o)
     clear_padding(lengths, hidden[1:], cells[1:])
-    if gates is not None:
-        clear_padding(lengths, gates)
 
 
 def lstm_backward(
