@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from memory_runs import REMEDIES
+
 Line = dict[str, str]
 
 
@@ -109,7 +111,7 @@ def write_map(path: Path, lines: Sequence[Line]) -> None:
     from matplotlib.figure import Figure
 
     found = {(c.remedy, c.problem, c.length): c for c in cells(lines)}
-    remedies = list(dict.fromkeys(remedy for remedy, _, _ in found))
+    remedies = sorted({remedy for remedy, _, _ in found}, key=list(REMEDIES).index)
     columns = sorted({(problem, length) for _, problem, length in found})
     figure = Figure(figsize=(2.6 + 0.75 * len(columns), 1.9 + 0.45 * len(remedies)), layout="constrained")
     FigureCanvasAgg(figure)

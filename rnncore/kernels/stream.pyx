@@ -7,7 +7,6 @@ block of steps each stage takes all of them in turn, so that its projection is o
 cimport numpy as cnp
 from cython cimport floating
 from libc.float cimport DBL_MAX, FLT_MAX
-from libc.math cimport isfinite
 from libc.stdint cimport int32_t, int64_t, uintptr_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy, memset
@@ -289,7 +288,7 @@ cdef class Runner:
         return (
             kind == self.typenum
             and shape[axes - 1] == self.program.inputs
-            and isfinite(self.session.kernels.norm(cnp.PyArray_DATA(array), size))
+            and self.session.kernels.all_finite(cnp.PyArray_DATA(array), size)
         )
 
     cdef cnp.ndarray output(self, int axes, Py_ssize_t first, out):
