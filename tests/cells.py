@@ -140,7 +140,8 @@ class Call:
             dy=self.dy, **self._common(backend), **weights, clip_step=self.clip_step, **kept, **out, **none
         )
         for name, array in before.items():
-            assert np.array_equal(kept[name], array, equal_nan=True), f"backward has changed the tape's {name}"
+            same = np.array_equal(kept[name], array, equal_nan=True)
+            assert same, f"backward has changed the tape's {name}"
         return out, clipped
 
     def scale(self, name):
