@@ -45,7 +45,7 @@ def check_array(name: str, value: Any, dtype: np.dtype[Any], axes: str, sizes: S
         raise TypeError(f"{name} is {value.dtype}, but this network computes in {dtype}: {cast}")
     shape = value.shape
     fits = len(shape) == len(axes)
-    for size, got in zip(sizes, shape):  # noqa: B905 - strict= and any() would take twice the time of a step
+    for size, got in zip(sizes, shape, strict=False):
         fits = fits and (size is None or size == got)
     if not fits:
         named = zip(axes, sizes, strict=True)

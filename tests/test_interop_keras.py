@@ -296,7 +296,8 @@ def test_a_heap_without_an_end_is_refused(rng, tmp_path):
     place, path = heap + 16, tmp_path / "endless.h5"
     while number := int.from_bytes(data[place : place + 2], "little"):
         place += 16 + (int.from_bytes(data[place + 8 : place + 16], "little") + 7) // 8 * 8
-    assert number == 0 and place < heap + int.from_bytes(data[heap + 8 : heap + 16], "little")  # noqa: PT018
+    assert number == 0
+    assert place < heap + int.from_bytes(data[heap + 8 : heap + 16], "little")
     for where, sizes in [(place, (0, 8, 2**64 - 16)), (heap + 16, (2**64 - 16, 2**64 - 32, 2**63))]:
         for size in sizes:
             path.write_bytes(data[: where + 8] + size.to_bytes(8, "little") + data[where + 16 :])

@@ -413,7 +413,7 @@ cdef void backward_alone(void *job, int k) noexcept nogil:
     cdef Py_ssize_t before = w.chunk * w.start[k], gate_rows = s.gates * s.units
     w.sequence, w.shares, w.threads = &s, 1, 1
     w.start[0], w.start[1] = w.start[k], w.start[k + 1]
-    w.clipped[0] = w.clipped[k]
+    w.clipped[0] = Clipped(0, 0)
     w.places += before
     w.dgates += before * gate_rows * s.item
     w.drecurrent += before * gate_rows * s.item
