@@ -1,8 +1,12 @@
 """A state that explodes ends the pass with a message that says where, before NaN spreads."""
 
+import json
+import math
+
 import numpy as np
 import pytest
 
+import rnncore
 from rnncore import GRU, LSTM, SGD, Dense, Elman, LeakyElman, Network, SquaredError, Trainer
 from rnncore.layers.base import ExplodingState
 
@@ -77,6 +81,27 @@ def test_bounded_states_are_not_looked_at():
     assert Elman(1, 1).limit is None
     assert Elman(1, 1, "sigmoid").limit is None
     assert Elman(1, 1, "sigmoid", limit=0.9).limit == 0.9
+
+
+@pytest.mark.parametrize("limit", [None, math.inf, 5.0])
+@pytest.mark.parametrize("activation", ["tanh", "relu"])
+def test_a_file_keeps_the_limit(tmp_path, activation, limit):
+    """In JSON that every reader takes: it knows no infinity."""
+    net, path = Network(Elman(2, 3, activation, limit=limit)), tmp_path / "model.safetensors"
+    rnncore.save(net, path)
+    layer = rnncore.load(path).layers[0]
+    assert (layer.limit, layer.bound()) == (limit, net.layers[0].bound())
+    assert repr(layer) == repr(net.layers[0])
+    data = path.read_bytes()
+    header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+    json.loads(header["__metadata__"]["rnncore"], parse_constant=pytest.fail)
+
+
+def test_an_infinite_limit_sees_what_is_not_finite_in_a_bounded_cell():
+    net = doubling(activation="tanh", limit=math.inf)
+    net.params["1.bias"] = [math.nan]
+    with pytest.raises(ExplodingState, match="unit 0 of row 0 is nan after step 0, beyond the limit of inf"):
+        net.forward(np.ones((3, 2, 1), np.float32))
 
 
 def test_training_stops_with_the_message():

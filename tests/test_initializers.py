@@ -234,6 +234,7 @@ def test_choices_survive_a_file_and_give_the_same_bits(layer, tmp_path):
         (lambda: GRU(3, 4, chrono="long"), TypeError, "chrono is 'long'"),
         (lambda: LSTM(3, 4, forget_bias=2, chrono=50), ValueError, "forget_bias is 2, but chrono 50"),
         (lambda: Elman(3, 4, limit=0), ValueError, "limit is 0"),
+        (lambda: Elman(3, 4, limit="5"), ValueError, "limit is '5', but a number above 0 is wanted"),
     ],
 )
 def test_impossible_choices_are_refused(make, error, message):

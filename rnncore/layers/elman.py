@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from numbers import Real
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -30,8 +30,8 @@ class Elman(Recurrent):
         What the recurrent weights start as in place of that; see `Recurrent`.
     limit
         Above 0: a pass in which an entry of h leaves ±limit ends with `ExplodingState`, a FloatingPointError
-        that names layer, step and row. Infinite: one that is not finite. None is infinite with ``"relu"`` and
-        ``"identity"``, whose states know no bound; the others' are not looked at.
+        that names layer, step and row. Infinite, in files ``"inf"``: one that is not finite. None is infinite
+        with ``"relu"`` and ``"identity"``, whose states know no bound; the others' are not looked at.
     recurrent_dropout, zoneout
         Probabilities, in [0, 1), of dropping h[t-1] in the recurrent product, and of keeping a unit's state
         as it was; see `Recurrent`.
@@ -48,21 +48,24 @@ class Elman(Recurrent):
         activation: str = "tanh",
         checkpoint_every: int | None = None,
         recurrent_init: str | None = None,
-        limit: float | None = None,
+        limit: float | Literal["inf"] | None = None,
         recurrent_dropout: float = 0.0,
         zoneout: float | Sequence[float] = 0.0,
     ) -> None:
         super().__init__(
             input_size, hidden_size, checkpoint_every, recurrent_init, recurrent_dropout, zoneout
         )
+        if limit == "inf":
+            limit = math.inf
         if limit is not None and not (isinstance(limit, Real) and limit > 0):
             raise ValueError(f"limit is {limit!r}, but a number above 0 is wanted; infinite tests for NaN")
         self.activation = check_activation("activation", activation)
-        self.limit = limit
+        self.limit = None if limit is None else float(limit)
 
     def config(self) -> dict[str, Any]:
-        # JSON knows no infinity, and where it is the default it need not be said.
-        limit = {} if self.limit in (None, math.inf) else {"limit": self.limit}
+        limit: dict[str, Any] = {} if self.limit is None else {"limit": self.limit}
+        if self.limit == math.inf:
+            limit["limit"] = "inf"  # JSON knows no infinity
         return {**super().config(), "activation": self.activation, **limit}
 
     def initialize(self, params: Mapping[str, Array], rng: np.random.Generator) -> None:
