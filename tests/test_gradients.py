@@ -65,6 +65,11 @@ STACKS = {
     "masked lstm": lambda: (LSTM(I, H, **MASKED), LSTM(H, H, zoneout=(0, 0.5)), LSTM(H, H, **MASKED)),
     "masked peepholes": lambda: (LSTM(I, H, peepholes=True, zoneout=(0.05, 0.2)), GRU(H, H, zoneout=0.1)),
     "masked gru": lambda: (GRU(I, H, **MASKED), GRU(H, H, **MASKED, checkpoint_every=2), GRU(H, H, **MASKED)),
+    "masked reset before": lambda: (
+        GRU(I, H, reset_after=False, **MASKED),
+        GRU(H, H, reset_after=False, recurrent_dropout=0.25, checkpoint_every=2),
+        GRU(H, H, reset_after=False, **MASKED),
+    ),
     "dense": lambda: (Dense(I, 3), Dense(3, 2)),
     "both ways lstm": lambda: (Bidirectional(LSTM(I, 2)), Bidirectional(LSTM(4, 2), "sum"), LSTM(2, 2)),
     "both ways": lambda: (Bidirectional(GRU(I, 2)), Dropout(0.1, True), Bidirectional(Elman(4, H), "sum")),

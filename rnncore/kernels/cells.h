@@ -334,19 +334,20 @@ CELL(gru_variant, 3, 2)
 
 /* GRU with the reset gate before its product: n = tanh(x_n + W_hn (r h_prev)), so that the step takes two products, and
  * its panels hold plain columns: [r z] in `packed`, n in `packed_hn`. The gates pass through `projected`, and r h_prev
- * takes the place of r there. */
+ * takes the place of r there. Both products take what enters, drop h_prev under a mask. */
 static void gru_before_step_forward(const Step *step)
 {
     const ptrdiff_t H = step->units, wide = PANEL_COUNT(3 * H, 1) * PANEL_WIDTH(1);
+    const void *entered = step->entering ? step->entering : step->h_prev;
     real *sums = step->projected;
-    multiply(step->n, step->h_prev, step->rows, H, H, step->packed, 2 * H, 1, NULL, 1, sums, NULL, wide, 2 * H);
+    multiply(step->n, entered, step->rows, H, H, step->packed, 2 * H, 1, NULL, 1, sums, NULL, wide, 2 * H);
     for (ptrdiff_t i = 0; i < step->n; i++)
         for (ptrdiff_t unit = 0; unit < H; unit += LANES) {
             const Spot at = {.index = i, .place = step->rows[i], .unit = unit, .n = H - unit}, *spot = &at;
             real *r_sum = sums + i * wide + unit, *z_sum = r_sum + H;
             const vec r = activate(step->gate_activation, load_first(r_sum, at.n));
             const vec z = activate(step->gate_activation, load_first(z_sum, at.n));
-            const vec reset = r * GET(step->h_prev, 0, 1);
+            const vec reset = r * GET(entered, 0, 1);
             store_first(r_sum, reset, at.n);
             store_first(z_sum, z, at.n);
             if (step->gates) {
@@ -367,9 +368,10 @@ static void gru_before_step_forward(const Step *step)
         }
 }
 
-static void gru_before_step_backward(const Step *step)
+INLINE void gru_before_backward_at(const Step *step, const int masked)
 {
     const ptrdiff_t H = step->units;
+    const void *entered = masked ? step->entering : step->h_prev;
     real *dgates = step->dgates;
     for (ptrdiff_t i = 0; i < step->n; i++)
         for (ptrdiff_t unit = 0; unit < H; unit += LANES) {
@@ -381,15 +383,24 @@ static void gru_before_step_backward(const Step *step)
             store_first(COMPACT(dgates, 2, 3), dh * ((real)1 - z) * slope(step->activation, n), at.n);
             PUT(step->dh, 0, 1, dh * z);
         }
-    /* d(r h_prev) = dn @ W_hn, in the place of dr */
+    /* d(r entered) = dn @ W_hn, in the place of dr */
     multiply(step->n, dgates + 2 * H, NULL, 3 * H, H, step->packed_hn, H, 1, NULL, 0, dgates, NULL, 3 * H, H);
     for (ptrdiff_t i = 0; i < step->n; i++)
         for (ptrdiff_t unit = 0; unit < H; unit += LANES) {
             const Spot at = {.index = i, .place = step->rows[i], .unit = unit, .n = H - unit}, *spot = &at;
             const vec r = GET(step->gates, 0, 3), dreset = load_first(COMPACT(dgates, 0, 3), at.n);
-            PUT(step->dh, 0, 1, GET(step->dh, 0, 1) + dreset * r);
-            store_first(COMPACT(dgates, 0, 3), dreset * GET(step->h_prev, 0, 1) * slope(step->gate_activation, r), at.n);
+            const vec dentered = dreset * r;
+            PUT(step->dh, 0, 1, GET(step->dh, 0, 1) + (masked ? dentered * GET(step->drop, 0, 1) : dentered));
+            store_first(COMPACT(dgates, 0, 3), dreset * GET(entered, 0, 1) * slope(step->gate_activation, r), at.n);
         }
+}
+
+static void gru_before_step_backward(const Step *step)
+{
+    if (step->drop)
+        gru_before_backward_at(step, 1);
+    else
+        gru_before_backward_at(step, 0);
 }
 
 /* Rescale the carried gradient of each active row, (dh, dc) taken together, to the threshold where its norm

@@ -25,6 +25,7 @@ cdef extern from "step.h":
         const void *noise
         const void *h_prev
         const void *entering
+        const void *drop
         const void *c_prev
         void *h
         void *c

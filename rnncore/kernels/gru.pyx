@@ -6,7 +6,8 @@
     h[t] = (1 - z) n + z h[t-1]
 
 Before it (Cho et al.'s own form) n = tanh(W_in x[t] + b_n + W_hn (r h[t-1])), and there is no b_hn: the
-step takes two products, one after the other. Sigmoid and tanh may be other activations.
+step takes two products, one after the other. Under recurrent dropout h[t-1] is drop * h[t-1] wherever W_h
+is, but not beside z. Sigmoid and tanh may be other activations.
 
 Cost: 6 T B H (I + H) flops forward, twice that backward, 3 T B H gate functions; the tape is 5 T B H numbers.
 """

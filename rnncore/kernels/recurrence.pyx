@@ -69,7 +69,7 @@ cdef inline Step new_step(const Sequence *s, const Work *w, const Py_ssize_t *ro
     step.gate_activation, step.activation = s.gate_activation, s.activation
     step.packed, step.packed_hn, step.bias_hn = w.packed_hh, w.packed_hn, s.bias_hn
     step.weight_ci, step.weight_cf, step.weight_co = s.weight_ci, s.weight_cf, s.weight_co
-    step.leak = s.leak
+    step.leak, step.drop = s.leak, s.masks.drop
     return step
 
 

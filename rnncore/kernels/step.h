@@ -32,6 +32,7 @@ typedef struct {
     const void *noise;      /* (B, H), leaky Elman, or NULL */
     const void *h_prev;     /* (B, H) states before the step */
     const void *entering;   /* (B, H) what the product takes in place of h_prev, or NULL */
+    const void *drop;       /* (B, H) the factors of h_prev in it, or NULL */
     const void *c_prev;
     void *h;                /* (B, H) states after it */
     void *c;

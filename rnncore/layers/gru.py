@@ -51,7 +51,7 @@ class GRU(Recurrent):
     reset_after
         Whether the reset gate comes after the product, as above. Before it (Cho et al., 2014;
         linear_before_reset=0) n = tanh(W_in x[t] + b_n + W_hn (r h[t-1])), there is no ``bias_hn``, and the
-        two products of a step wait for each other.
+        two products of a step wait for each other. Recurrent dropout then acts before the reset.
     gate_activation, activation
         In place of sigmoid and tanh: ``"tanh"``, ``"sigmoid"``, ``"relu"`` or ``"identity"``.
 
@@ -86,11 +86,6 @@ class GRU(Recurrent):
         self.chrono = None if chrono is None else initializers.check_longest(chrono)
         self.reset_after = check_flag("reset_after", reset_after)
         self.reset_before = not self.reset_after
-        if self.recurrent_dropout and not self.reset_after:
-            raise ValueError(
-                f"recurrent_dropout is {recurrent_dropout}, but with reset_after=False only 0 is wanted: "
-                "there the last product takes r h[t-1]"
-            )
         self.gate_activation = check_activation("gate_activation", gate_activation)
         self.activation = check_activation("activation", activation)
 

@@ -5,8 +5,9 @@
     n    = tanh(W_in x[t] + b_n + r (W_hn h[t-1] + b_hn))
     h[t] = (1 - z) n + z h[t-1]
 
-Before it (Cho et al.'s own form) n = tanh(W_in x[t] + b_n + W_hn (r h[t-1])), and there is no b_hn. Sigmoid
-and tanh may be other activations.
+Before it (Cho et al.'s own form) n = tanh(W_in x[t] + b_n + W_hn (r h[t-1])), and there is no b_hn. Under
+recurrent dropout h[t-1] is drop * h[t-1] wherever W_h is, but not beside z. Sigmoid and tanh may be other
+activations.
 """
 
 import numpy as np
@@ -45,7 +46,7 @@ def gru_forward(
         h_prev, entered = hidden[t, rows], enter(masks, hidden, t, rows)
         r, z = np.split(gate(projected[t, rows, : 2 * units] + entered @ joint.T), 2, axis=1)
         if bias_hn is None:
-            candidate = r * h_prev
+            candidate = r * entered
             n = squash(projected[t, rows, 2 * units :] + candidate @ last.T)
         else:
             candidate = entered @ last.T + bias_hn
@@ -86,13 +87,14 @@ def gru_backward(
     for t in reversed(range(len(x))):
         rows = active_rows(lengths, t, x.shape[1])
         r, z, n = np.split(gates[t, rows], 3, axis=1)
-        h_prev, candidate = hidden[t, rows], candidates[t, rows]
+        h_prev, entered = hidden[t, rows], enter(masks, hidden, t, rows)
+        candidate = candidates[t, rows]
         dhidden[t + 1, rows] = dy[t, rows] + dh[rows]
         dh_t, past = unsettle(masks, t, rows, dhidden[t + 1, rows])
         dn = dh_t * (1 - z) * slope(n)
         dz = dh_t * (h_prev - n) * gate_slope(z)
         dreset = dn @ last if before else None  # of r h[t-1]
-        dr = (dn * candidate if dreset is None else dreset * h_prev) * gate_slope(r)
+        dr = (dn * candidate if dreset is None else dreset * entered) * gate_slope(r)
         dgates[t, rows] = np.concatenate([dr, dz, dn], axis=1)
         drecurrent[t, rows] = np.concatenate([dr, dz, dn if before else dn * r], axis=1)
         carried = drecurrent[t, rows, : 2 * units] @ joint
@@ -102,7 +104,8 @@ def gru_backward(
         dh[rows] = carried
     add_input_gradients(dgates, x, lengths, weight_ih, dx, dweight_ih, dbias)
     if before:
-        add_recurrent_gradient(drecurrent[:, :, : 2 * units], hidden, dweight_hh[: 2 * units])
+        djoint = drecurrent[:, :, : 2 * units]
+        add_recurrent_gradient(djoint, hidden, dweight_hh[: 2 * units], lengths, masks)
         dlast = drecurrent[:, :, 2 * units :].reshape(-1, units)
         dweight_hh[2 * units :] += dlast.T @ candidates.reshape(-1, units)
     else:
