@@ -62,6 +62,11 @@ STACKS = {
     "last step": lambda: (Dense(I, H), LSTM(H, H), GRU(H, 4), LastStep(), Dense(4, 2)),
     "mean": lambda: (Dense(I, H), GRU(H, H), Elman(H, 4), MeanPool(), Dense(4, 2)),
     "masked elman": lambda: (Elman(I, H, **MASKED), Elman(H, H, **MASKED), Elman(H, H, zoneout=0.3)),
+    "masked leaky": lambda: (
+        LeakyElman(I, H, leak=0.3, noise=0.1, **MASKED),
+        LeakyElman(H, H, "sigmoid", time_constants=(1, 20), learn_leak=True, recurrent_dropout=0.25),
+        LeakyElman(H, H, leak=0.7, learn_leak=True, excitatory=0.6, checkpoint_every=2, **MASKED),
+    ),
     "masked lstm": lambda: (LSTM(I, H, **MASKED), LSTM(H, H, zoneout=(0, 0.5)), LSTM(H, H, **MASKED)),
     "masked peepholes": lambda: (LSTM(I, H, peepholes=True, zoneout=(0.05, 0.2)), GRU(H, H, zoneout=0.1)),
     "masked gru": lambda: (GRU(I, H, **MASKED), GRU(H, H, **MASKED, checkpoint_every=2), GRU(H, H, **MASKED)),

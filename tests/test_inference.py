@@ -22,7 +22,7 @@ from rnncore.optimizers import SGD
 
 CHAINS = {
     "elman": lambda: (Elman(5, 33, activation="relu"),),
-    "leaky": lambda: (LeakyElman(5, 17, leak=0.3, excitatory=0.8), Dense(17, 3)),
+    "leaky": lambda: (LeakyElman(5, 17, leak=0.3, excitatory=0.8, zoneout=0.2), Dense(17, 3)),
     "lstm": lambda: (LSTM(5, 16), LSTM(16, 9, coupled=True), Dense(9, 2)),
     "peepholes": lambda: (LSTM(5, 35, peepholes=True), LastStep(), Dense(35, 70)),
     "gru": lambda: (GRU(5, 40, zoneout=0.2),),

@@ -7,7 +7,7 @@ import pytest
 from laws import assert_close, leaves
 
 import rnncore
-from rnncore import GRU, LSTM, Bidirectional, Elman, Network, kernels, reference
+from rnncore import GRU, LSTM, Bidirectional, Elman, LeakyElman, Network, kernels, reference
 from rnncore.layers.recurrent import Flow
 
 T, B, I, H = 7, 4, 3, 9
@@ -20,6 +20,7 @@ CELLS = {
     "coupled": lambda *a, **k: LSTM(*a, coupled=True, peepholes=True, **k),
     "gru": GRU,
     "reset before": lambda *a, **k: GRU(*a, reset_after=False, **k),
+    "leaky": lambda *a, **k: LeakyElman(*a, time_constants=(1, 9), learn_leak=True, excitatory=0.6, **k),
 }
 OPTIONS = {
     "dropout": {"recurrent_dropout": 0.4},
@@ -217,7 +218,9 @@ def test_diagnostics_of_single_steps_refuse_masks(rng):
 
 
 def test_options_are_kept_in_files(tmp_path):
-    net = Network(LSTM(I, H, zoneout=(0.1, 0.5)), Bidirectional(GRU(H, H, recurrent_dropout=0.2)), seed=1)
+    both_ways = Bidirectional(GRU(H, H, recurrent_dropout=0.2))
+    leaky = LeakyElman(2 * H, H, leak=0.3, recurrent_dropout=0.3, zoneout=0.1)
+    net = Network(LSTM(I, H, zoneout=(0.1, 0.5)), both_ways, leaky, seed=1)
     rnncore.save(net, tmp_path / "model.safetensors")
     assert repr(rnncore.load(tmp_path / "model.safetensors")) == repr(net)
     assert "zoneout" not in GRU(I, H).config()

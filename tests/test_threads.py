@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import rnncore
-from rnncore import GRU, LSTM, Elman, Network
+from rnncore import GRU, LSTM, Elman, LeakyElman, Network
 
 MASKED = {"recurrent_dropout": 0.3, "zoneout": 0.2}
 CELLS = {
@@ -16,6 +16,7 @@ CELLS = {
     "lstm": LSTM,
     "gru": GRU,
     "masked lstm": lambda *sizes: LSTM(*sizes, **MASKED),
+    "masked leaky": lambda *sizes: LeakyElman(*sizes, leak=0.4, **MASKED),
     "masked reset before": lambda *sizes: GRU(*sizes, reset_after=False, **MASKED),
 }
 UNITS = 136  # an Elman pass over what `draw` gives is worth three threads, any other more

@@ -16,6 +16,7 @@ def leaky_forward(
     hidden: _Array,
     gates: _Array | None,
     scratch: _Array,
+    masks: Any = ...,
     panels: _Array | None = ...,
 ) -> None: ...
 def leaky_backward(
@@ -39,4 +40,5 @@ def leaky_backward(
     dhidden: _Array | None = ...,
     dgates: _Array | None = ...,
     drecurrent: _Array | None = ...,
+    masks: Any = ...,
 ) -> tuple[int, float]: ...

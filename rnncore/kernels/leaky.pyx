@@ -24,12 +24,13 @@ def leaky_forward(
     floating[:, :, ::1] hidden,
     floating[:, :, ::1] gates,
     floating[::1] scratch,
+    masks=None,
     floating[::1] panels=None,
 ):
     """x (T, B, I), leak (H,), noise (T, B, H) or None -> hidden (1+T, B, H), whose row 0 holds the initial
     state, and gates (T, B, H): g's values, or None where no tape is wanted. Padding becomes 0 but in
     gates."""
-    cdef Sequence s = start(x, lengths, weight_ih, weight_hh, hidden, scratch, None)
+    cdef Sequence s = start(x, lengths, weight_ih, weight_hh, hidden, scratch, masks)
     s.gates, s.activation = 1, activation_code(activation)
     s.forward = s.kernels.leaky_forward
     s.bias, s.leak = <const char *>&bias[0], <const char *>&leak[0]
@@ -62,17 +63,20 @@ def leaky_backward(
     floating[:, :, ::1] dhidden=None,
     floating[:, :, ::1] dgates=None,
     floating[:, :, ::1] drecurrent=None,
+    masks=None,
 ):
     """dy (T, B, H) -> dx, and sums into dweight_ih, dweight_hh, dbias and, unless it is None, dleak (H,).
 
     dh (B, H): the gradient of the final state on entry, of the initial state on exit. Returns how often
     clip_step acted and the sum of its factors.
 
+    masks: those of the forward pass, of recurrent dropout and zoneout (layers/masks.py), or None.
+
     Recorded where arrays are given, with zeros in the padding: dhidden (1+T, B, H), in rows 1 to T the
     gradients of the states; dgates, drecurrent (T, B, H), those of g's sums and of their products with
     h[t-1].
     """
-    cdef Sequence s = start(x, lengths, weight_ih, weight_hh, hidden, scratch, None)
+    cdef Sequence s = start(x, lengths, weight_ih, weight_hh, hidden, scratch, masks)
     cdef Clipped clipped
     s.gates, s.activation, s.leaves_dh, s.clip_step = 1, activation_code(activation), True, clip_step
     s.backward = s.kernels.leaky_backward

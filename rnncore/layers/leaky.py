@@ -58,6 +58,9 @@ class LeakyElman(Recurrent):
         Keep the tape in segments of so many steps; see `Recurrent`. Not together with noise.
     recurrent_init
         What the recurrent weights start as; see `Recurrent`.
+    recurrent_dropout, zoneout
+        Probabilities, in [0, 1), of dropping h[t-1] in the recurrent product, not in what leaks, and of
+        keeping a unit's state as it was, without leak and noise; see `Recurrent`.
 
     The state is h, ``(B, H)``.
     """
@@ -85,8 +88,12 @@ class LeakyElman(Recurrent):
         excitatory: float | None = None,
         checkpoint_every: int | None = None,
         recurrent_init: str | None = None,
+        recurrent_dropout: float = 0.0,
+        zoneout: float | Sequence[float] = 0.0,
     ) -> None:
-        super().__init__(input_size, hidden_size, checkpoint_every, recurrent_init)
+        super().__init__(
+            input_size, hidden_size, checkpoint_every, recurrent_init, recurrent_dropout, zoneout
+        )
         self.activation = check_activation("activation", activation)
         self.leak, self.time_constants = _check_leak(leak, time_constants)
         self.learn_leak = check_flag("learn_leak", learn_leak)
@@ -153,7 +160,7 @@ class LeakyElman(Recurrent):
         p = self.params
         self.backend.leaky_forward(
             tape.x, tape.lengths, p["weight_ih"], self.recurrent_weight(), p["bias"], tape.leak, tape.noise,
-            self.activation, tape.hidden, tape.gates, scratch, self.panels,
+            self.activation, tape.hidden, tape.gates, scratch, tape.masks, self.panels,
         )  # fmt: skip
 
     def _run_backward(
@@ -166,6 +173,7 @@ class LeakyElman(Recurrent):
             dy, tape.x, tape.lengths, p["weight_ih"], self.recurrent_weight(), tape.leak, self.activation,
             self.clip_step, tape.hidden, tape.gates,
             *dstates, dx, g["weight_ih"], felt, g["bias"], dleak, scratch, *flow,
+            masks=tape.masks,
         )  # fmt: skip
         if self.excitatory is not None:
             g["weight_hh"] += felt * np.where(p["weight_hh"] < 0, -self._signs(), self._signs())
