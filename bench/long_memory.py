@@ -28,6 +28,8 @@ sys.path.insert(0, str(Path(__file__).parent))  # a script and a module find the
 from memory_report import write_map, write_table
 from memory_runs import REMEDIES, Row, clipper, rows
 
+from rnncore.problems import Problem
+
 FIELDS = (
     "problem", "length", "remedy", "rate", "seed", "solved", "updates", "sequences", "seconds", "error",
     "threshold", "naive", "weights", "clipped", "ended",
@@ -39,9 +41,8 @@ LOOK = 1280  # sequences on which a run is looked at between updates
 class Watch:
     """A monitor: looks every so many updates whether the problem is solved, and ends the run then."""
 
-    def __init__(self, row: Row, seed: int, limit: float) -> None:
-        # Sequences of their own: neither trained on nor tested on.
-        self.problem = row.problem(seed + 500_000, row.batch)
+    def __init__(self, row: Row, problem: Problem, limit: float) -> None:
+        self.problem = problem
         self.every, self.limit, self.began = row.check, limit, time.perf_counter()
         self.threshold = self.problem.threshold if row.stop is None else row.stop
         self.looking = 0.0
@@ -49,7 +50,7 @@ class Watch:
     def on_step(self, trainer: Any) -> None:
         if trainer.step % self.every == 0:
             began = time.process_time()
-            if self.problem.evaluate(trainer.net, LOOK) < self.threshold:
+            if self.problem.evaluate(trainer.net, LOOK, "validation") < self.threshold:
                 trainer.stop("solved")
             self.looking += time.process_time() - began
         if time.perf_counter() - self.began > self.limit:
@@ -64,7 +65,7 @@ def run(number: int, full: bool, remedy: str, rate: float, seed: int, limit: flo
     row, chosen = rows(full)[number], REMEDIES[remedy]
     problem = row.problem(seed, row.batch)
     net = chosen.network(problem, row.units_of(remedy), row.length, seed)
-    clip, watch = clipper(chosen), Watch(row, seed, limit)
+    clip, watch = clipper(chosen), Watch(row, problem, limit)
     penalty = None if chosen.penalty is None else chosen.penalty()
     trainer = Trainer(
         net, problem.loss, row.optimizer(rate), clip=clip, regularizer=penalty, monitor=watch, progress="off"

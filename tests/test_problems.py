@@ -62,6 +62,9 @@ def test_the_same_seed_gives_the_same_batches(name):
     assert not same(batches[0], next(first.batches(3)))
     assert not same(batches[0], next(first.test(20)))
     assert same(next(first.test(20)), next(again.test(20)))
+    assert same(next(first.validation(20)), next(again.validation(20)))
+    assert not same(next(first.validation(20)), next(first.test(20)))
+    assert not same(batches[0], next(first.validation(20)))
 
 
 @every
@@ -91,15 +94,16 @@ def test_right_answers_solve_it_and_naive_ones_do_not(name):
 
 
 @every
-def test_errors_are_measured_over_all_test_sequences(name):
+@pytest.mark.parametrize("part", ["test", "validation"])
+def test_errors_are_measured_over_all_sequences(name, part):
     """In parts of 256 as in one."""
     problem = PROBLEMS[name]()
     net = problem.network(lambda inputs: Elman(inputs, 3))
     parts = [
         problem.error(net.forward(b.x, None, b.lengths)[0], b.target, b.lengths) * b.x.shape[1]
-        for b in problem.test(300)
+        for b in getattr(problem, part)(300)
     ]
-    assert problem.evaluate(net, 300) == pytest.approx(sum(parts) / 300)
+    assert problem.evaluate(net, 300, part) == pytest.approx(sum(parts) / 300)
 
 
 def long(problem):
@@ -249,15 +253,42 @@ def test_naive_sines(noise, periods):
     assert problem.error(np.zeros_like(batch.x), batch.target) == pytest.approx(naive["the mean"], rel=0.05)
 
 
-def test_digits_are_split_once_and_read_whole():
+def test_digits_are_split_once_for_all_seeds():
+    """No seed is ever trained on what another is tested on, or looked at with."""
     pytest.importorskip("sklearn")
-    problem = Digits(64, batch_size=25)
-    shown = np.concatenate([batch.x[:, :, 0].T for batch in problem.batches(0)])
-    held = np.concatenate([batch.x[:, :, 0].T for batch in problem.test(359)])
-    assert len(shown) + len(held) >= 1797 - 25
-    assert not {image.tobytes() for image in shown} & {image.tobytes() for image in held}
-    assert shown.min() == 0
-    assert shown.max() == 1
+
+    def images(batches):
+        return [row.tobytes() for batch in batches for row in batch.x[:, :, 0].T]
+
+    problems = [Digits(64, batch_size=25, seed=seed) for seed in (0, 1, 500_000)]
+    shown = [images(problem.batches(0)) for problem in problems]
+    test, validation = ({*images(getattr(problems[0], part)(9999))} for part in ("test", "validation"))
+    assert (len(shown[0]), len(test), len(validation)) == (1250, 359, 179)  # and 9 in no whole batch
+    for problem, seen in zip(problems, shown, strict=True):
+        assert images(problem.test(359)) == images(problems[0].test(9999))
+        assert images(problem.validation(179)) == images(problems[0].validation(9999))
+        drawn = images([problem.draw(np.random.default_rng(0), 5000)])
+        assert not {*seen, *drawn} & (test | validation)
+    assert not test & validation
+    assert shown[0] != shown[1]
+    assert {*shown[0]} | {*shown[1]} > {*shown[0]}, "the nine left out are others"
+
+
+def test_errors_of_digits_are_those_of_each_image_once():
+    pytest.importorskip("sklearn")
+    problem = Digits(64)
+    net = problem.network(lambda inputs: Elman(inputs, 3))
+    (first, second) = problem.test(9999)
+    y = np.concatenate([net.forward(batch.x)[0] for batch in (first, second)])
+    wrong = y.argmax(axis=1) != np.concatenate([first.target, second.target])
+    assert problem.evaluate(net) == pytest.approx(wrong.sum() / 359)
+
+
+def test_digits_are_read_whole():
+    pytest.importorskip("sklearn")
+    x = np.concatenate([batch.x for batch in Digits(64).batches(0)], axis=1)
+    assert x.min() == 0
+    assert x.max() == 1
     assert next(Digits(100).batches(0)).x.shape == (100, 20, 1)
     with pytest.raises(ValueError, match="length is 65, but a square"):
         Digits(65)
@@ -268,6 +299,13 @@ def test_a_network_learns_a_short_one():
     net = problem.network(lambda inputs: LSTM(inputs, 16))
     Trainer(net, problem.loss, Adam(1e-2), clip=ClipNorm(1.0), progress="off").fit(problem, steps=400)
     assert problem.evaluate(net, 512) < problem.threshold
+
+
+def test_a_part_that_is_none_is_refused():
+    problem = Adding(9)
+    net = problem.network(lambda inputs: Elman(inputs, 3))
+    with pytest.raises(ValueError, match="part is 'training', but one of test, validation is wanted"):
+        problem.evaluate(net, 20, "training")
 
 
 @pytest.mark.parametrize(

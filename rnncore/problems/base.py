@@ -22,6 +22,9 @@ Range = int | tuple[int, int]
 
 EMBEDDING = 16  # features of a word where x holds ids
 TEST_ROWS = 256  # sequences that are tested side by side
+PARTS = ("test", "validation")
+# What a problem with a seed so much higher would be tested on is for looks while this one is trained on.
+VALIDATION = 500_000
 
 
 class Problem:
@@ -35,7 +38,8 @@ class Problem:
     batch_size, batches
         Sequences side by side B, and batches of an epoch, each at least 1.
     seed
-        Batch number n of epoch e is drawn from (seed, e, n) alone, test sequences from another stream.
+        Batch number n of epoch e is drawn from (seed, e, n) alone, sequences for test and validation from
+        streams of their own.
     dtype
         Of x and of numbers in the target: float32 or float64.
 
@@ -107,22 +111,26 @@ class Problem:
 
     def test(self, sequences: int) -> Iterator[Batch]:
         """Sequences that training does not see, the same at every call, at most 256 in a batch."""
-        check_positive_integer("sequences", sequences)
-        for number in range(-(-sequences // TEST_ROWS)):
-            rng = np.random.default_rng((self.seed, 1, number))
-            yield self.draw(rng, min(TEST_ROWS, sequences - number * TEST_ROWS))
+        yield from self._hold("test", check_positive_integer("sequences", sequences))
 
-    def evaluate(self, net: Network, sequences: int = 2560) -> float:
-        """A network's error on so many test sequences, dropout off."""
-        total, training = 0.0, net.training
+    def validation(self, sequences: int) -> Iterator[Batch]:
+        """The same for looks while training goes on: sequences of neither training nor test."""
+        yield from self._hold("validation", check_positive_integer("sequences", sequences))
+
+    def evaluate(self, net: Network, sequences: int = 2560, part: str = "test") -> float:
+        """A network's error on so many sequences of ``"test"`` or ``"validation"``, dropout off."""
+        if part not in PARTS:
+            raise ValueError(f"part is {part!r}, but one of {', '.join(PARTS)} is wanted")
+        total, count, training = 0.0, 0, net.training
         net.eval()
         try:
-            for batch in self.test(sequences):
+            for batch in self._hold(part, check_positive_integer("sequences", sequences)):
+                rows = batch.x.shape[1]
                 y = net.forward(batch.x, None, batch.lengths, record=False)[0]
-                total += self.error(y, batch.target, batch.lengths) * batch.x.shape[1]
+                total, count = total + self.error(y, batch.target, batch.lengths) * rows, count + rows
         finally:
             net.train(training)
-        return total / sequences
+        return total / count
 
     def network(
         self, cell: Callable[[int], Layer | tuple[Layer, ...]], seed: int = 0, dtype: DTypeLike | None = None
@@ -150,6 +158,13 @@ class Problem:
         back = (LastStep(),) if self.pools else ()
         head = Dense(units, self.outputs)
         return Network(*front, *layers, *back, head, seed=seed, dtype=self.dtype if dtype is None else dtype)
+
+    def _hold(self, part: str, sequences: int) -> Iterator[Batch]:
+        """Sequences of a part that is kept from training."""
+        seed = self.seed + (VALIDATION if part == "validation" else 0)
+        for number in range(-(-sequences // TEST_ROWS)):
+            rng = np.random.default_rng((seed, 1, number))
+            yield self.draw(rng, min(TEST_ROWS, sequences - number * TEST_ROWS))
 
     def _draw_lengths(self, rng: np.random.Generator, rows: int) -> tuple[int, NDArray[np.intp]]:
         """T of a batch, and the steps of its rows (B,)."""
