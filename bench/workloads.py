@@ -69,11 +69,20 @@ class Step:
     """A network with all that one training step needs: forward, loss, backward, clip, update.
 
     ``forward`` and ``backward`` can be timed alone; each leaves behind what the next one wants.
+    ``input_gradient``: whether a training step makes dx.
     """
 
     def __init__(
-        self, net: Network, loss, x: np.ndarray, target: np.ndarray, backend: str, lengths=None
+        self,
+        net: Network,
+        loss,
+        x: np.ndarray,
+        target: np.ndarray,
+        backend: str,
+        lengths=None,
+        input_gradient: bool = True,
     ) -> None:
+        self.input_gradient = input_gradient
         self.net, self.loss, self.x, self.target, self.lengths = net, loss, x, target, lengths
         # A rate of 0 costs what any other does, and the thousandth step meets the numbers of the first.
         self.clip, self.optimizer = ClipNorm(1.0), Adam(lr=0.0)
@@ -93,7 +102,7 @@ class Step:
         self.net.zero_grad()
         y, _, tape = self.net.forward(self.x, None, self.lengths)
         _, dy = self.loss(y, self.target, self.lengths)
-        self.net.backward(dy, tape)
+        self.net.backward(dy, tape, input_gradient=self.input_gradient)
         self.clip(self.net.grads.flat)
         self.optimizer.step(self.net.params.flat, self.net.grads.flat)
 

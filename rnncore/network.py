@@ -231,7 +231,12 @@ class Network:
         return x, tuple(states), tuple(tapes) if record else None
 
     def backward(
-        self, dy: Array, tape: Any, dstate: State = None, extra: Mapping[int, Array] | None = None
+        self,
+        dy: Array,
+        tape: Any,
+        dstate: State = None,
+        extra: Mapping[int, Array] | None = None,
+        input_gradient: bool = True,
     ) -> tuple[Array | None, tuple[Any, ...]]:
         """Go back along the tape; adds into ``grads``, but for frozen parameters.
 
@@ -246,6 +251,8 @@ class Network:
         extra
             Gradients that enter at the outputs of layers besides, by the layer's position, as those of a
             penalty on activity do; None for none.
+        input_gradient
+            False where nobody asks for dx, as in training: it is None then, and its product is saved.
 
         Returns
         -------
@@ -267,20 +274,24 @@ class Network:
         rows = next((entry.rows for entry in tape if isinstance(entry, WITH_ROWS)), 0)
         dy, dstate = take_array("dy", dy), take_state("dstate", dstate)
         self._check_states("dstate", dstate, rows)
+        lowest = 0
+        while not input_gradient and lowest < len(self.layers) - 1 and not self.layers[lowest].params:
+            lowest += 1  # below the first parameters nobody asks for a gradient
         dstates = []
         gradient: Array | None = dy
-        for position in reversed(range(len(self.layers))):
+        for position in reversed(range(lowest, len(self.layers))):
             upstream = None if dstate is None else dstate[position]
             assert gradient is not None  # only ids have none, and they come first
             if extra is not None and position in extra:
                 # In place but for the caller's array, which the top layers may hand through.
                 sums = empty(gradient.shape, self.dtype) if np.may_share_memory(gradient, dy) else gradient
                 gradient = np.add(gradient, extra[position], out=sums)
-            gradient, initial = self.layers[position].backward(gradient, tape[position], upstream)
+            wanted = input_gradient or position > lowest
+            gradient, initial = self.layers[position].backward(gradient, tape[position], upstream, wanted)
             dstates.append(initial)
         for name in self.frozen:
             self.grads[name].fill(0)
-        return gradient, tuple(reversed(dstates))
+        return gradient, (None,) * lowest + tuple(reversed(dstates))
 
     def objective(self, batch: Any, loss: Any) -> Callable[[Array], tuple[float, NDArray[np.float64]]]:
         """The loss as a function of all parameters, as ``scipy.optimize.minimize(..., jac=True)`` wants it.
@@ -323,7 +334,7 @@ class Network:
                 y, _, tape = self.forward(batch.x, lengths=batch.lengths)
                 value, dy = loss(y, batch.target, batch.lengths, **more)
                 self.zero_grad()
-                self.backward(dy, tape)
+                self.backward(dy, tape, input_gradient=False)
             finally:
                 self.train(before)
             return float(value), self.grads.flat.astype(np.float64)

@@ -122,16 +122,18 @@ class Call:
             tape["gates"][self.shape.padding()] = 0
         return {**out, **{name: array for name, array in tape.items() if array is not None}}
 
-    def backward(self, backend, tape, record=False):
+    def backward(self, backend, tape, record=False, dx=True):
         """Every array that the backward kernel writes, by name, and what it returns."""
         out = {name: array.copy() for name, array in (self.dfinal | self.start).items() if array is not None}
-        out["dx"] = self._unwritten(*self.x.shape)
+        if dx:
+            out["dx"] = self._unwritten(*self.x.shape)
         if record:
             s = self.shape
             out |= {f"d{name}": self._unwritten(s.T + 1, s.B, s.H) for name in self.states}
             out |= {name: self._unwritten(s.T, s.B, self.gates * s.H) for name in ("dgates", "drecurrent")}
         weights = {name: self.weights[name] for name in self.weights if not name.startswith("bias")}
         none = {name: None for name, array in self.start.items() if array is None}
+        none |= {} if dx else {"dx": None}
         kept = {name: array.copy() for name, array in tape.items()}
         if "gates" in kept:
             kept["gates"][self.shape.padding()] = np.nan

@@ -83,6 +83,19 @@ def test_recorded_gradients_equal_the_reference_and_change_nothing(cell, dtype, 
         assert not got[name][first:][shape.padding()].any()
 
 
+@pytest.mark.parametrize("backend", [kernels, reference])
+@pytest.mark.parametrize("cell", CELLS)
+@given(shape=shapes(), seed=seeds)
+@example(MANY_ROWS, 3)
+@settings(max_examples=4)
+def test_without_dx_all_else_is_the_same(cell, backend, shape, seed):
+    call = Call(cell, shape, "float32", seed)
+    tape = call.forward(backend)
+    want, got = call.backward(backend, tape)[0], call.backward(backend, tape, dx=False)[0]
+    assert got.keys() == want.keys() - {"dx"}
+    assert all(np.array_equal(got[name], want[name]) for name in got)
+
+
 @pytest.mark.parametrize("cell", CELLS)
 @given(shape=shapes(), seed=seeds)
 @settings(max_examples=5)

@@ -5,14 +5,26 @@ import math
 
 import numpy as np
 import pytest
-from cells import CELLS, shapes
+from cells import ACTIVATIONS, shapes
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from laws import assert_close
 from laws import leaves as parts
 from laws import like as states_like
 
-from rnncore.layers import GRU, LSTM, Bidirectional, Dense, Dropout, Elman, Embedding, LastStep, MeanPool
+from rnncore.layers import (
+    GRU,
+    LSTM,
+    Bidirectional,
+    Clockwork,
+    Dense,
+    Dropout,
+    Elman,
+    Embedding,
+    LastStep,
+    LeakyElman,
+    MeanPool,
+)
 from rnncore.network import Network
 
 pytestmark = pytest.mark.usefixtures("backend")
@@ -21,11 +33,27 @@ LENGTHS = (3, 6, 1, 4)
 T, B, I, H = 6, 4, 3, 5
 
 
+OTHERS = {"gate_activation": "tanh", "activation": "sigmoid"}
+# By name, a recurrent layer of so many inputs and units; `SkipElman` keeps more than one state: test_skips.py.
+CELLS = {
+    **{f"elman-{a}": lambda i, h, a=a: Elman(i, h, a) for a in ACTIVATIONS},
+    "leaky": lambda i, h: LeakyElman(i, h, "relu", leak=0.3),
+    "leaky, learned": lambda i, h: LeakyElman(i, h, time_constants=(1, T), learn_leak=True),
+    "lstm": LSTM,
+    "lstm, peepholes": lambda i, h: LSTM(i, h, peepholes=True),
+    "lstm, coupled": lambda i, h: LSTM(i, h, coupled=True, peepholes=True),
+    "lstm, others": lambda i, h: LSTM(i, h, **OTHERS),
+    "gru": GRU,
+    "gru, before": lambda i, h: GRU(i, h, reset_after=False),
+    "gru, others": lambda i, h: GRU(i, h, **OTHERS),
+    "clockwork": lambda i, h: Clockwork(i, h, (1, 2, 3)),
+}
+# Those that carry all they know in their state: a clockwork layer counts its steps as well.
+STATEFUL = [cell for cell in CELLS if cell != "clockwork"]
+
+
 def recurrent(cell, inputs=I, units=H):
-    kind, _, activation = cell.partition("-")
-    return {"elman": lambda: Elman(inputs, units, activation), "lstm": lambda: LSTM(inputs, units)}.get(
-        kind, lambda: GRU(inputs, units)
-    )()
+    return CELLS[cell](inputs, units)
 
 
 def both_ways(cell):
@@ -46,6 +74,7 @@ CHAINS = {
     "last step": lambda: [LastStep()],
     "mean": lambda: [MeanPool()],
     "dropout off": lambda: [Dropout(0.0), Dense(I, 2)],
+    "dropout off, recurrent": lambda: [Dropout(0.0), GRU(I, H), Dropout(0.0), LSTM(H, 2), MeanPool()],
     "deep": lambda: [Embedding(7, I), LSTM(I, H), Dense(H, H), GRU(H, 4), MeanPool(), Dense(4, 2)],
     "three": lambda: [Elman(I, H), GRU(H, 4), LSTM(4, 2), LastStep()],
     "tagger": lambda: [Embedding(7, I), Bidirectional(GRU(I, H)), Dropout(0.0), LSTM(2 * H, 4), Dense(4, 2)],
@@ -54,7 +83,7 @@ CHAINS = {
 CAUSAL = [
     chain
     for chain, make in CHAINS.items()
-    if not any(layer.looks_ahead or layer.pools for layer in make())
+    if chain != "clockwork" and not any(layer.looks_ahead or layer.pools for layer in make())
 ]
 
 
@@ -193,6 +222,23 @@ def test_backward_adds(chain, rng):
 
 
 @pytest.mark.parametrize("chain", CHAINS)
+def test_without_an_input_gradient_all_others_are_the_same(chain, rng):
+    net = network(chain)
+    x = draw_input(net, rng)
+    y, final, tape = net.forward(x, None, LENGTHS)
+    dy, dfinal = rng.standard_normal(y.shape), states_like(final, lambda a: rng.standard_normal(a.shape))
+    _, want = net.backward(dy, tape, dfinal)
+    gradients = net.grads.flat.copy()
+    net.zero_grad()
+    dx, got = net.backward(dy, tape, dfinal, input_gradient=False)
+    assert dx is None
+    np.testing.assert_array_equal(net.grads.flat, gradients)
+    for layer, layer_want in zip(got, want, strict=True):
+        for array, array_want in zip(parts(layer), parts(layer_want), strict=True):
+            np.testing.assert_array_equal(array, array_want)
+
+
+@pytest.mark.parametrize("chain", CHAINS)
 def test_inference_gives_the_same_without_a_tape(chain, rng):
     net = network(chain)
     x = draw_input(net, rng)
@@ -281,7 +327,7 @@ def carried_gradients(net, x, dy, dfinal):
     return np.stack(carried[::-1])
 
 
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cell", STATEFUL)
 @pytest.mark.parametrize("threshold", [0.05, 0.8])
 def test_clip_step_bounds_what_every_step_hands_on(cell, threshold, rng):
     net = Network(recurrent(cell), dtype="float64")

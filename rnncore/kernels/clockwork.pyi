@@ -27,7 +27,7 @@ def clockwork_backward(
     clip_step: float,
     hidden: _Array,
     dh: _Array,
-    dx: _Array,
+    dx: _Array | None,
     dweight_ih: _Array,
     dweight_hh: _Array,
     dbias: _Array,

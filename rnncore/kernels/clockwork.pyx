@@ -215,12 +215,12 @@ cdef void carry(
     const Work *w, Py_ssize_t group, Py_ssize_t stop, Py_ssize_t n, const Py_ssize_t *rows,
     const char *dgates, char *dx,
 ) noexcept nogil:
-    """dh += dgates @ W_hh, dx += dgates @ W_ih for the units from a group's first one up to stop
+    """dh += dgates @ W_hh, dx += dgates @ W_ih (NULL for none) for the units from a group's first up to stop
     (n, units)(units, H), (n, units)(units, I)"""
     cdef const char *panel = packed_from(w, group)
     cdef Py_ssize_t s = begin(w, group), H = w.units, inputs = w.inputs, width = panel_width(w)
     cdef Py_ssize_t p, u, columns, heard_by
-    for p in range((inputs + width - 1) // width):
+    for p in range(0 if dx == NULL else (inputs + width - 1) // width):
         u = p * width
         columns = min(width, inputs - u)
         w.kernels.multiply(
@@ -309,15 +309,17 @@ cdef void backward_share(void *job, int k) noexcept nogil:
     cdef Py_ssize_t *rows = w.places + k * w.rows
     cdef Py_ssize_t t, i, n, first, end, H = w.units, inputs = w.inputs
     cdef char *dgates
-    cdef char *dx
+    cdef char *dx = NULL
     cdef Step step
     memset(&step, 0, sizeof(Step))
     step.units, step.dh, step.activation = H, w.dh, ACTIVATION_TANH
     for t in range(w.steps - 1, -1, -1):
         n = active(w, k, t, rows)
-        dgates, dx = w.dgates + t * w.rows * H * w.item, w.dx + t * w.rows * inputs * w.item
-        for i in range(n):
-            memset(dx + rows[i] * inputs * w.item, 0, inputs * w.item)
+        dgates = w.dgates + t * w.rows * H * w.item
+        if w.dx != NULL:
+            dx = w.dx + t * w.rows * inputs * w.item
+            for i in range(n):
+                memset(dx + rows[i] * inputs * w.item, 0, inputs * w.item)
         cells(w, t, n, rows, &step)
         end = 0
         while end < w.groups:
@@ -434,7 +436,7 @@ def clockwork_backward(
     floating[:, :, ::1] dgates=None,
     floating[:, :, ::1] drecurrent=None,
 ):
-    """dy (T, B, H) -> dx, and sums into dweight_ih, dweight_hh, dbias.
+    """dy (T, B, H) -> dx unless it is None, and sums into dweight_ih, dweight_hh, dbias.
 
     dh (B, H): the gradient of the final state on entry, of the initial state on exit. Returns how often
     clip_step acted and the sum of its factors.
@@ -449,7 +451,8 @@ def clockwork_backward(
     cdef char *drecurrents = <char *>&dweight_hh[0, 0]
     cdef char *dbiases = <char *>&dbias[0]
     w.clip_step = clip_step
-    w.dy, w.dh, w.dx = <const char *>&dy[0, 0, 0], <char *>&dh[0, 0], <char *>&dx[0, 0, 0]
+    w.dy, w.dh = <const char *>&dy[0, 0, 0], <char *>&dh[0, 0]
+    w.dx = NULL if dx is None else <char *>&dx[0, 0, 0]
     lay_out(&w, <char *>&scratch[0], dgates is None)
     if dgates is not None:
         w.dgates = <char *>&dgates[0, 0, 0]

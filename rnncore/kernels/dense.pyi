@@ -13,7 +13,7 @@ def dense_backward(
     dy: _Array,
     x: _Array,
     weight: _Array,
-    dx: _Array,
+    dx: _Array | None,
     dweight: _Array,
     dbias: _Array,
     scratch: _Array,

@@ -149,19 +149,21 @@ def dense_backward(
     floating[::1] dbias,
     floating[::1] scratch,
 ):
-    """dy (N, O) -> dx (N, I), and sums into dweight and dbias."""
+    """dy (N, O) -> dx (N, I) unless it is None, and sums into dweight and dbias."""
     cdef Work w
     w.kernels, w.item = kernels(floating is double), sizeof(floating)
     w.rows, w.inputs, w.outputs = x.shape[0], x.shape[1], weight.shape[0]
-    w.x, w.dy, w.dx = <const char *>&x[0, 0], <const char *>&dy[0, 0], <char *>&dx[0, 0]
+    w.x, w.dy = <const char *>&x[0, 0], <const char *>&dy[0, 0]
+    w.dx = NULL if dx is None else <char *>&dx[0, 0]
     w.weight = <const char *>&weight[0, 0]
     w.dweight, w.dbias = <char *>&dweight[0, 0], <char *>&dbias[0]
     w.packed = aligned(&scratch[0])
     with nogil:
         w.packed_rows = w.packed + w.kernels.packed_size(w.outputs, w.inputs, 1) * w.item
         w.shares = threads_for(2.0 * w.rows * w.inputs * w.outputs)
-        run_shares(w.shares, pack_for_dx, &w)
-        run_shares(w.shares, input_share, &w)
+        if w.dx != NULL:
+            run_shares(w.shares, pack_for_dx, &w)
+            run_shares(w.shares, input_share, &w)
         if w.kernels.blas:
             # dweight += dy' x   (O, N)(N, I)
             gemm(

@@ -52,7 +52,7 @@ def elman_backward(
     floating[:, :, ::1] drecurrent=None,
     masks=None,
 ):
-    """dy (T, B, H) -> dx, and sums into dweight_ih, dweight_hh, dbias.
+    """dy (T, B, H) -> dx unless it is None, and sums into dweight_ih, dweight_hh, dbias.
 
     dh (B, H): the gradient of the final state on entry, of the initial state on exit. Returns how often
     clip_step acted and the sum of its factors.
@@ -67,7 +67,7 @@ def elman_backward(
     cdef Clipped clipped
     s.gates, s.activation, s.clip_step = 1, activation_code(activation), clip_step
     s.backward = s.kernels.elman_backward
-    s.dy, s.dh, s.dx = <const char *>&dy[0, 0, 0], <char *>&dh[0, 0], <char *>&dx[0, 0, 0]
+    s.dy, s.dh, s.dx = <const char *>&dy[0, 0, 0], <char *>&dh[0, 0], at_start(dx)
     s.dweight_ih, s.dweight_hh = <char *>&dweight_ih[0, 0], <char *>&dweight_hh[0, 0]
     s.dbias = <char *>&dbias[0]
     s.dhidden, s.dgates, s.drecurrent = at_start(dhidden), at_start(dgates), at_start(drecurrent)

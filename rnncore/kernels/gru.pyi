@@ -31,7 +31,7 @@ def gru_backward(
     gates: _Array | None,
     candidates: _Array | None,
     dh: _Array,
-    dx: _Array,
+    dx: _Array | None,
     dweight_ih: _Array,
     dweight_hh: _Array,
     dbias: _Array,

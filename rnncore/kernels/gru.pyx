@@ -85,7 +85,7 @@ def gru_backward(
     str activation="tanh",
     masks=None,
 ):
-    """dy (T, B, H) -> dx, and sums into dweight_ih, dweight_hh, dbias, dbias_hn.
+    """dy (T, B, H) -> dx unless it is None, and sums into dweight_ih, dweight_hh, dbias, dbias_hn.
 
     dh (B, H): the gradient of the final state on entry, of the initial state on exit. Returns how often
     clip_step acted and the sum of its factors.
@@ -101,7 +101,7 @@ def gru_backward(
     choose(&s, dbias_hn is None, gate_activation, activation)
     s.clip_step = clip_step
     s.gate_tape, s.candidates = <char *>&gates[0, 0, 0], <char *>&candidates[0, 0, 0]
-    s.dy, s.dh, s.dx = <const char *>&dy[0, 0, 0], <char *>&dh[0, 0], <char *>&dx[0, 0, 0]
+    s.dy, s.dh, s.dx = <const char *>&dy[0, 0, 0], <char *>&dh[0, 0], at_start(dx)
     s.dweight_ih, s.dweight_hh = <char *>&dweight_ih[0, 0], <char *>&dweight_hh[0, 0]
     s.dbias, s.dbias_hn = <char *>&dbias[0], at_first(dbias_hn)
     s.dhidden, s.dgates, s.drecurrent = at_start(dhidden), at_start(dgates), at_start(drecurrent)

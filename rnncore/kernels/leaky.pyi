@@ -31,7 +31,7 @@ def leaky_backward(
     hidden: _Array,
     gates: _Array | None,
     dh: _Array,
-    dx: _Array,
+    dx: _Array | None,
     dweight_ih: _Array,
     dweight_hh: _Array,
     dbias: _Array,

@@ -65,7 +65,7 @@ def leaky_backward(
     floating[:, :, ::1] drecurrent=None,
     masks=None,
 ):
-    """dy (T, B, H) -> dx, and sums into dweight_ih, dweight_hh, dbias and, unless it is None, dleak (H,).
+    """dy (T, B, H) -> dx, and sums into dweight_ih, dweight_hh, dbias, dleak (H,); dx and dleak may be None.
 
     dh (B, H): the gradient of the final state on entry, of the initial state on exit. Returns how often
     clip_step acted and the sum of its factors.
@@ -81,7 +81,7 @@ def leaky_backward(
     s.gates, s.activation, s.leaves_dh, s.clip_step = 1, activation_code(activation), True, clip_step
     s.backward = s.kernels.leaky_backward
     s.leak, s.gate_tape = <const char *>&leak[0], <char *>&gates[0, 0, 0]
-    s.dy, s.dh, s.dx = <const char *>&dy[0, 0, 0], <char *>&dh[0, 0], <char *>&dx[0, 0, 0]
+    s.dy, s.dh, s.dx = <const char *>&dy[0, 0, 0], <char *>&dh[0, 0], at_start(dx)
     s.dweight_ih, s.dweight_hh = <char *>&dweight_ih[0, 0], <char *>&dweight_hh[0, 0]
     s.dbias, s.dleak = <char *>&dbias[0], at_first(dleak)
     s.dhidden, s.dgates, s.drecurrent = at_start(dhidden), at_start(dgates), at_start(drecurrent)

@@ -34,7 +34,7 @@ def lstm_backward(
     gates: _Array | None,
     dh: _Array,
     dc: _Array,
-    dx: _Array,
+    dx: _Array | None,
     dweight_ih: _Array,
     dweight_hh: _Array,
     dbias: _Array,

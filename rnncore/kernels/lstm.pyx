@@ -94,7 +94,7 @@ def lstm_backward(
     str activation="tanh",
     masks=None,
 ):
-    """dy (T, B, H) -> dx, and sums into dweight_ih, dweight_hh, dbias and the peepholes' dweight_c...
+    """dy (T, B, H) -> dx or None; sums into dweight_ih, dweight_hh, dbias and the peepholes' dweight_c...
 
     dh, dc (B, H): gradients of the final state on entry, of the initial state on exit. Returns how often
     clip_step acted and the sum of its factors.
@@ -120,7 +120,7 @@ def lstm_backward(
     else:
         s.backward = s.kernels.lstm_variant_backward
     s.cells, s.gate_tape = <char *>&cells[0, 0, 0], <char *>&gates[0, 0, 0]
-    s.dy, s.dx = <const char *>&dy[0, 0, 0], <char *>&dx[0, 0, 0]
+    s.dy, s.dx = <const char *>&dy[0, 0, 0], at_start(dx)
     s.dh, s.dc = <char *>&dh[0, 0], <char *>&dc[0, 0]
     s.dweight_ih, s.dweight_hh = <char *>&dweight_ih[0, 0], <char *>&dweight_hh[0, 0]
     s.dbias = <char *>&dbias[0]

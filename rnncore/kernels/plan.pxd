@@ -41,7 +41,7 @@ cdef struct Sequence:
     const char *dy            # (T, B, H)
     char *dh                  # (B, H)
     char *dc                  # (B, H)
-    char *dx                  # (T, B, I)
+    char *dx                  # (T, B, I), or NULL
     char *dhidden             # (1+T, B, H): this and the next three record a pass, each may be NULL
     char *dcells              # (1+T, B, H)
     char *dgates              # (T, B, G*H)

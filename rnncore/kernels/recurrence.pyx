@@ -291,7 +291,8 @@ cdef void pack_backward(void *job, int k) noexcept nogil:
     s.kernels.pack(s.weight_hh, w.joint, s.units, 1, 0, 1, s.units, k, w.threads, w.packed_hh)
     if s.reset_before:
         s.kernels.pack(reset_weights(s), s.units, s.units, 1, 0, 1, s.units, k, w.threads, w.packed_hn)
-    s.kernels.pack(s.weight_ih, gate_rows, s.inputs, 1, 0, 1, s.inputs, k, w.threads, w.packed_ih)
+    if s.dx != NULL:
+        s.kernels.pack(s.weight_ih, gate_rows, s.inputs, 1, 0, 1, s.inputs, k, w.threads, w.packed_ih)
     pack_skips(w, k, True)
 
 
@@ -391,7 +392,8 @@ cdef void backward_share(void *job, int k) noexcept nogil:
         if not isinf(s.clip_step):
             step.dh = slot(s, t - 1)
             s.kernels.clip_rows(&step, s.clip_step, &w.clipped[k])
-    run_shares(w.unit_shares, input_gradient, &together)
+    if s.dx != NULL:
+        run_shares(w.unit_shares, input_gradient, &together)
 
 
 cdef void backward_chunks(Work *w) noexcept nogil:

@@ -28,7 +28,7 @@ def skip_backward(
     clip_step: float,
     hidden: _Array,
     dh: _Array,
-    dx: _Array,
+    dx: _Array | None,
     dweight_ih: _Array,
     dweight_hh: _Array,
     dweight_skip: _Array | None,

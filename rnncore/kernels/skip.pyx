@@ -72,7 +72,7 @@ def skip_backward(
     floating[:, :, ::1] dgates=None,
     floating[:, :, ::1] drecurrent=None,
 ):
-    """dy (T, B, H) -> dx, and sums into dweight_ih, dweight_hh, dweight_skip, dbias.
+    """dy (T, B, H) -> dx unless it is None, and sums into dweight_ih, dweight_hh, dweight_skip, dbias.
 
     dh (D, B, H): the gradients of a row's last D states on entry, that of step t in slot t modulo D; on exit
     those of the states before the first step, the latest last. Returns how often clip_step acted, on what
@@ -86,7 +86,7 @@ def skip_backward(
     set_delays(&s, delays, weight_skip, hidden)
     s.gates, s.activation, s.clip_step = 1, activation_code(activation), clip_step
     s.backward = s.kernels.elman_backward
-    s.dy, s.dh, s.dx = <const char *>&dy[0, 0, 0], <char *>&dh[0, 0, 0], <char *>&dx[0, 0, 0]
+    s.dy, s.dh, s.dx = <const char *>&dy[0, 0, 0], <char *>&dh[0, 0, 0], at_start(dx)
     s.dweight_ih, s.dweight_hh = <char *>&dweight_ih[0, 0], <char *>&dweight_hh[0, 0]
     s.dweight_skip, s.dbias = at_start(dweight_skip), <char *>&dbias[0]
     s.dhidden, s.dgates, s.drecurrent = at_start(dhidden), at_start(dgates), at_start(drecurrent)

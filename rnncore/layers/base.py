@@ -79,8 +79,13 @@ class Layer:
         """y, the final state, and the tape (None with ``record=False``, for inference)."""
         raise NotImplementedError
 
-    def backward(self, dy: Array, tape: Any, dstate: State = None) -> tuple[Array | None, State]:
-        """dx and the gradient of the initial state; *adds* into ``grads``."""
+    def backward(
+        self, dy: Array, tape: Any, dstate: State = None, input_gradient: bool = True
+    ) -> tuple[Array | None, State]:
+        """dx and the gradient of the initial state; *adds* into ``grads``.
+
+        dx is None for ids, and with ``input_gradient=False``, which saves its product.
+        """
         raise NotImplementedError
 
     def pack(self) -> None:

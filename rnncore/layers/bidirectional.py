@@ -173,7 +173,9 @@ class Bidirectional(Layer):
         tape = BidirectionalTape(tape_forward, tape_reverse) if record else None
         return y, (final_forward, final_reverse), tape
 
-    def backward(self, dy: Array, tape: Any, dstate: State = None) -> tuple[Array, State]:
+    def backward(
+        self, dy: Array, tape: Any, dstate: State = None, input_gradient: bool = True
+    ) -> tuple[Array | None, State]:
         self.require_tape(tape)
         steps, rows = tape.forward.x.shape[:2]
         check_array("dy", dy, self.dtype, "TBF", (steps, rows, self.features()[1]))
@@ -186,9 +188,10 @@ class Bidirectional(Layer):
             self.backend.split_directions(dy, lengths, dy_forward, dy_reverse)
         else:
             self.backend.reverse_rows(dy, lengths, False, dy_reverse)
-        dx, dinitial_forward = forward.backward(dy_forward, tape.forward, dfirst)
-        dturned, dinitial_reverse = reverse.backward(dy_reverse, tape.reverse, dlast)
-        self.backend.reverse_rows(dturned, lengths, True, dx)
+        dx, dinitial_forward = forward.backward(dy_forward, tape.forward, dfirst, input_gradient)
+        dturned, dinitial_reverse = reverse.backward(dy_reverse, tape.reverse, dlast, input_gradient)
+        if input_gradient:
+            self.backend.reverse_rows(dturned, lengths, True, dx)
         return dx, (dinitial_forward, dinitial_reverse)
 
     def _halves(self, params: Mapping[str, Array]) -> tuple[dict[str, Array], dict[str, Array]]:

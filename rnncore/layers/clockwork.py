@@ -87,7 +87,13 @@ class Clockwork(Recurrent):
         )  # fmt: skip
 
     def _run_backward(
-        self, dy: Array, tape: RecurrentTape, dstates: list[Array], dx: Array, scratch: Array, flow: Parts
+        self,
+        dy: Array,
+        tape: RecurrentTape,
+        dstates: list[Array],
+        dx: Array | None,
+        scratch: Array,
+        flow: Parts,
     ) -> Clipped:
         p, g = self.params, self.grads
         clipped: Clipped = self.backend.clockwork_backward(

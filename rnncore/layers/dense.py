@@ -76,14 +76,16 @@ class Dense(Layer):
         )  # fmt: skip
         return y, None, DenseTape(x, checked) if record else None
 
-    def backward(self, dy: Array, tape: Any, dstate: State = None) -> tuple[Array, State]:
+    def backward(
+        self, dy: Array, tape: Any, dstate: State = None, input_gradient: bool = True
+    ) -> tuple[Array | None, State]:
         self.require_tape(tape)
         check_array("dy", dy, self.dtype, "TBO"[3 - tape.x.ndim :], (*tape.x.shape[:-1], self.out_features))
         dy = zero_padding(dy, tape.lengths)
         rows, x = dy.reshape(-1, self.out_features), tape.x.reshape(-1, self.in_features)
-        dx = empty(tape.x.shape, self.dtype)
+        dx = empty(tape.x.shape, self.dtype) if input_gradient else None
         self.backend.dense_backward(
-            rows, x, self.params["weight"], dx.reshape(-1, self.in_features),
+            rows, x, self.params["weight"], None if dx is None else dx.reshape(-1, self.in_features),
             self.grads["weight"], self.grads["bias"], self._scratch(),
         )  # fmt: skip
         return dx, None

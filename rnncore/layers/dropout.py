@@ -58,9 +58,13 @@ class Dropout(Layer):
         y = np.multiply(x, mask, out=empty(x.shape, self.dtype))
         return y, None, DropoutTape(x.shape, mask) if record else None
 
-    def backward(self, dy: Array, tape: Any, dstate: State = None) -> tuple[Array, State]:
+    def backward(
+        self, dy: Array, tape: Any, dstate: State = None, input_gradient: bool = True
+    ) -> tuple[Array | None, State]:
         self.require_tape(tape)
         check_array("dy", dy, self.dtype, "TBF"[-len(tape.shape) :], tape.shape)
+        if not input_gradient:
+            return None, None
         if tape.mask is None:
             return dy, None
         return np.multiply(dy, tape.mask, out=empty(tape.shape, self.dtype)), None

@@ -64,7 +64,9 @@ class Embedding(Layer):
         self.backend.embedding_forward(ids, self.params["weight"], y)
         return y, None, EmbeddingTape(ids) if record else None
 
-    def backward(self, dy: Array, tape: Any, dstate: State = None) -> tuple[None, State]:
+    def backward(
+        self, dy: Array, tape: Any, dstate: State = None, input_gradient: bool = True
+    ) -> tuple[None, State]:
         self.require_tape(tape)
         check_array("dy", dy, self.dtype, "TBE", (*tape.ids.shape, self.embedding_dim))
         self.backend.embedding_backward(dy, tape.ids, self.grads["weight"])

@@ -116,7 +116,7 @@ class GRU(Recurrent):
         )  # fmt: skip
 
     def _run_backward(
-        self, dy: Array, tape: GRUTape, dstates: list[Array], dx: Array, scratch: Array, flow: Parts
+        self, dy: Array, tape: GRUTape, dstates: list[Array], dx: Array | None, scratch: Array, flow: Parts
     ) -> Clipped:
         p, g = self.params, self.grads
         clipped: Clipped = self.backend.gru_backward(

@@ -164,7 +164,7 @@ class LeakyElman(Recurrent):
         )  # fmt: skip
 
     def _run_backward(
-        self, dy: Array, tape: LeakyTape, dstates: list[Array], dx: Array, scratch: Array, flow: Parts
+        self, dy: Array, tape: LeakyTape, dstates: list[Array], dx: Array | None, scratch: Array, flow: Parts
     ) -> Clipped:
         p, g = self.params, self.grads
         felt = g["weight_hh"] if self.excitatory is None else np.zeros_like(g["weight_hh"])

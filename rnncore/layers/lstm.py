@@ -141,7 +141,7 @@ class LSTM(Recurrent):
         )  # fmt: skip
 
     def _run_backward(
-        self, dy: Array, tape: LSTMTape, dstates: list[Array], dx: Array, scratch: Array, flow: Parts
+        self, dy: Array, tape: LSTMTape, dstates: list[Array], dx: Array | None, scratch: Array, flow: Parts
     ) -> Clipped:
         p, g = self.params, self.grads
         clipped: Clipped = self.backend.lstm_backward(

@@ -48,8 +48,12 @@ class LastStep(_Pooling):
         y = x[tape.lengths - 1, np.arange(x.shape[1])]
         return y, None, tape if record else None
 
-    def backward(self, dy: Array, tape: Any, dstate: State = None) -> tuple[Array, State]:
+    def backward(
+        self, dy: Array, tape: Any, dstate: State = None, input_gradient: bool = True
+    ) -> tuple[Array | None, State]:
         self._check_upstream(dy, tape)
+        if not input_gradient:
+            return None, None
         rows, features = dy.shape
         dx = np.zeros((tape.steps, rows, features), self.dtype)
         dx[tape.lengths - 1, np.arange(rows)] = dy
@@ -67,8 +71,12 @@ class MeanPool(_Pooling):
         y /= tape.lengths[:, None].astype(self.dtype)
         return y, None, tape if record else None
 
-    def backward(self, dy: Array, tape: Any, dstate: State = None) -> tuple[Array, State]:
+    def backward(
+        self, dy: Array, tape: Any, dstate: State = None, input_gradient: bool = True
+    ) -> tuple[Array | None, State]:
         self._check_upstream(dy, tape)
+        if not input_gradient:
+            return None, None
         share = dy / tape.lengths[:, None].astype(self.dtype)
         within = np.arange(tape.steps)[:, None] < tape.lengths
         return np.where(within[:, :, None], share, self.dtype.type(0)), None

@@ -247,7 +247,13 @@ class Recurrent(Layer):
         raise NotImplementedError
 
     def _run_backward(
-        self, dy: Array, tape: Any, dstates: list[Array], dx: Array, scratch: Array, flow: Parts
+        self,
+        dy: Array,
+        tape: Any,
+        dstates: list[Array],
+        dx: Array | None,
+        scratch: Array,
+        flow: Parts,
     ) -> Clipped:
         """The cell's backward kernel, with the arrays to record into; returns what clip_step did."""
         raise NotImplementedError
@@ -282,12 +288,14 @@ class Recurrent(Layer):
             self._guard(y, limit)
         return y, finals if len(finals) > 1 else finals[0], tape if record else None
 
-    def backward(self, dy: Array, tape: Any, dstate: State = None) -> tuple[Array, State]:
+    def backward(
+        self, dy: Array, tape: Any, dstate: State = None, input_gradient: bool = True
+    ) -> tuple[Array | None, State]:
         self.require_tape(tape)
         check_array("dy", dy, self.dtype, "TBH", (*tape.x.shape[:2], self.hidden_size))
         steps, rows = tape.x.shape[:2]
         dstates = [self._state_gradient(part, rows) for part in self._split_state("dstate", dstate, rows)]
-        dx: Array = empty(tape.x.shape, self.dtype)
+        dx: Array | None = empty(tape.x.shape, self.dtype) if input_gradient else None
         flow: Parts = ()
         if self.flow is not None:
             flow = self.flow.start(tape, len(self.state_names), self.gates * self.hidden_size)
@@ -360,7 +368,7 @@ class Recurrent(Layer):
         return tape, (self._final(hidden, lengths), *finals)
 
     def _backward_segments(
-        self, dy: Array, tape: SegmentedTape, dstates: list[Array], dx: Array, flow: Parts
+        self, dy: Array, tape: SegmentedTape, dstates: list[Array], dx: Array | None, flow: Parts
     ) -> None:
         """Run each segment again, last first, and go back along it."""
         every = self.checkpoint_every
@@ -377,7 +385,8 @@ class Recurrent(Layer):
                 array if array is None else array[start : start + every + (len(array) > len(dy))]
                 for array in flow
             )
-            self._count(self._run_backward(dy[part], segment, dstates, dx[part], scratch, recorded))
+            own = None if dx is None else dx[part]
+            self._count(self._run_backward(dy[part], segment, dstates, own, scratch, recorded))
 
     def _segment(
         self,

@@ -125,7 +125,7 @@ class SkipElman(Recurrent):
         )  # fmt: skip
 
     def _run_backward(
-        self, dy: Array, tape: SkipTape, dstates: list[Array], dx: Array, scratch: Array, flow: Parts
+        self, dy: Array, tape: SkipTape, dstates: list[Array], dx: Array | None, scratch: Array, flow: Parts
     ) -> Clipped:
         p, g = self.params, self.grads
         # The kernel gathers the gradient of h[t] in slot t modulo D.

@@ -11,8 +11,9 @@ def pack_dense(weight, bias, panels):
 
 
 def dense_backward(dy, x, weight, dx, dweight, dbias, scratch=None):
-    """dy (N, O) -> dx (N, I), and sums into dweight and dbias."""
-    dx[...] = dy @ weight
+    """dy (N, O) -> dx (N, I) unless it is None, and sums into dweight and dbias."""
+    if dx is not None:
+        dx[...] = dy @ weight
     dweight += dy.T @ x
     dbias += dy.sum(axis=0)
 

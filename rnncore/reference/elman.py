@@ -35,7 +35,7 @@ def elman_backward(
     dh, dx, dweight_ih, dweight_hh, dbias, scratch=None,
     dhidden=None, dgates=None, drecurrent=None, masks=None,
 ):  # fmt: skip
-    """dy (T, B, H) -> dx, and sums into dweight_ih, dweight_hh, dbias.
+    """dy (T, B, H) -> dx unless it is None, and sums into dweight_ih, dweight_hh, dbias.
 
     dh (B, H): the gradient of the final state on entry, of the initial state on exit. Returns how often
     clip_step acted and the sum of its factors.

@@ -66,7 +66,7 @@ def gru_backward(
     dh, dx, dweight_ih, dweight_hh, dbias, dbias_hn, scratch=None,
     dhidden=None, dgates=None, drecurrent=None, gate_activation="sigmoid", activation="tanh", masks=None,
 ):  # fmt: skip
-    """dy (T, B, H) -> dx, and sums into dweight_ih, dweight_hh, dbias, dbias_hn.
+    """dy (T, B, H) -> dx unless it is None, and sums into dweight_ih, dweight_hh, dbias, dbias_hn.
 
     dh (B, H): the gradient of the final state on entry, of the initial state on exit. Returns how often
     clip_step acted and the sum of its factors.

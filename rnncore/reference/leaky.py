@@ -45,7 +45,7 @@ def leaky_backward(
     dh, dx, dweight_ih, dweight_hh, dbias, dleak, scratch=None,
     dhidden=None, dgates=None, drecurrent=None, masks=None,
 ):  # fmt: skip
-    """dy (T, B, H) -> dx, and sums into dweight_ih, dweight_hh, dbias and, unless it is None, dleak (H,).
+    """dy (T, B, H) -> dx, and sums into dweight_ih, dweight_hh, dbias, dleak (H,); dx and dleak may be None.
 
     dh (B, H): the gradient of the final state on entry, of the initial state on exit. Returns how often
     clip_step acted and the sum of its factors.

@@ -73,7 +73,7 @@ def lstm_backward(
     weight_ci=None, weight_cf=None, weight_co=None, dweight_ci=None, dweight_cf=None, dweight_co=None,
     gate_activation="sigmoid", activation="tanh", masks=None,
 ):  # fmt: skip
-    """dy (T, B, H) -> dx, and sums into dweight_ih, dweight_hh, dbias and the peepholes' dweight_c...
+    """dy (T, B, H) -> dx or None; sums into dweight_ih, dweight_hh, dbias and the peepholes' dweight_c...
 
     dh, dc (B, H): gradients of the final state on entry, of the initial state on exit. Returns how often
     clip_step acted and the sum of its factors.

@@ -101,11 +101,12 @@ def leave(masks, carried, rows):
 
 
 def add_input_gradients(dgates, x, lengths, weight_ih, dx, dweight_ih, dbias):
-    """dx = dgates @ W_ih; dW_ih += dgates' x; db += sum of dgates, over all T*B rows at once."""
+    """dx = dgates @ W_ih, unless it is None; dW_ih += dgates' x; db += sum of dgates: all rows at once."""
     if lengths is not None:
         x = np.where((np.arange(len(x))[:, None] < lengths)[:, :, None], x, 0)  # padding may hold NaN
     flat = dgates.reshape(-1, dgates.shape[2])
-    dx[...] = dgates @ weight_ih
+    if dx is not None:
+        dx[...] = dgates @ weight_ih
     dweight_ih += flat.T @ x.reshape(len(flat), -1)
     dbias += flat.sum(axis=0)
 

@@ -40,7 +40,7 @@ def skip_backward(
     dh, dx, dweight_ih, dweight_hh, dweight_skip, dbias, scratch=None,
     dhidden=None, dgates=None, drecurrent=None,
 ):  # fmt: skip
-    """dy (T, B, H) -> dx, and sums into dweight_ih, dweight_hh, dweight_skip, dbias.
+    """dy (T, B, H) -> dx unless it is None, and sums into dweight_ih, dweight_hh, dweight_skip, dbias.
 
     dh (D, B, H): the gradients of a row's last D states on entry, that of step t in slot t modulo D; on exit
     those of the states before the first step, the latest last. Returns how often clip_step acted, on what

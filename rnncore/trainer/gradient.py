@@ -139,7 +139,7 @@ class Gradient:
             position.penalty += value * count
             for place, gradient in gradients.items():
                 extra[place] = extra[place] + gradient if place in extra else gradient
-        _, dinitial = net.backward(dy, tape, dstate, extra or None)
+        _, dinitial = net.backward(dy, tape, dstate, extra or None, input_gradient=False)
         for penalty in acting:
             position.penalty += penalty.after(net.layers, tape, weight) * count
         return dinitial
