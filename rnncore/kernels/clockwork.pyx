@@ -16,7 +16,7 @@ from libc.string cimport memcpy, memset
 
 from .dispatch cimport ACTIVATION_TANH, Clipped, Kernels, Step, kernels
 from .memory cimport carve
-from .plan cimport MAX_SHARES, all_clipped
+from .plan cimport MAX_SHARES, all_clipped, clear_padding
 from .threads cimport part, run_shares, threads_for
 
 import numpy as np
@@ -262,17 +262,7 @@ cdef void forward_share(void *job, int k) noexcept nogil:
                 for i in range(n):
                     at = (rows[i] * H + s) * w.item
                     w.kernels.tanh(after + at, after + at, units)
-    clear_padding(w, k, w.hidden + states, H)
-
-
-cdef void clear_padding(const Work *w, int share, char *array, Py_ssize_t width) noexcept nogil:
-    """Zero array[t, b] (T, B, width) beyond the lengths of a share's rows."""
-    cdef Py_ssize_t t, b
-    if w.lengths == NULL or array == NULL:
-        return
-    for b in range(part(w.rows, share, w.shares, 1), part(w.rows, share + 1, w.shares, 1)):
-        for t in range(w.lengths[b], w.steps):
-            memset(array + (t * w.rows + b) * width * w.item, 0, width * w.item)
+    clear_padding(w.lengths, w.steps, w.rows, w.hidden + states, H * w.item, k, w.shares)
 
 
 cdef void cells(const Work *w, Py_ssize_t t, Py_ssize_t n, const Py_ssize_t *rows, Step *step) noexcept nogil:
@@ -328,10 +318,10 @@ cdef void backward_share(void *job, int k) noexcept nogil:
                 carry(w, first, begin(w, end), n, rows, dgates, dx)
         if not isinf(w.clip_step):
             w.kernels.clip_rows(&step, w.clip_step, &w.clipped[k])
-    clear_padding(w, k, w.dx, inputs)
-    clear_padding(w, k, w.dgates, H)
+    clear_padding(w.lengths, w.steps, w.rows, w.dx, inputs * w.item, k, w.shares)
+    clear_padding(w.lengths, w.steps, w.rows, w.dgates, H * w.item, k, w.shares)
     if w.dhidden != NULL:
-        clear_padding(w, k, w.dhidden + w.rows * H * w.item, H)
+        clear_padding(w.lengths, w.steps, w.rows, w.dhidden + w.rows * H * w.item, H * w.item, k, w.shares)
 
 
 cdef Py_ssize_t gather(

@@ -115,6 +115,11 @@ cdef void arrange(const Sequence *s, Work *w) noexcept nogil
 # many there are.
 cdef Py_ssize_t count_rows(const Sequence *s, Work *w) noexcept nogil
 
+# Zero share k of array (T, B, width in bytes) beyond the rows' lengths.
+cdef void clear_padding(
+    const Py_ssize_t *lengths, Py_ssize_t steps, Py_ssize_t rows, char *array, Py_ssize_t width, int k, int shares
+) noexcept nogil
+
 
 cdef inline Py_ssize_t length_of(const Sequence *s, Py_ssize_t row) noexcept nogil:
     return s.steps if s.lengths == NULL else s.lengths[row]

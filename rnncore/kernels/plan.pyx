@@ -4,7 +4,7 @@ from libc.string cimport memset
 
 from .dispatch cimport Kernels, kernels
 from .memory cimport carve
-from .threads cimport threads_for
+from .threads cimport part, threads_for
 
 import numpy as np
 
@@ -197,3 +197,22 @@ cdef Py_ssize_t count_rows(const Sequence *s, Work *w) noexcept nogil:
             total += max(0, min(length_of(s, w.order[i]), w.last) - w.first)
     w.base[w.shares] = total
     return total
+
+
+cdef void clear_padding(
+    const Py_ssize_t *lengths, Py_ssize_t steps, Py_ssize_t rows, char *array, Py_ssize_t width, int k, int shares
+) noexcept nogil:
+    """Zero array (T, B, width in bytes) beyond the rows' lengths, if both are there: share k of the steps, each
+    in the longest runs, for single rows lie a power of two apart."""
+    cdef Py_ssize_t t, b, first
+    if lengths == NULL or array == NULL:
+        return
+    for t in range(part(steps, k, shares, 1), part(steps, k + 1, shares, 1)):
+        b = 0
+        while b < rows:
+            while b < rows and lengths[b] > t:
+                b += 1
+            first = b
+            while b < rows and lengths[b] <= t:
+                b += 1
+            memset(array + (t * rows + first) * width, 0, (b - first) * width)

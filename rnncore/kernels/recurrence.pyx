@@ -25,7 +25,17 @@ from .dispatch cimport (
     kernels,
 )
 from .masks cimport enter_product, leave_product, point_masked, rejoin, settle, unsettle
-from .plan cimport Sequence, Work, all_clipped, arrange, count_rows, lay_out, lay_out_panels, length_of
+from .plan cimport (
+    Sequence,
+    Work,
+    all_clipped,
+    arrange,
+    clear_padding,
+    count_rows,
+    lay_out,
+    lay_out_panels,
+    length_of,
+)
 from .threads cimport part, run_shares, threads_for
 from .weights cimport add_own, add_weight_gradients, place_own
 
@@ -226,26 +236,17 @@ cdef void forward_share(void *job, int k) noexcept nogil:
             if s.masks.keep_h != NULL:
                 settle(&s.masks, &step, t, s.item, states, s.hidden, s.cells)
             step.projected = <char *>step.projected + active * w.wide * s.item
-    if s.lengths != NULL:
-        clear_padding(s, rows, count)
+    clear_forward(w, k)
 
 
-cdef void clear_row(const Sequence *s, char *array, Py_ssize_t row, Py_ssize_t width) noexcept nogil:
-    """Zero array[t, row] (T, B, width) for the steps beyond the row's length."""
-    cdef Py_ssize_t t
-    if array != NULL:
-        for t in range(s.lengths[row], s.steps):
-            memset(array + (t * s.rows + row) * width * s.item, 0, width * s.item)
-
-
-cdef void clear_padding(const Sequence *s, const Py_ssize_t *rows, Py_ssize_t count) noexcept nogil:
+cdef void clear_forward(const Work *w, int k) noexcept nogil:
     """Zero the states beyond the rows' lengths; of the gates, most of the tape, nobody reads them there."""
-    cdef Py_ssize_t i, states = s.rows * s.units * s.item
-    for i in range(count):
-        clear_row(s, s.hidden + states, rows[i], s.units)
-        if s.cells != NULL:
-            clear_row(s, s.cells + states, rows[i], s.units)
-        clear_row(s, s.candidates, rows[i], s.units)
+    cdef const Sequence *s = w.sequence
+    cdef Py_ssize_t width = s.units * s.item, states = s.rows * width
+    clear_padding(s.lengths, s.steps, s.rows, s.hidden + states, width, k, w.shares)
+    if s.cells != NULL:
+        clear_padding(s.lengths, s.steps, s.rows, s.cells + states, width, k, w.shares)
+    clear_padding(s.lengths, s.steps, s.rows, s.candidates, width, k, w.shares)
 
 
 cdef inline const char *reset_weights(const Sequence *s) noexcept nogil:
@@ -437,20 +438,18 @@ cdef void backward_alone(void *job, int k) noexcept nogil:
 cdef Clipped run_backward(Sequence *s) noexcept nogil:
     """BPTT over the whole sequence; returns what clip_step did."""
     cdef Work w
-    cdef Py_ssize_t row, gate_rows = s.gates * s.units
+    cdef Py_ssize_t width = s.units * s.item, gates = s.gates * width
     lay_out(s, &w, True)
     arrange(s, &w)
     memset(w.clipped, 0, sizeof(w.clipped))
     run_shares(w.threads, pack_backward, &w)
-    if s.lengths != NULL:
-        for row in range(s.rows):
-            clear_row(s, s.dx, row, s.inputs)
-            clear_row(s, s.dgates, row, gate_rows)
-            clear_row(s, s.drecurrent, row, gate_rows)
-            if s.dhidden != NULL:
-                clear_row(s, s.dhidden + s.rows * s.units * s.item, row, s.units)
-            if s.dcells != NULL:
-                clear_row(s, s.dcells + s.rows * s.units * s.item, row, s.units)
+    clear_padding(s.lengths, s.steps, s.rows, s.dx, s.inputs * s.item, 0, 1)
+    clear_padding(s.lengths, s.steps, s.rows, s.dgates, gates, 0, 1)
+    clear_padding(s.lengths, s.steps, s.rows, s.drecurrent, gates, 0, 1)
+    if s.dhidden != NULL:
+        clear_padding(s.lengths, s.steps, s.rows, s.dhidden + s.rows * width, width, 0, 1)
+    if s.dcells != NULL:
+        clear_padding(s.lengths, s.steps, s.rows, s.dcells + s.rows * width, width, 0, 1)
     if w.own == NULL:
         backward_chunks(&w)
     else:

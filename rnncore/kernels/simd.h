@@ -212,20 +212,21 @@ INLINE vec vtanh(vec x)
 
 INLINE vec vrelu(vec x) { return choose(x < 0, splat(0), x); }
 
+/* Each round adds lane i + LANES/2 to lane i and doubles the lanes: log2(LANES) rounds leave the sum in all. */
 INLINE real sum_lanes(vec x)
 {
-    real total = 0;
-    for (ptrdiff_t i = 0; i < LANES; i++)
-        total += x[i];
-    return total;
+    for (int round = 1; round < LANES; round *= 2)
+        x = SHUFFLE(x, x, ZIPPED(0)) + SHUFFLE(x, x, ZIPPED(LANES / 2));
+    return x[0];
 }
 
 INLINE real max_lanes(vec x)
 {
-    real top = x[0];
-    for (ptrdiff_t i = 1; i < LANES; i++)
-        top = x[i] > top ? x[i] : top;
-    return top;
+    for (int round = 1; round < LANES; round *= 2) {
+        const vec low = SHUFFLE(x, x, ZIPPED(0)), high = SHUFFLE(x, x, ZIPPED(LANES / 2));
+        x = choose(high > low, high, low);
+    }
+    return x[0];
 }
 
 #endif
