@@ -34,7 +34,7 @@ T, B, I, H = 6, 4, 3, 5
 
 
 OTHERS = {"gate_activation": "tanh", "activation": "sigmoid"}
-# By name, a recurrent layer of so many inputs and units; `SkipElman` keeps more than one state: test_skips.py.
+# By name, a recurrent layer of so many inputs and units. `SkipElman` keeps several states: test_skips.py.
 CELLS = {
     **{f"elman-{a}": lambda i, h, a=a: Elman(i, h, a) for a in ACTIVATIONS},
     "leaky": lambda i, h: LeakyElman(i, h, "relu", leak=0.3),

@@ -117,7 +117,8 @@ cdef Py_ssize_t count_rows(const Sequence *s, Work *w) noexcept nogil
 
 # Zero share k of array (T, B, width in bytes) beyond the rows' lengths.
 cdef void clear_padding(
-    const Py_ssize_t *lengths, Py_ssize_t steps, Py_ssize_t rows, char *array, Py_ssize_t width, int k, int shares
+    const Py_ssize_t *lengths, Py_ssize_t steps, Py_ssize_t rows, char *array, Py_ssize_t width,
+    int k, int shares,
 ) noexcept nogil
 
 

@@ -200,10 +200,11 @@ cdef Py_ssize_t count_rows(const Sequence *s, Work *w) noexcept nogil:
 
 
 cdef void clear_padding(
-    const Py_ssize_t *lengths, Py_ssize_t steps, Py_ssize_t rows, char *array, Py_ssize_t width, int k, int shares
+    const Py_ssize_t *lengths, Py_ssize_t steps, Py_ssize_t rows, char *array, Py_ssize_t width,
+    int k, int shares,
 ) noexcept nogil:
-    """Zero array (T, B, width in bytes) beyond the rows' lengths, if both are there: share k of the steps, each
-    in the longest runs, for single rows lie a power of two apart."""
+    """Zero array (T, B, width in bytes) beyond the rows' lengths, if both are there: share k of the steps,
+    each in the longest runs, for a row's steps lie a power of two apart."""
     cdef Py_ssize_t t, b, first
     if lengths == NULL or array == NULL:
         return
