@@ -270,9 +270,13 @@ class Network:
                 "inference mode"
             )
         self._check_entries("tape", tape)
+        for position, (layer, entry) in enumerate(zip(self.layers, tape, strict=True)):
+            layer.check_tape(f"tape[{position}]", entry)
         # A network without recurrent layers has no state, of whatever number of rows.
         rows = next((entry.rows for entry in tape if isinstance(entry, WITH_ROWS)), 0)
         dy, dstate = take_array("dy", dy), take_state("dstate", dstate)
+        if dy is None:
+            raise TypeError("dy is None, but a NumPy array is wanted")
         self._check_states("dstate", dstate, rows)
         lowest = 0
         while not input_gradient and lowest < len(self.layers) - 1 and not self.layers[lowest].params:

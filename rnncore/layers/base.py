@@ -30,6 +30,8 @@ class Layer:
     takes_ids: ClassVar[bool] = False
     #: whether x may also have one row per sequence, (B, F), as behind a layer that pools
     takes_rows: ClassVar[bool] = False
+    #: what forward records
+    tape_type: ClassVar[type] = object
     #: whether a step of y depends on later steps of x, so that only whole sequences can be read
     looks_ahead: ClassVar[bool] = False
 
@@ -106,10 +108,19 @@ class Layer:
             own = type(self).__name__
             raise RuntimeError(f"this {own} belongs to no network yet: put it into Network(...) first")
 
-    def require_tape(self, tape: Any) -> None:
-        """Raise ValueError if there is no tape to go back along."""
+    def check_tape(self, argument: str, tape: Any) -> None:
+        """Raise ValueError unless ``tape``, of that name, is one of this layer: kernels trust its shapes."""
         if tape is None:
-            raise ValueError("tape is None: backward needs the tape of a forward pass with record=True")
+            raise ValueError(f"{argument} is None: backward needs that of a forward pass with record=True")
+        if not isinstance(tape, self.tape_type) or not self.fits(tape):
+            came = type(tape).__name__
+            raise ValueError(
+                f"{argument}, a {came}, is no tape of {self}: what its own forward returned is wanted"
+            )
+
+    def fits(self, tape: Any) -> bool:
+        """Whether a tape of the right type is of a layer of this kind and size."""
+        return True
 
     def __repr__(self) -> str:
         arguments = ", ".join(f"{name}={value!r}" for name, value in self.config().items())

@@ -57,8 +57,9 @@ class Bidirectional(Layer):
     Parameters
     ----------
     layer
-        ``Elman``, ``LSTM`` or ``GRU``, in no network yet, or its ``config()`` with its name as ``type``. Both
-        directions are copies of it, each with parameters of its own; `layer` and `reverse` are the two.
+        Any recurrent layer, such as an ``LSTM``, in no network yet, or its ``config()`` with its name as
+        ``type``. Both directions are copies of it, each with parameters of its own; `layer` and `reverse`
+        are the two.
     merge
         ``"concat"``: y is ``(T, B, 2H)``, the forward half first; ``"sum"``: ``(T, B, H)``.
 
@@ -69,6 +70,7 @@ class Bidirectional(Layer):
     """
 
     looks_ahead = True
+    tape_type = BidirectionalTape
     backend: ModuleType = kernels
 
     def __init__(self, layer: Recurrent | Mapping[str, Any], merge: str = "concat") -> None:
@@ -176,7 +178,7 @@ class Bidirectional(Layer):
     def backward(
         self, dy: Array, tape: Any, dstate: State = None, input_gradient: bool = True
     ) -> tuple[Array | None, State]:
-        self.require_tape(tape)
+        self.check_tape("tape", tape)
         steps, rows = tape.forward.x.shape[:2]
         check_array("dy", dy, self.dtype, "TBF", (steps, rows, self.features()[1]))
         self.check_state("dstate", dstate, rows)
@@ -193,6 +195,10 @@ class Bidirectional(Layer):
         if input_gradient:
             self.backend.reverse_rows(dturned, lengths, True, dx)
         return dx, (dinitial_forward, dinitial_reverse)
+
+    def fits(self, tape: Any) -> bool:
+        halves = (self.layer, tape.forward), (self.reverse, tape.reverse)
+        return all(isinstance(half, layer.tape_type) and layer.fits(half) for layer, half in halves)
 
     def _halves(self, params: Mapping[str, Array]) -> tuple[dict[str, Array], dict[str, Array]]:
         """Each direction's parameters, or gradients, under the names that it knows."""

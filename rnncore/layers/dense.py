@@ -37,6 +37,7 @@ class Dense(Layer):
     """
 
     takes_rows = True
+    tape_type = DenseTape
     backend: ModuleType = kernels
     #: weights packed for many forward passes, or None
     panels: Array | None = None
@@ -79,7 +80,7 @@ class Dense(Layer):
     def backward(
         self, dy: Array, tape: Any, dstate: State = None, input_gradient: bool = True
     ) -> tuple[Array | None, State]:
-        self.require_tape(tape)
+        self.check_tape("tape", tape)
         check_array("dy", dy, self.dtype, "TBO"[3 - tape.x.ndim :], (*tape.x.shape[:-1], self.out_features))
         dy = zero_padding(dy, tape.lengths)
         rows, x = dy.reshape(-1, self.out_features), tape.x.reshape(-1, self.in_features)
@@ -89,6 +90,9 @@ class Dense(Layer):
             self.grads["weight"], self.grads["bias"], self._scratch(),
         )  # fmt: skip
         return dx, None
+
+    def fits(self, tape: Any) -> bool:
+        return bool(tape.x.shape[-1] == self.in_features and tape.x.dtype == self.dtype)
 
     def pack(self) -> None:
         panels = self._scratch()

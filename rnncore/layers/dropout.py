@@ -34,6 +34,7 @@ class Dropout(Layer):
     """
 
     takes_rows = True
+    tape_type = DropoutTape
 
     def __init__(self, p: float = 0.5, variational: bool = False) -> None:
         super().__init__()
@@ -61,7 +62,7 @@ class Dropout(Layer):
     def backward(
         self, dy: Array, tape: Any, dstate: State = None, input_gradient: bool = True
     ) -> tuple[Array | None, State]:
-        self.require_tape(tape)
+        self.check_tape("tape", tape)
         check_array("dy", dy, self.dtype, "TBF"[-len(tape.shape) :], tape.shape)
         if not input_gradient:
             return None, None

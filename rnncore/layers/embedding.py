@@ -36,6 +36,7 @@ class Embedding(Layer):
     """
 
     takes_ids = True
+    tape_type = EmbeddingTape
     backend: ModuleType = kernels
 
     def __init__(self, num_embeddings: int, embedding_dim: int) -> None:
@@ -67,10 +68,13 @@ class Embedding(Layer):
     def backward(
         self, dy: Array, tape: Any, dstate: State = None, input_gradient: bool = True
     ) -> tuple[None, State]:
-        self.require_tape(tape)
+        self.check_tape("tape", tape)
         check_array("dy", dy, self.dtype, "TBE", (*tape.ids.shape, self.embedding_dim))
         self.backend.embedding_backward(dy, tape.ids, self.grads["weight"])
         return None, None
+
+    def fits(self, tape: Any) -> bool:
+        return bool(tape.ids.max() < self.num_embeddings)
 
     def _check_ids(self, x: Array, lengths: Any) -> NDArray[np.intp]:
         if not isinstance(x, np.ndarray) or x.dtype.kind not in "iu":

@@ -23,6 +23,7 @@ class PoolingTape:
 
 class _Pooling(Layer):
     pools = True
+    tape_type = PoolingTape
 
     def _start(self, x: Array, lengths: Any) -> PoolingTape:
         self.require_bound()
@@ -34,7 +35,7 @@ class _Pooling(Layer):
         return PoolingTape(steps, x.shape[2], np.full(rows, steps, np.intp) if checked is None else checked)
 
     def _check_upstream(self, dy: Array, tape: Any) -> None:
-        self.require_tape(tape)
+        self.check_tape("tape", tape)
         check_array("dy", dy, self.dtype, "BF", (len(tape.lengths), tape.features))
 
 
@@ -67,7 +68,9 @@ class MeanPool(_Pooling):
         self, x: Array, state: State = None, lengths: Any = None, record: bool = True
     ) -> tuple[Array, State, PoolingTape | None]:
         tape = self._start(x, lengths)
-        y = zero_padding(x, tape.lengths).sum(axis=0)
+        x = zero_padding(x, tape.lengths)
+        # Step after step, as for many features: NumPy adds up a single column in another order.
+        y = x.sum(axis=0) if x[0].size > 1 else x.cumsum(axis=0)[-1]
         y /= tape.lengths[:, None].astype(self.dtype)
         return y, None, tape if record else None
 

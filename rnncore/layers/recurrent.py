@@ -31,6 +31,7 @@ class RecurrentTape:
     lengths: Lengths  # (B,), None where all rows have T steps
     hidden: Array  # (1+T, B, H)
     masks: Masks | None = field(default=None, kw_only=True)  # of recurrent dropout and zoneout
+    stamp: tuple[Any, ...] = field(default=(), kw_only=True, repr=False)  # of the layer that left it
 
     @property
     def rows(self) -> int:
@@ -148,6 +149,7 @@ class Recurrent(Layer):
         What ``backward`` is to record on its way; None, nothing, at first.
     """
 
+    tape_type = RecurrentTape
     gates: int
     #: what the state consists of
     state_names: ClassVar[tuple[str, ...]] = ("h",)
@@ -155,6 +157,8 @@ class Recurrent(Layer):
     one_step: ClassVar[bool] = True
     #: whether the kernels are those of leaky units, which want more working memory
     leaky: ClassVar[bool] = False
+    #: how many steps back the state reaches
+    depth: int = 1
     #: how many connections through time beside that from the step before
     skips: int = 0
     #: whether the last gate's product is with r h[t-1]
@@ -282,6 +286,7 @@ class Recurrent(Layer):
             tape.masks = None if masks is None else masks.part(0, steps)
             self._run_forward(tape, self._scratch(steps, rows))
             finals = self._finals(tape)
+        tape.stamp = self._stamp(tape)
         y = tape.hidden[1:]
         limit = self.bound()
         if limit is not None:
@@ -291,7 +296,7 @@ class Recurrent(Layer):
     def backward(
         self, dy: Array, tape: Any, dstate: State = None, input_gradient: bool = True
     ) -> tuple[Array | None, State]:
-        self.require_tape(tape)
+        self.check_tape("tape", tape)
         check_array("dy", dy, self.dtype, "TBH", (*tape.x.shape[:2], self.hidden_size))
         steps, rows = tape.x.shape[:2]
         dstates = [self._state_gradient(part, rows) for part in self._split_state("dstate", dstate, rows)]
@@ -307,6 +312,14 @@ class Recurrent(Layer):
         if self.flow is not None:
             self.flow.finish(dstates)
         return dx, tuple(dstates) if len(dstates) > 1 else dstates[0]
+
+    def fits(self, tape: Any) -> bool:
+        return bool(tape.stamp == self._stamp(tape))
+
+    def _stamp(self, tape: RecurrentTape) -> tuple[Any, ...]:
+        """What the shapes in a tape of this layer follow from."""
+        every = self.checkpoint_every if isinstance(tape, SegmentedTape) else None
+        return type(self).__name__, self.dtype, self.depth, every, *self.parameter_shapes().values()
 
     def _draw_masks(self, steps: int, rows: int) -> Masks | None:
         """What a pass drops and keeps, without room for more; None if it leaves everything as it is."""

@@ -60,12 +60,8 @@ class SkipElman(Recurrent):
         super().__init__(input_size, hidden_size, None, recurrent_init)
         self.delays = _check_delays(delays)
         self.skips = len(self.delays) - 1
+        self.depth = self.delays[-1]
         self.activation = check_activation("activation", activation)
-
-    @property
-    def depth(self) -> int:
-        """D, the longest delay."""
-        return self.delays[-1]
 
     def config(self) -> dict[str, Any]:
         return {**super().config(), "delays": list(self.delays), "activation": self.activation}
