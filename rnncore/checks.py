@@ -65,8 +65,9 @@ def take_array(name: str, value: Any) -> Any:
     Raises
     ------
     TypeError
-        If it offers an array but gives none, as a tensor does that requires a gradient.
+        If it offers an array but gives none, as a tensor does that requires a gradient, or is a masked array.
     """
+    refuse_masked(name, value)
     if value is None or isinstance(value, (np.ndarray, np.generic, type)):
         return value
     if not hasattr(value, "__array__"):
@@ -79,6 +80,12 @@ def take_array(name: str, value: Any) -> Any:
     except Exception as error:  # whatever another library's __array__ raises
         came, reason = type(value).__name__, str(error).partition("\n")[0][:200]
         raise TypeError(f"{name} is a {came} that gives no NumPy array: {reason}") from error
+
+
+def refuse_masked(name: str, value: Any) -> None:
+    """Raise TypeError for a masked array: the mask would be lost without a word."""
+    if isinstance(value, np.ma.MaskedArray):
+        raise TypeError(f"{name} is a masked array, whose mask is not read: pass {name}.filled(...)")
 
 
 def take_state(name: str, state: Any) -> Any:
@@ -167,6 +174,19 @@ def check_seed(value: Any) -> int:
     if value < 0:
         raise ValueError(f"seed is {value}, but at least 0 is wanted")
     return int(value)
+
+
+def check_dtype(dtype: Any) -> np.dtype[Any]:
+    """float32 or float64 as a dtype; TypeError for any other."""
+    try:
+        if dtype is None:  # which NumPy takes for float64
+            raise TypeError
+        checked: np.dtype[Any] = np.dtype(dtype)
+    except TypeError:
+        raise TypeError(f"dtype is {dtype!r}, but float32 or float64 is wanted") from None
+    if checked not in (np.float32, np.float64):
+        raise TypeError(f"dtype is {checked}, but float32 or float64 is wanted")
+    return checked
 
 
 def check_flag(name: str, value: Any) -> bool:

@@ -9,7 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import kernels
-from .checks import check_array, check_finite, check_lengths, check_positive_integer, check_weights
+from .checks import (
+    check_array,
+    check_finite,
+    check_lengths,
+    check_positive_integer,
+    check_weights,
+    take_array,
+)
 from .kernels.memory import empty
 from .kernels.threads import get_num_threads
 
@@ -80,6 +87,7 @@ class CTC:
         TypeError, ValueError
             If an argument has another type, shape, memory order or range than wanted.
         """
+        y, target = take_array("y", y), take_array("target", target)
         lengths = self._check_y(y, lengths)
         steps, rows, classes = y.shape
         labels, offsets = _flatten(target, rows)
@@ -106,6 +114,7 @@ class CTC:
 
         ``y (T, B, C)`` are logits; the result has one array of ids a row.
         """
+        y = take_array("y", y)
         lengths = self._check_y(y, lengths)
         best = y.argmax(axis=2)
         kept = best != self.blank
@@ -136,6 +145,7 @@ class CTC:
         scores : ndarray, shape (B,)
             log p of these labels, over the alignments that were kept.
         """
+        y = take_array("y", y)
         lengths = self._check_y(y, lengths)
         width = check_positive_integer("width", width)
         check_finite("y", y, lengths)

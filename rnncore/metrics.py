@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .checks import check_lengths, check_positive_integer, padding_mask
+from .checks import check_lengths, check_positive_integer, padding_mask, refuse_masked
 from .losses import CrossEntropy
 
 Array = NDArray[Any]
@@ -134,7 +134,8 @@ def perplexity(y: Any, target: Any, lengths: Any = None) -> float:
 
     y are logits ``(..., C)``, float32 or float64; target class ids.
     """
-    return math.exp(CrossEntropy()(y, target, lengths)[0])
+    with np.errstate(over="ignore"):
+        return float(np.exp(CrossEntropy()(y, target, lengths)[0]))
 
 
 def bits_per_character(y: Any, target: Any, lengths: Any = None) -> float:
@@ -144,6 +145,8 @@ def bits_per_character(y: Any, target: Any, lengths: Any = None) -> float:
 
 def _classes(y: Any, target: Any, lengths: Any) -> tuple[Ids, Ids]:
     """Predicted and true classes of all valid steps, (N,) each."""
+    for name, value in (("y", y), ("target", target)):
+        refuse_masked(name, value)
     wanted, said = np.asarray(target), np.asarray(y)
     if wanted.dtype.kind not in "iu":
         raise TypeError(f"target is {wanted.dtype}, but integer class ids are wanted")
@@ -184,6 +187,7 @@ def _errors(y: Any, target: Any, lengths: Any) -> Array:
 
 
 def _numbers(name: str, value: Any) -> Array:
+    refuse_masked(name, value)
     array = np.asarray(value)
     if array.dtype.kind not in "iuf":
         raise TypeError(f"{name} is {array.dtype}, but numbers are wanted")

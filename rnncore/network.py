@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from .checks import check_array, check_finite, check_lengths, check_seed, take_array, take_state
+from .checks import check_array, check_dtype, check_finite, check_lengths, check_seed, take_array, take_state
 from .kernels.memory import empty
 from .layers import Layer
 from .layers.base import ExplodingState
@@ -71,7 +71,7 @@ class Network:
             if layer.rng is not None or any(layer is other for other in layers[:position]):
                 raise ValueError(f"layer {position}, {layer}, belongs to a network already: make a new one")
         self._in_features = _check_chain(layers)
-        self.dtype = _check_dtype(dtype)
+        self.dtype = check_dtype(dtype)
         self.layers = layers
         self.seed = check_seed(seed)
         self.rng = np.random.default_rng(self.seed)
@@ -397,18 +397,6 @@ class Network:
     def __repr__(self) -> str:
         chain = ", ".join(map(repr, self.layers))
         return f"Network({chain}, seed={self.seed}, dtype={str(self.dtype)!r})"
-
-
-def _check_dtype(dtype: DTypeLike) -> np.dtype[Any]:
-    try:
-        if dtype is None:  # which NumPy takes for float64
-            raise TypeError
-        checked = np.dtype(dtype)
-    except TypeError:
-        raise TypeError(f"dtype is {dtype!r}, but float32 or float64 is wanted") from None
-    if checked not in (np.float32, np.float64):
-        raise TypeError(f"dtype is {checked}, but float32 or float64 is wanted")
-    return checked
 
 
 def _check_chain(layers: tuple[Layer, ...]) -> int | None:

@@ -90,3 +90,17 @@ def test_results_go_out_without_a_copy(rng):
     tracked = torch.ones(T, B, I, requires_grad=True)
     with pytest.raises(TypeError, match=r"x is a Tensor that gives no NumPy array: .*requires grad"):
         net.forward(tracked)
+
+
+def test_a_masked_array_is_refused():
+    """Its mask would be lost without a word."""
+    net = Network(GRU(3, 4))
+    x = np.zeros((2, 1, 3), np.float32)
+    y, _, tape = net.forward(x)
+    for name, call in {
+        "x": lambda masked: net.forward(masked),
+        "dy": lambda masked: net.backward(masked, tape),
+        "y": lambda masked: SquaredError()(masked, y),
+    }.items():
+        with pytest.raises(TypeError, match=f"{name} is a masked array, whose mask is not read"):
+            call(np.ma.masked_array(y if name != "x" else x, False))

@@ -356,3 +356,14 @@ def test_decoding_checks_its_arguments():
     y[1, 2, 3] = np.nan
     with pytest.raises(ValueError, match=r"y\[1, 2, 3\] is nan"):
         CTC().search(y)
+
+
+def test_logits_and_labels_come_through_the_buffer_protocol():
+    y = np.random.default_rng(0).standard_normal((6, 2, 3))
+    labels = np.array([[1, 2], [2, -1]])
+    value, dy = CTC()(y, labels)
+    again, dy_again = CTC()(memoryview(y), memoryview(labels))
+    assert value == again
+    assert np.array_equal(dy, dy_again)
+    assert all(map(np.array_equal, CTC().decode(y), CTC().decode(memoryview(y))))
+    assert np.array_equal(CTC().search(y)[1], CTC().search(memoryview(y))[1])

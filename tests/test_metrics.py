@@ -161,3 +161,15 @@ A = np.zeros((3, 2))
 def test_what_cannot_be_measured_is_one_error(call, kind, message):
     with pytest.raises(kind, match=message):
         call()
+
+
+def test_perplexity_beyond_all_numbers_is_infinite():
+    assert perplexity(np.array([[0.0, 1e4]]), np.array([0])) == np.inf
+
+
+@pytest.mark.parametrize("metric", [accuracy, macro_f1, mae, rmse])
+def test_a_mask_is_not_lost_without_a_word(metric):
+    masked = np.ma.masked_array([0, 1], [False, True])
+    for arguments, name in (((masked, [0, 1]), "y"), (([0, 1], masked), "target")):
+        with pytest.raises(TypeError, match=f"{name} is a masked array"):
+            metric(*arguments)

@@ -185,3 +185,41 @@ def test_an_index_beyond_the_end_is_an_error():
     assert ragged[-1].tolist() == [2, 3, 4]
     with pytest.raises(IndexError, match="sequence 2"):
         ragged[2]
+
+
+@pytest.mark.parametrize(
+    ("rows", "error", "words"),
+    [
+        ([True, False, True], TypeError, "rows are bool, but integers"),
+        ([0.5], TypeError, "rows are float64"),
+        ([], ValueError, "rows have shape"),
+        ([[0]], ValueError, "rows have shape"),
+        ([-1], ValueError, "rows have -1, but numbers from 0 to 2"),
+        ([0, 3], ValueError, "rows have 3, but numbers from 0 to 2"),
+    ],
+)
+def test_only_numbers_of_sequences_can_be_taken(rows, error, words):
+    """A mask would otherwise be read as the numbers 0 and 1."""
+    with pytest.raises(error, match=words):
+        Ragged.from_list([[1, 2], [3], [4]]).take(rows)
+
+
+@pytest.mark.parametrize(
+    ("argument", "value", "words"),
+    [
+        ("shuffle", "x", "shuffle is 'x', but True or False"),
+        ("dtype", "int8", "dtype is int8, but float32 or float64"),
+        ("waste", "a", "waste is 'a', but a number"),
+        ("targets", np.array(["a", "b"]), "targets are <U1, but class ids"),
+        ("targets", np.array([True, False]), "targets are bool, but class ids"),
+    ],
+)
+def test_wrong_arguments_of_a_source_are_named(argument, value, words):
+    arguments = {"targets": np.array([0, 1]), argument: value}
+    with pytest.raises(TypeError, match=words):
+        RaggedSource([[1.0, 2.0], [3.0]], **arguments)
+
+
+def test_a_masked_sequence_is_refused():
+    with pytest.raises(TypeError, match=r"sequences\[1\] is a masked array"):
+        Ragged.from_list([[1.0], np.ma.masked_array([1.0, 2.0], [False, True])])

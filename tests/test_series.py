@@ -204,3 +204,61 @@ def hollow(column=0, first=0, last=None):
 def test_what_cannot_be_forecast_is_one_error(call, kind, message):
     with pytest.raises(kind, match=message):
         call()
+
+
+def test_what_is_masked_is_missing():
+    values, _ = check_series(np.ma.masked_array([1, 2, 3], [False, True, False]))
+    assert np.array_equal(values[:, 0], [1, np.nan, 3], equal_nan=True)
+
+
+@pytest.mark.parametrize("value", [0.1, 1 / 3, 1e9 + 0.1])
+@pytest.mark.parametrize("train", [3, 7, 100, 173])
+def test_a_column_that_is_constant_in_training_keeps_its_units(value, train):
+    """Its mean may be off by a rounding: divided by a deviation of 1e-17 a later change would be 1e15."""
+    values = np.full((200, 1), value)
+    values[180:] += 1
+    task = Forecast.fit(values, ["a"], ["a"], train, window=3)
+    assert task.scale == (1.0,)
+    assert np.allclose(task.inputs(values)[180:], 1, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"values": np.zeros(50)}, r"values have shape \(50,\), but \(N, 2\), the columns 'a', 'b'"),
+        ({"values": np.zeros((50, 3))}, r"values have shape \(50, 3\)"),
+        ({"values": [["x", "y"]]}, "values are <U1"),
+        ({"targets": "a"}, "targets are 'a', but a list"),
+        ({"train": 0}, "train is 0"),
+        ({"train": 51}, "train is 51, but values have 50 steps"),
+    ],
+)
+def test_what_does_not_fit_a_forecast_is_named(change, words):
+    arguments = {"values": np.arange(100.0).reshape(50, 2), "targets": ["a"], "train": 40, **change}
+    with pytest.raises((TypeError, ValueError), match=words):
+        Forecast.fit(columns=["a", "b"], window=3, **arguments)
+
+
+def test_a_series_with_other_columns_is_refused():
+    """One column would be spread over two."""
+    values = np.arange(100.0).reshape(50, 2)
+    task = Forecast.fit(values, ["a", "b"], ["a"], 40, window=3)
+    for run in (task.windows, task.inputs):
+        with pytest.raises(ValueError, match=r"values have shape \(50, 1\)"):
+            run(values[:, :1])
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"season": 0}, "season is 0"),
+        ({"horizon": 0}, "horizon is 0"),
+        ({"origins": [31]}, "origins have 31, but values have 30 steps"),
+        ({"origins": [2.5]}, "origins are float64"),
+        ({"values": np.zeros(30)}, r"values have shape \(30,\)"),
+    ],
+)
+def test_wrong_arguments_of_naive_forecasts_are_named(change, words):
+    arguments = {"values": np.zeros((30, 1)), "origins": np.array([10]), "horizon": 2, "season": 3, **change}
+    with pytest.raises((TypeError, ValueError), match=words):
+        naive_forecasts(**arguments)

@@ -9,7 +9,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from ..checks import check_positive_integer, check_seed, check_weights
+from ..checks import (
+    check_dtype,
+    check_flag,
+    check_number,
+    check_positive_integer,
+    check_seed,
+    check_weights,
+    refuse_masked,
+)
 from .batch import Batch
 
 Array = NDArray[Any]
@@ -79,6 +87,7 @@ class Ragged:
             raise TypeError(f"{name} are a {type(sequences).__name__}, but a list of arrays is wanted")
         arrays: list[Array] = []
         for place, sequence in enumerate(sequences):
+            refuse_masked(f"{name}[{place}]", sequence)
             try:
                 array = np.asarray(sequence)
             except ValueError:
@@ -104,8 +113,22 @@ class Ragged:
         return None if self.flat.ndim == 1 else int(self.flat.shape[1])
 
     def take(self, rows: Any) -> Ragged:
-        """The sequences of these numbers, copied."""
-        places = np.asarray(rows, np.intp)
+        """The sequences of these numbers, ``(M,)``, copied.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If they are no integers, none at all, or not from 0 to N-1.
+        """
+        places = np.asarray(rows)
+        if places.ndim != 1 or not places.size:
+            raise ValueError(f"rows have shape {places.shape}, but (M,) with M > 0 is wanted")
+        if places.dtype.kind not in "iu":
+            raise TypeError(f"rows are {places.dtype}, but integers are wanted")
+        if places.min() < 0 or places.max() >= len(self):
+            outside = places[(places < 0) | (places >= len(self))][0]
+            raise ValueError(f"rows have {outside}, but numbers from 0 to {len(self) - 1} are wanted")
+        places = places.astype(np.intp)
         lengths = self.lengths[places]
         ends = np.cumsum(lengths)
         first = np.repeat(self.offsets[places] - (ends - lengths), lengths)
@@ -160,7 +183,7 @@ class RaggedSource:
     shuffle
         False for the same order in every epoch: by length.
     dtype
-        Numbers, in sequences and targets, become this; ids stay what they are.
+        float32 or float64: numbers, in sequences and targets, become this; ids stay what they are.
     waste
         Share of padding in all steps, at most; above 0 and below 1.
     weights
@@ -185,8 +208,9 @@ class RaggedSource:
     ) -> None:
         self.sequences = sequences if isinstance(sequences, Ragged) else Ragged.from_list(sequences)
         self.batch_size = check_positive_integer("batch_size", batch_size)
-        self.seed, self.shuffle, self.dtype = check_seed(seed), shuffle, np.dtype(dtype)
-        if not 0 < waste < 1:
+        self.seed, self.shuffle = check_seed(seed), check_flag("shuffle", shuffle)
+        self.dtype = check_dtype(dtype)
+        if not 0 < check_number("waste", waste) < 1:
             raise ValueError(f"waste is {waste}, but a share above 0 and below 1 is wanted")
         self.targets = _check_targets(targets, self.sequences)
         self.weights = check_weights(weights, len(self.sequences))
@@ -295,6 +319,8 @@ def _check_targets(targets: Any, sequences: Ragged) -> Array | Ragged | None:
             raise TypeError("targets are numbers (N,), but class ids (N,) or numbers (N, K) are wanted")
         chosen: Array = targets
         return chosen
+    if isinstance(targets, np.ndarray):
+        raise TypeError(f"targets are {targets.dtype}, but class ids (N,) or numbers (N, K) are wanted")
     if not isinstance(targets, (Ragged, list, tuple)):
         raise TypeError(f"targets are a {type(targets).__name__}, but an array or a list of arrays is wanted")
     if not isinstance(targets, Ragged) and targets and all(np.ndim(target) == 0 for target in targets):

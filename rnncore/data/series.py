@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from ..checks import check_positive_integer, check_seed
+from ..checks import check_dtype, check_flag, check_positive_integer, check_seed, refuse_masked
 from .batch import Batch
 from .table import listed
 
@@ -25,7 +25,7 @@ def check_series(values: Any, columns: Sequence[str] | None = None) -> tuple[Flo
     Parameters
     ----------
     values
-        ``(N,)`` or ``(N, F)`` numbers.
+        ``(N,)`` or ``(N, F)`` numbers; what a masked array masks is missing.
     columns
         Names; None for ``"0"``, ``"1"``, ...
 
@@ -37,6 +37,8 @@ def check_series(values: Any, columns: Sequence[str] | None = None) -> tuple[Flo
     array = np.asarray(values)
     if array.dtype.kind not in "iuf":
         raise TypeError(f"values are {array.dtype}, but numbers are wanted")
+    if isinstance(values, np.ma.MaskedArray):
+        array = np.ma.filled(values.astype(np.float64), np.nan)
     array = array[:, None] if array.ndim == 1 else array
     if array.ndim != 2 or not array.size:
         raise ValueError(f"values have shape {np.shape(values)}, but (N,) or (N, F), not empty, is wanted")
@@ -124,13 +126,20 @@ class Forecast:
 
         Raises
         ------
-        ValueError
-            If a column holds nothing in the training part, or a target is none of the columns.
+        TypeError, ValueError
+            If values are not ``(N, F)``, one column for each name, train is not from 1 to N, a column holds
+            nothing in the training part, or a target is none of the columns.
         """
+        values = _check_values(values, columns)
+        if isinstance(targets, str):
+            raise TypeError(f"targets are {targets!r}, but a list of columns is wanted")
+        if check_positive_integer("train", train) > len(values):
+            raise ValueError(f"train is {train}, but values have {len(values)} steps (N)")
         part = values[:train]
         _check_known(part, columns, f" in the first {train} steps, the training part")
         center, scale = np.nanmean(part, axis=0), np.nanstd(part, axis=0)
-        scale[scale == 0] = 1  # a constant says nothing, and stays 0
+        # A constant says nothing, and stays 0; rounding in its mean may leave a deviation of 1e-17.
+        scale[(scale == 0) | (np.nanmin(part, axis=0) == np.nanmax(part, axis=0))] = 1
         masked = bool(np.isnan(values).any())
         names = tuple(columns), tuple(targets)
         return cls(*names, window, horizon, season, tuple(center.tolist()), tuple(scale.tolist()), masked)
@@ -155,9 +164,11 @@ class Forecast:
 
         Raises
         ------
-        ValueError
-            If a value is missing, but the model was made without any: it has no input that could say so.
+        TypeError, ValueError
+            If values are not ``(N, F)``, or one is missing, but the model was made without any: it has no
+            input that could say so.
         """
+        values = _check_values(values, self.columns)
         scaled: Floats = (values - np.array(self.center)) / np.array(self.scale)
         missing = np.isnan(scaled)
         if not self.masked:
@@ -192,6 +203,7 @@ class Forecast:
 
         The window itself may begin before ``first``: the past is known. See :class:`Windows`.
         """
+        values = _check_values(values, self.columns)
         last = len(values) if last is None else last
         places = self.places
         targets = (values[:, places] - np.array(self.center)[places]) / np.array(self.scale)[places]
@@ -271,11 +283,11 @@ class Windows:
         for name, array in (("inputs", inputs), ("targets", targets)):
             if array.ndim != 2 or len(array) != len(inputs):
                 raise ValueError(f"{name} have shape {array.shape}, but ({len(inputs)}, ...) is wanted")
-        self.inputs, self.targets, self.dtype = inputs, targets, np.dtype(dtype)
+        self.inputs, self.targets, self.dtype = inputs, targets, check_dtype(dtype)
         self.window = check_positive_integer("window", window)
         self.horizon = check_positive_integer("horizon", horizon)
         self.batch_size = check_positive_integer("batch_size", batch_size)
-        self.seed, self.shuffle = check_seed(seed), shuffle
+        self.seed, self.shuffle = check_seed(seed), check_flag("shuffle", shuffle)
         origins = np.asarray(origins)
         if origins.dtype.kind not in "iu" or origins.ndim != 1 or not len(origins):
             raise ValueError(f"origins are {origins.dtype} {origins.shape}, but integers (W,) are wanted")
@@ -327,9 +339,16 @@ def naive_forecasts(values: Floats, origins: Index, horizon: int, season: int = 
 
     Raises
     ------
-    ValueError
-        If an origin has less than a season before it, or nothing known.
+    TypeError, ValueError
+        If values are not ``(N, K)``, an origin has less than a season before it, or nothing known, or lies
+        behind the end.
     """
+    horizon, season = check_positive_integer("horizon", horizon), check_positive_integer("season", season)
+    values, origins = _check_values(values), np.asarray(origins)
+    if origins.dtype.kind not in "iu" or origins.ndim != 1:
+        raise TypeError(f"origins are {origins.dtype} {origins.shape}, but integers (W,) are wanted")
+    if len(origins) and origins.max() > len(values):
+        raise ValueError(f"origins have {origins.max()}, but values have {len(values)} steps (N)")
     if len(origins) and origins.min() < season:
         raise ValueError(f"season is {season}, but only {origins.min()} steps come before the first forecast")
     steps = origins[:, None] - season + np.arange(horizon) % season
@@ -337,6 +356,18 @@ def naive_forecasts(values: Floats, origins: Index, horizon: int, season: int = 
     if np.isnan(naive).any():
         raise ValueError("values hold nothing known before the first forecast")
     return naive
+
+
+def _check_values(values: Any, columns: Sequence[str] | None = None) -> Floats:
+    """A series as float64 ``(N, F)``, one column for each name."""
+    refuse_masked("values", values)
+    array = np.asarray(values)
+    if array.dtype.kind not in "iuf":
+        raise TypeError(f"values are {array.dtype}, but numbers are wanted")
+    if array.ndim != 2 or (columns is not None and array.shape[1] != len(columns)):
+        wanted = "(N, K)" if columns is None else f"(N, {len(columns)}), the columns {listed(columns)},"
+        raise ValueError(f"values have shape {array.shape}, but {wanted} is wanted")
+    return array.astype(np.float64, copy=False)
 
 
 def _check_known(values: Floats, columns: Sequence[str], where: str) -> None:
