@@ -196,11 +196,16 @@ def check_flag(name: str, value: Any) -> bool:
     return bool(value)
 
 
-def check_number(name: str, value: Any) -> float:
-    """``value`` as a finite float; TypeError or ValueError otherwise."""
+def check_real(name: str, value: Any) -> float:
+    """``value`` as a float, which may be infinite or NaN; TypeError if it is no number."""
     if isinstance(value, bool) or not isinstance(value, Real):
         raise TypeError(f"{name} is {value!r}, but a number is wanted")
-    if not math.isfinite(value):
+    return float(value)
+
+
+def check_number(name: str, value: Any) -> float:
+    """``value`` as a finite float; TypeError or ValueError otherwise."""
+    if not math.isfinite(check_real(name, value)):
         raise ValueError(f"{name} is {value}, but a finite number is wanted")
     return float(value)
 

@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from . import kernels
+from .checks import check_real
 from .params import Array, Params
 
 
@@ -57,7 +58,7 @@ class Clipper:
     backend: ModuleType = kernels
 
     def __init__(self, threshold: float) -> None:
-        if not threshold > 0:
+        if not check_real("threshold", threshold) > 0:
             raise ValueError(f"threshold is {threshold}, but more than 0 is wanted; infinite only measures")
         self.threshold = float(threshold)
         self.calls = 0

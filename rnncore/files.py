@@ -70,11 +70,17 @@ def save(
 
     Raises
     ------
-    ValueError
-        If a layer is of a type that no file can hold.
+    TypeError, ValueError
+        If an argument is not as wanted, or a layer of a type that no file can hold.
     OSError
         If ``path`` cannot be written.
     """
+    if not isinstance(net, Network):
+        raise TypeError(f"net is a {type(net).__name__}, but a Network is wanted")
+    if not isinstance(vocabulary, Vocabulary | None):
+        raise TypeError(f"vocabulary is a {type(vocabulary).__name__}, but a Vocabulary is wanted")
+    if not isinstance(task, Task | None):
+        raise TypeError(f"task is a {type(task).__name__}, but a Classification or a Forecast is wanted")
     for place, layer in enumerate(net.layers):
         for part in (layer, layer.layer) if isinstance(layer, layers.Bidirectional) else (layer,):
             if LAYERS.get(type(part).__name__) is not type(part):

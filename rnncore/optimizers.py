@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from . import kernels
+from .checks import check_real
 from .clipping import check_flat
 from .params import Array
 
@@ -201,8 +202,8 @@ class Adam(Optimizer):
         self, lr: float = 1e-3, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8
     ) -> None:
         super().__init__(lr)
-        if len(betas) != 2:
-            raise ValueError(f"betas are {betas}, but two numbers are wanted")
+        if not isinstance(betas, (tuple, list)) or len(betas) != 2:
+            raise ValueError(f"betas are {betas!r}, but two numbers are wanted")
         self.betas = _within("betas[0]", betas[0], 0.0, 1.0), _within("betas[1]", betas[1], 0.0, 1.0)
         self.eps = _positive("eps", eps)
 
@@ -245,7 +246,7 @@ class AdamW(Adam):
 
 def _within(name: str, value: float, low: float, high: float) -> float:
     """``value`` as a float in [low, high)."""
-    if not low <= value < high:
+    if not low <= check_real(name, value) < high:
         bounded = f"a number in [{low:g}, {high:g})"
         wanted = bounded if high < math.inf else f"a finite number of at least {low:g}"
         raise ValueError(f"{name} is {value}, but {wanted} is wanted")
@@ -253,6 +254,6 @@ def _within(name: str, value: float, low: float, high: float) -> float:
 
 
 def _positive(name: str, value: float) -> float:
-    if not 0 < value < math.inf:
+    if not 0 < check_real(name, value) < math.inf:
         raise ValueError(f"{name} is {value}, but a finite number above 0 is wanted")
     return float(value)

@@ -17,7 +17,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from . import kernels
-from .checks import padding_mask
+from .checks import check_real, padding_mask
 from .kernels.memory import empty
 from .layers.base import Layer
 from .layers.elman import Elman
@@ -26,7 +26,7 @@ from .params import Array, Params
 
 
 def _check_strength(strength: float) -> float:
-    if not 0 <= strength < math.inf:
+    if not 0 <= check_real("strength", strength) < math.inf:
         raise ValueError(f"strength is {strength}, but a finite number of at least 0 is wanted")
     return float(strength)
 
@@ -161,6 +161,9 @@ class ActivityPenalty:
         Finite, at least 0.
     """
 
+    #: the layers that it acts on, for the message
+    wanted: ClassVar[str] = "some layers"
+
     def __init__(self, strength: float) -> None:
         self.strength = _check_strength(strength)
 
@@ -171,7 +174,8 @@ class ActivityPenalty:
     def check(self, layers: tuple[Layer, ...]) -> None:
         """Raise ValueError if there is no layer to act on."""
         if not any(self.acts_on(layer) for layer in layers):
-            raise ValueError(f"{self!r} finds no layer to act on among {', '.join(map(repr, layers))}")
+            chain = ", ".join(map(repr, layers))
+            raise ValueError(f"{self!r} acts on {self.wanted}, and finds no such layer among {chain}")
 
     def before(self, layers: tuple[Layer, ...], tape: Any, weight: float) -> tuple[float, dict[int, Array]]:
         """The value, and gradients that enter at the outputs of layers, by position."""
@@ -192,9 +196,12 @@ class ActivityPenalty:
 class NormStabilizer(ActivityPenalty):
     """strength times the mean over steps of (||h[t]|| - ||h[t-1]||)² (Krueger & Memisevic, 2016).
 
-    On h of every recurrent layer (of an LSTM h too, not c). The state before the first step takes part, as a
-    constant. The gradient is exact: it enters at the layer's output and goes back through time from there.
+    On h of every recurrent layer (of an LSTM h too, not c) but those in a Bidirectional. The state before the
+    first step takes part, as a constant. The gradient is exact: it enters at the layer's output and goes back
+    through time from there.
     """
+
+    wanted = "recurrent layers that read in one direction"
 
     def acts_on(self, layer: Layer) -> bool:
         return isinstance(layer, Recurrent)
@@ -226,7 +233,7 @@ class NormStabilizer(ActivityPenalty):
 
 
 class Omega(ActivityPenalty):
-    """The vanishing-gradient regularizer of Pascanu, Mikolov & Bengio (2013), on every Elman layer.
+    """The vanishing-gradient regularizer of Pascanu, Mikolov & Bengio (2013), on every Elman layer alone.
 
     strength times the mean over steps t and rows of (||W' s[t]|| / ||d[t]|| - 1)²,
     d[t] the gradient of the loss in h[t], s[t] = d[t] g'(a[t]) that in its sum a[t], so that W' s[t] is what
@@ -238,6 +245,7 @@ class Omega(ActivityPenalty):
     the mean is over the others.
     """
 
+    wanted = "Elman layers that read in one direction"
     least: ClassVar[float] = 1e-10
 
     def __init__(self, strength: float) -> None:

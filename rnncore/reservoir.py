@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .checks import check_number, padding_mask
+from .checks import check_finite, check_lengths, check_number, padding_mask
 from .layers import Dense
 from .network import Network
 
@@ -47,6 +47,8 @@ def ridge_readout(net: Network, source: Any, strength: float, washout: int = 0) 
         If an argument is not as wanted, or the fit is not unique, which any strength above 0 makes it. The
         network is as before then.
     """
+    if not isinstance(net, Network):
+        raise TypeError(f"net is a {type(net).__name__}, but a Network is wanted")
     readout = net.layers[-1]
     if not isinstance(readout, Dense):
         raise ValueError(f"the last layer is {readout}, but a Dense one is wanted to be solved for")
@@ -98,11 +100,14 @@ def _pairs(net: Network, source: Any, washout: int) -> Iterator[tuple[Array, Arr
     try:
         for batch in batches:
             x, lengths = batch.x, getattr(batch, "lengths", None)
+            if isinstance(x, np.ndarray) and x.ndim == 3:
+                check_finite("x", x, check_lengths(lengths, *x.shape[:2]))
             for layer in net.layers[:-1]:
                 x, _, _ = layer.forward(x, None, lengths, record=False)
                 lengths = None if layer.pools else lengths
             target = np.asarray(batch.target)
             if target.dtype.kind in "iu":
+                _check_classes(target, lengths, outputs)
                 target = (target[..., None] == np.arange(outputs)).astype(np.float64)
             if target.shape != (*x.shape[:-1], outputs):
                 wanted = (*x.shape[:-1], outputs)
@@ -113,6 +118,16 @@ def _pairs(net: Network, source: Any, washout: int) -> Iterator[tuple[Array, Arr
                 if lengths is not None:
                     chosen[padding_mask(np.asarray(lengths), len(x))] = False
                 x, target = x[chosen], target[chosen]
+            check_finite("target", target)
             yield x, target.astype(np.float64)
     finally:
         net.train(training)
+
+
+def _check_classes(target: Array, lengths: Any, outputs: int) -> None:
+    """Raise ValueError for a class id, outside the padding, that no output stands for."""
+    outside = (target < 0) | (target >= outputs)
+    if lengths is not None and target.ndim == 2:
+        outside[padding_mask(np.asarray(lengths), len(target))] = False
+    if outside.any():
+        raise ValueError(f"target has {target[outside][0]}, but class ids from 0 to {outputs - 1} are wanted")

@@ -35,7 +35,7 @@ KINDS: dict[type[Layer], tuple[str, tuple[str, ...]]] = {
 # Arguments of a layer that change nothing in evaluation, or that a stage takes.
 KNOWN = {
     "num_embeddings", "embedding_dim", "in_features", "out_features", "input_size", "hidden_size",
-    "checkpoint_every", "recurrent_init", "forget_bias", "chrono", "limit",
+    "checkpoint_every", "recurrent_init", "recurrent_dropout", "forget_bias", "chrono", "limit",
 }  # fmt: skip
 _programs: WeakKeyDictionary[Network, tuple[bytes, Program]] = WeakKeyDictionary()
 _programs_lock = threading.Lock()

@@ -176,9 +176,9 @@ def test_halves_of_a_batch_weigh_like_the_whole(penalty):
 
 def test_networks_without_such_layers_are_refused():
     net = Network(GRU(2, 3), Dense(3, 2))
-    with pytest.raises(ValueError, match=r"Omega\(1.0\) finds no layer to act on among GRU"):
+    with pytest.raises(ValueError, match=r"Omega\(1.0\) acts on Elman layers .* no such layer among GRU"):
         Trainer(net, SquaredError(), SGD(0.1), regularizer=Omega(1.0))
-    with pytest.raises(ValueError, match=r"NormStabilizer.* finds no layer"):
+    with pytest.raises(ValueError, match=r"NormStabilizer.* acts on recurrent layers .* no such layer"):
         Trainer(Network(Dense(3, 2)), SquaredError(), SGD(0.1), regularizer=NormStabilizer(1.0))
     with pytest.raises(ValueError, match="strength is -1"):
         Omega(-1)

@@ -337,3 +337,30 @@ def test_the_file_of_a_model_is_all_that_a_prediction_needs(shelf):
     content = read_tensors(folder / "series.safetensors")[1]
     assert json.dumps(content["task"]["center"])
     assert content["task"]["task"] == "forecast"
+
+
+def test_a_past_that_repeats_itself_gives_no_scale_but_a_model(tmp_path):
+    """MASE divides by what repeating the last season errs in the past, here nothing."""
+    path, out = tmp_path / "square.csv", tmp_path / "square.safetensors"
+    path.write_text("load\n" + "1\n1\n0\n0\n" * 50)
+    found = run(
+        *("train", "forecast", path, "--season", 4, "--epochs", 1, "--out", out, "--no-picture"),
+        *("--progress", "off", "--hidden", 4),
+    )
+    assert "nan" in found.output
+    assert load(out).task.season == 4
+
+
+def test_a_window_without_a_number_is_read_where_training_had_gaps(tmp_path):
+    path, out = tmp_path / "series.csv", tmp_path / "series.safetensors"
+    rng = np.random.default_rng(0)
+    rows = [f"{x:.3f},{y:.3f}" for x, y in rng.standard_normal((200, 2))]
+    path.write_text("\n".join(["a,b", *rows[:-1], "1.0,", ""]))
+    run(
+        *("train", "forecast", path, "--target", "a", "--columns", "a,b", "--window", 3, "--epochs", 1),
+        *("--out", out, "--no-picture", "--progress", "off", "--hidden", 4),
+    )
+    path.write_text("\n".join(["a,b", *rows, "1.0,", "2.0,", "1.0,", ""]))
+    header, line = run("predict", out, path).output.splitlines()
+    assert header == "step,a"
+    assert np.isfinite(float(line.split(",")[1]))

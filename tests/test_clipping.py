@@ -210,3 +210,9 @@ def test_the_trainer_clips_parameters_by_name():
     assert clip.calls == 2
     assert clip.clipped == 2 * len(net.params)
     assert all(np.linalg.norm(view) <= 1e-3 * (1 + 1e-5) for view in net.grads.values())
+
+
+@pytest.mark.parametrize("clipper", [ClipNorm, ClipValue, ClipParameter, ClipStep])
+def test_a_threshold_that_is_no_number_is_named(clipper):
+    with pytest.raises(TypeError, match="threshold is 'a', but a number"):
+        clipper("a")

@@ -406,3 +406,20 @@ def test_a_changed_number_is_noticed(model, tmp_path):
     _, original = model
     (tmp_path / "changed").write_bytes(original[:-1] + bytes([original[-1] ^ 1]))
     refused(tmp_path / "changed", "does not match its digest")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ((3,), "net is a int"),
+        ((None, "abc"), "vocabulary is a str"),
+        ((None, None, {}), "task is a dict"),
+    ],
+)
+def test_what_cannot_be_saved_is_named(tmp_path, arguments, words):
+    net = Network(Dense(2, 1))
+    first, *others = arguments
+    path = tmp_path / "model.safetensors"
+    with pytest.raises(TypeError, match=words):
+        save(net if first is None else first, path, *others)
+    assert not path.exists()

@@ -191,3 +191,11 @@ def test_state_of_another_optimizer_is_refused():
     with pytest.raises(ValueError, match="RMSprop has lr, steps, square"):
         rmsprop.load_state(adam.state())
     assert rmsprop.steps == 0
+
+
+@pytest.mark.parametrize(
+    ("argument", "value"), [("betas", 0.9), ("betas", (0.9, "a")), ("lr", "a"), ("eps", None)]
+)
+def test_what_is_no_number_is_named(argument, value):
+    with pytest.raises((TypeError, ValueError), match=f"{argument}.*wanted"):
+        Adam(**{argument: value})

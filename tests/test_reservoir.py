@@ -113,3 +113,26 @@ def test_what_cannot_be_solved_is_refused(net, arguments, message):
 def test_a_fit_that_is_not_unique_is_refused():
     with pytest.raises(ValueError, match=r"with strength 0\.0 the fit is not unique"):
         ridge_readout(reservoir(), batches(steps=2, rows=2, count=1), 0.0)
+
+
+@pytest.mark.parametrize("wrong", [-1, 2])
+def test_a_class_that_no_output_stands_for_is_named(wrong):
+    net, (batch,) = reservoir(), batches(count=1, lengths=np.array([30, 12, 3, 1]))
+    batch.target = np.zeros((30, 4), np.int64)
+    batch.target[5, 3] = wrong  # padding
+    ridge_readout(net, [batch], 1.0)
+    batch.target[5, 1] = wrong
+    before = net.params.flat.copy()
+    with pytest.raises(ValueError, match=f"target has {wrong}, but class ids from 0 to 1"):
+        ridge_readout(net, [batch], 1.0)
+    assert np.array_equal(net.params.flat, before)
+
+
+@pytest.mark.parametrize("name", ["x", "target"])
+def test_a_number_that_is_not_finite_is_named(name):
+    net, (batch,) = reservoir(), batches(count=1)
+    getattr(batch, name)[7, 2, 1] = np.nan
+    before = net.params.flat.copy()
+    with pytest.raises(ValueError, match=rf"{name}\[.*\] is nan"):
+        ridge_readout(net, [batch], 1.0)
+    assert np.array_equal(net.params.flat, before)

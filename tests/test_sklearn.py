@@ -134,7 +134,7 @@ def predict(X):
     (fit(pooling="max"), ValueError, "pooling is 'max'"),
     (fit(hidden_size=0), ValueError, "hidden_size is 0"),
     (fit(dropout=1.5), ValueError, "is 1.5"),
-    (fit(learning_rate=-1), ValueError, "lr is -1"),
+    (fit(learning_rate=-1), ValueError, "learning_rate is -1"),
     (fit(validation_fraction=1), ValueError, "validation_fraction is 1"),
     (lambda: small().fit([np.ones((2, 3)), np.ones((2, 2))], [0, 1]), ValueError, r"X\[1\] has shape"),
     (lambda: small().fit([np.ones((0, 3))], [0]), ValueError, r"X\[0\] has shape \(0, 3\)"),
@@ -164,3 +164,28 @@ def test_the_digits_example_learns():
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     assert module.main(max_iter=6) > 0.7
+
+
+@pytest.mark.parametrize(
+    ("argument", "value"),
+    [
+        *(("bidirectional", 2), ("standardize", "no"), ("early_stopping", None), ("verbose", "x")),
+        *(("dropout", 1.0), ("learning_rate", -1), ("weight_decay", "a"), ("clip", 0)),
+        ("validation_fraction", 1.5),
+    ],
+)
+def test_a_wrong_argument_is_named_as_the_user_knows_it(argument, value):
+    model = RNNClassifier(**{argument: value})
+    with pytest.raises((TypeError, ValueError), match=f"^{argument} is "):
+        model.fit(np.zeros((4, 3)), [0, 1, 0, 1])
+
+
+def test_lists_of_different_lengths_are_sequences():
+    rng = np.random.default_rng(0)
+    arrays = [rng.standard_normal((n, 1)).astype(np.float32) for n in (2, 5, 3, 5)]
+    lists = [[row.tolist() for row in array] for array in arrays]
+    objects = np.empty(4, object)
+    objects[:] = arrays
+    model = RNNRegressor(hidden_size=4, max_iter=1, random_state=0).fit(arrays, np.arange(4.0))
+    for same in (lists, objects, [array[:, 0].tolist() for array in arrays]):
+        assert np.array_equal(model.predict(same), model.predict(arrays))

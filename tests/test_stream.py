@@ -372,3 +372,10 @@ def test_a_million_steps_leave_memory_as_it_was_and_the_bits_of_the_whole():
     for _ in range(1000):
         whole, state, _ = net.forward(x, state=state, record=False)
     assert_same_bits(y, whole[-1])
+
+
+@pytest.mark.parametrize("cell", [Elman, LSTM, GRU])
+def test_recurrent_dropout_is_off_in_a_stream_as_in_evaluation(cell):
+    net = Network(cell(3, 8, recurrent_dropout=0.5), Dense(8, 2), seed=0)
+    x = np.random.default_rng(0).standard_normal((6, 1, 3), dtype=np.float32)
+    assert np.array_equal(net.stream().run(x), net.eval().forward(x)[0])

@@ -233,3 +233,23 @@ def test_what_cannot_be_is_one_error(call, kind, message):
 def test_a_damaged_task_is_a_value_error(damage):
     with pytest.raises(ValueError, match=r" (are|is|hold|holds|none) "):
         task_from_dict(damage)
+
+
+@pytest.mark.parametrize("delimiter", ["", "ab", '"', "\n"])
+def test_a_delimiter_is_one_character(tmp_path, delimiter):
+    with pytest.raises(ValueError, match=r"delimiter is .*, but one character"):
+        read_table(write(tmp_path / "table.csv", "a,b\n1,2\n"), delimiter=delimiter)
+
+
+def test_digits_with_a_line_between_are_text(tmp_path):
+    """Python reads 1_000 as a number; whoever writes a table does not."""
+    with pytest.raises(ValueError, match="line 2: column 'a' holds '1_000', but numbers"):
+        read_table(write(tmp_path / "table.csv", "a,b\n1_000,2\n")).numbers("a")
+
+
+@pytest.mark.parametrize("units", ["words", "characters", "bytes"])
+def test_what_is_no_text_is_named(units):
+    with pytest.raises(TypeError, match="text is a NoneType, but a str"):
+        Tokens(units).encode(None)
+    with pytest.raises(TypeError, match="texts are a str, but a list"):
+        Classification(Tokens(units), ("a", "b")).sequences("abc")

@@ -145,9 +145,17 @@ def _report(name: str, net: Network, task: Forecast, values: Floats, part: Windo
     history = series[:first] if len(task.targets) > 1 else series[:first, 0]
     rows = {}
     for who, said in reversed(forecasts.items()):
-        scaled = mase(said, series[steps], history, task.season)
+        scaled = _scaled(said, series[steps], history, task.season)
         rows[who] = [mae(said, series[steps]), rmse(said, series[steps]), scaled]
     echo_table(f"{name}: {len(part.origins):,} forecasts", ["MAE", "RMSE", "MASE"], rows, 3)
+
+
+def _scaled(said: Floats, target: Floats, history: Floats, season: int) -> float:
+    """MASE; NaN where the past repeats itself to the digit, or is too little known, and gives no scale."""
+    try:
+        return mase(said, target, history, season)
+    except ValueError:
+        return math.nan
 
 
 def _draw_forecasts(net: Network, task: Forecast, values: Floats, part: Windows, axes: Any) -> None:

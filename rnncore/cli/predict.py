@@ -11,7 +11,7 @@ from typing import Any
 import click
 import numpy as np
 
-from ..data import Classification, Forecast, RaggedSource, check_series, read_table
+from ..data import Classification, Forecast, RaggedSource, read_table
 from ..data.labelled import texts_of
 from ..data.table import read_lines
 from ..files import load, write_atomically
@@ -101,10 +101,11 @@ def label_rows(
 def forecast_rows(net: Network, task: Forecast, file: str, encoding: str, delimiter: str | None) -> Rows:
     """A header, and for each step behind the end of the series the forecast of each target."""
     table = read_table(file, encoding, delimiter)
-    read = read_columns(table, list(task.columns))[-task.window :]
-    if len(read) < task.window:
-        raise ValueError(f"{file} has {len(read)} steps, but the model reads {task.window} before a forecast")
-    values, _ = check_series(read, task.columns)
+    values = read_columns(table, list(task.columns))[-task.window :]
+    if len(values) < task.window:
+        raise ValueError(
+            f"{file} has {len(values)} steps, but the model reads {task.window} before a forecast"
+        )
     x = np.ascontiguousarray(task.inputs(values)[:, None], net.dtype)
     y, _, _ = net.eval().forward(x, record=False)
     yield ["step", *task.targets]

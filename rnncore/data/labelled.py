@@ -143,9 +143,11 @@ class Classification:
 
         Raises
         ------
-        ValueError
-            If a text holds not one word or character; the message says which.
+        TypeError, ValueError
+            If they are no texts, or one holds not one word or character; the message says which.
         """
+        if isinstance(texts, str):
+            raise TypeError("texts are a str, but a list of texts is wanted")
         encoded = [self.tokens.encode(text) for text in texts]
         for number, ids in enumerate(encoded):
             if not len(ids):

@@ -105,6 +105,8 @@ def read_table(path: Path, encoding: str = "utf-8", delimiter: str | None = None
         If it is empty or not in this encoding, or a row has more or fewer fields than the header.
     """
     name = os.fspath(path)
+    if delimiter is not None and (len(delimiter) != 1 or delimiter in '"\r\n'):
+        raise ValueError(f"delimiter is {delimiter!r}, but one character, no quote or line end, is wanted")
     with open(path, newline="", encoding=check_encoding(encoding)) as file:
         try:
             head = file.readline()
@@ -197,6 +199,8 @@ def _number(field: str) -> float | None:
     text = field.strip().lower()
     if text in MISSING:
         return math.nan
+    if "_" in text:  # which Python reads as a number
+        return None
     try:
         value = float(text)
     except ValueError:

@@ -92,16 +92,21 @@ class Tokens:
         return cls(units, kept[:max_size], lower)
 
     def split(self, text: str) -> list[str]:
-        """The words or characters of a text, known or not."""
-        text = text.lower() if self.lower else text
+        """The words or characters of a text, known or not; TypeError if it is none."""
+        text = self._read(text)
         return _WORD.findall(text) if self.units == "words" else list(text)
 
     def encode(self, text: str) -> Ids:
-        """The ids of a text, ``int32 (N,)``; 0 for what is unknown."""
+        """The ids of a text, ``int32 (N,)``; 0 for what is unknown; TypeError if it is none."""
         if self.units == "bytes":
-            text = text.lower() if self.lower else text
+            text = self._read(text)
             return np.frombuffer(text.encode("utf-8", "surrogatepass"), np.uint8).astype(np.int32)
         return np.array([self._ids.get(unit, 0) for unit in self.split(text)], np.int32)
+
+    def _read(self, text: Any) -> str:
+        if not isinstance(text, str):
+            raise TypeError(f"text is a {type(text).__name__}, but a str is wanted")
+        return text.lower() if self.lower else text
 
     def decode(self, ids: Any) -> str:
         """The text of ids: words with a space between them; unknown ones as ``<unk>`` or ``\\ufffd``.

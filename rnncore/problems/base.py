@@ -154,6 +154,9 @@ class Problem:
         front = (Embedding(self.inputs, EMBEDDING),) if self.takes_ids else ()
         made = cell(EMBEDDING if self.takes_ids else self.inputs)
         layers = made if isinstance(made, tuple) else (made,)
+        for layer in layers:
+            if not isinstance(layer, Layer):
+                raise TypeError(f"cell made a {type(layer).__name__}, but a layer or several are wanted")
         units = next(out for layer in reversed(layers) if (out := layer.features()[1]) is not None)
         back = (LastStep(),) if self.pools else ()
         head = Dense(units, self.outputs)

@@ -11,10 +11,11 @@ from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import _check_sample_weight, check_array, check_is_fitted, validate_data
 
-from ..checks import check_positive_integer
+from ..checks import check_flag, check_number, check_positive_integer, check_real
 from ..clipping import ClipNorm
 from ..data import Ragged, RaggedSource
 from ..layers import GRU, LSTM, Bidirectional, Dense, Dropout, Elman, LastStep, Layer, MeanPool
+from ..layers.masks import check_probability
 from ..network import Network
 from ..optimizers import AdamW
 from ..trainer import Trainer, predict
@@ -69,7 +70,7 @@ class RNN(BaseEstimator):  # type: ignore[misc]
         self.verbose = verbose
 
     def _check_options(self) -> None:
-        """Raise ValueError unless the constructor's arguments are as wanted; layers check the others."""
+        """Raise TypeError or ValueError unless the constructor's arguments are as wanted."""
         for name, choices in (("cell", CELLS), ("pooling", POOLING)):
             if getattr(self, name) not in choices:
                 raise ValueError(
@@ -77,7 +78,15 @@ class RNN(BaseEstimator):  # type: ignore[misc]
                 )
         for name in ("hidden_size", "num_layers", "batch_size", "max_iter", "n_iter_no_change"):
             check_positive_integer(name, getattr(self, name))
-        if not 0 < self.validation_fraction < 1:
+        for name in ("bidirectional", "standardize", "early_stopping", "verbose"):
+            check_flag(name, getattr(self, name))
+        check_probability("dropout", self.dropout)
+        for name in ("learning_rate", "weight_decay"):
+            if check_number(name, getattr(self, name)) < 0:
+                raise ValueError(f"{name} is {getattr(self, name)}, but at least 0 is wanted")
+        if self.clip is not None and not check_real("clip", self.clip) > 0:
+            raise ValueError(f"clip is {self.clip}, but a number above 0 or None is wanted")
+        if not 0 < check_number("validation_fraction", self.validation_fraction) < 1:
             raise ValueError(
                 f"validation_fraction is {self.validation_fraction}, but a share above 0 and below 1 is "
                 "wanted"
@@ -213,11 +222,13 @@ class RNN(BaseEstimator):  # type: ignore[misc]
 
 
 def _is_list_of_sequences(X: Any) -> bool:
-    """Whether X is a list of arrays, and no table written as lists."""
+    """Whether X is a list of arrays, or of lists of different lengths, and no table written as lists."""
+    if isinstance(X, np.ndarray) and X.dtype == object and X.ndim == 1:
+        return all(np.ndim(part) > 0 for part in X)
     return (
         isinstance(X, (list, tuple))
         and len(X) > 0
-        and all(isinstance(part, np.ndarray) and part.ndim in (1, 2) for part in X)
+        and (not _axes(X) or all(isinstance(part, np.ndarray) and part.ndim in (1, 2) for part in X))
     )
 
 

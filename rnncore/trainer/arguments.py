@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import reprlib
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -53,7 +54,9 @@ def require(name: str, value: Any, *methods: str) -> None:
     """Raise TypeError unless ``value`` is an object, not a class, with these methods."""
     if isinstance(value, type) or not all(callable(getattr(value, method, None)) for method in methods):
         wanted = ", ".join("a call" if method == "__call__" else f"{method}()" for method in methods)
-        raise TypeError(f"{name} is {value!r}, but an object with {wanted} is wanted")
+        came = reprlib.repr(value)
+        came = f"a {type(value).__name__}" if "\n" in came else came
+        raise TypeError(f"{name} is {came}, but an object with {wanted} is wanted")
 
 
 def check_monitor(monitor: Any, net: Network) -> None:
@@ -102,7 +105,9 @@ def split_penalties(net: Network, value: Any) -> tuple[list[Any], list[Any]]:
 
 
 def check_checkpoint(path: Any, every: int | None) -> None:
-    """Raise ValueError unless a file could stand at ``path``, or None of both is given."""
+    """Raise TypeError or ValueError unless a file could stand at ``path``, or None of both is given."""
+    if path is not None and not isinstance(path, (str, os.PathLike)):
+        raise TypeError(f"checkpoint is {path!r}, but a path is wanted")
     if path is None:
         if every is not None:
             raise ValueError("checkpoint_every is given, but checkpoint, the path to write to, is not")

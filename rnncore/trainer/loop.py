@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from .. import kernels
-from ..checks import check_positive_integer
+from ..checks import check_positive_integer, check_seed
 from ..clipping import ClipNorm, ClipStep
 from ..files import Path
 from ..network import Network
@@ -119,7 +119,7 @@ class Trainer:
         self.clips = as_list("clip", clip, "state", "load_state")
         self.regularizers, activity = split_penalties(net, regularizer)
         self.monitor, self.progress = monitor, progress
-        self.rng = np.random.default_rng(seed)
+        self.rng = np.random.default_rng(check_seed(seed))
         self._gradient = Gradient(net, loss, activity, self.bptt)
         self._segment = self.bptt[0] if isinstance(self.bptt, tuple) else self.bptt
         self.penalty = 0.0
