@@ -19,6 +19,8 @@ class Vocabulary:
     characters
         At least one; all different. Their order gives the ids.
 
+    Examples
+    --------
     >>> vocabulary = Vocabulary.from_text("hello")
     >>> vocabulary.to_list()
     ['e', 'h', 'l', 'o']

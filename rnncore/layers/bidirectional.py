@@ -63,6 +63,8 @@ class Bidirectional(Layer):
     merge
         ``"concat"``: y is ``(T, B, 2H)``, the forward half first; ``"sum"``: ``(T, B, H)``.
 
+    Notes
+    -----
     The parameters of the reverse direction bear the suffix ``_reverse``, as in PyTorch. The state is the
     tuple (forward state, reverse state); the reverse direction begins with its own at each row's last step
     and ends at step 0. It is therefore no state to go on from in a later segment of the same sequence: pass

@@ -34,6 +34,8 @@ class Clockwork(Recurrent):
     recurrent_init
         What ``weight_hh`` starts as, the blocks that nobody hears aside; see `Recurrent`.
 
+    Notes
+    -----
     Parameters are those of `Elman`; ``weight_hh (H, H)`` is 0 below the diagonal of blocks, and so is its
     gradient. The state is h, ``(B, H)``.
     """

@@ -32,6 +32,8 @@ class Dense(Layer):
     in_features, out_features
         I and O, at least 1. ``weight (O, I)`` starts Glorot uniform, ``bias (O,)`` zero.
 
+    Notes
+    -----
     x is ``(T, B, I)`` or, behind a pooling layer, ``(B, I)``. In the padding y is the bias, and dy counts for
     nothing.
     """

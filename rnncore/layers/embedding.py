@@ -31,6 +31,8 @@ class Embedding(Layer):
     num_embeddings, embedding_dim
         V rows of E features, at least 1 each; the table starts as a standard normal, as in PyTorch.
 
+    Notes
+    -----
     x is ``(T, B)`` of any integer type with ids in [0, V); y is ``(T, B, E)``, 0 in the padding. There is no
     gradient of ids: backward returns None for dx.
     """

@@ -62,6 +62,8 @@ class LSTM(Recurrent):
     gate_activation, activation
         In place of sigmoid and tanh: ``"tanh"``, ``"sigmoid"``, ``"relu"`` or ``"identity"``.
 
+    Notes
+    -----
     The state is the tuple (h, c), each ``(B, H)``.
     """
 

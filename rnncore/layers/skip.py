@@ -41,6 +41,8 @@ class SkipElman(Recurrent):
     recurrent_init
         What the weights of each delay start as; see `Recurrent`.
 
+    Notes
+    -----
     The parameters are those of `Elman`, ``weight_hh (H, H)`` being the first delay's, and for K further
     delays ``weight_skip (K, H, H)``; at first the recurrent weights are divided by the root of the number of
     delays. The state is the last D of h, ``(D, B, H)``, the latest last, where D is the longest delay.

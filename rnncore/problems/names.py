@@ -49,6 +49,8 @@ class DelayedName(Classification):
     batch_size, batches, seed, dtype
         As for `Problem`.
 
+    Notes
+    -----
     The error is the share of wrong answers; solved is under 5%. Chance is 1/8 right; who sees only the last
     words knows who asks, and guesses among the others: 1/7.
     """

@@ -34,6 +34,8 @@ class TemporalOrder(Classification):
         True: as in 1997 the sequence begins with E and ends with B, and an answer is right only if every
         class's probability is within 0.3 of 0 or 1. False: neither (Pascanu, Mikolov & Bengio, 2013).
 
+    Notes
+    -----
     The error is the share of wrong answers; solved is under 1% (of 10,000, Pascanu et al.). Who knows only
     the last of the symbols is wrong in one of two cases, or three of four.
     """

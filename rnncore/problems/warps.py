@@ -39,6 +39,8 @@ class WarpedRecall(Problem):
     symbols
         Size of the alphabet, at least 3.
 
+    Notes
+    -----
     While there is no symbol before, the answer is the blank. The error is the share of wrong steps; solved is
     under 5% (ours: the paper shows curves of the loss).
     """
