@@ -155,6 +155,48 @@ def test_what_torch_exports_today_is_imported(kind, reverse, tmp_path):
     assert model.net.params.flat.tobytes() == twin.params.flat.tobytes()
 
 
+@pytest.mark.parametrize("depth", [1, 2])
+@pytest.mark.parametrize("kind", ["RNN", "LSTM", "GRU"])
+def test_the_final_state_that_torch_reads_on_is_the_last_step(kind, depth, tmp_path):
+    """``Linear(h[-1])``, the usual way from a sequence to one answer."""
+    torch = pytest.importorskip("torch")
+
+    class Last(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.cell, self.head = getattr(torch.nn, kind)(I, H, num_layers=depth), torch.nn.Linear(H, 2)
+
+        def forward(self, x):
+            state = self.cell(x)[1]
+            return self.head((state[0] if kind == "LSTM" else state)[-1])
+
+    path = tmp_path / "model.onnx"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(Last().eval(), (torch.zeros(4, 2, I),), path, dynamo=False)
+    model = load(path)
+    assert [type(layer) for layer in model.net.layers[-2:]] == [LastStep, Dense]
+    assert model.report.difference <= 1e-5
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize("kind", ["RNN", "LSTM", "GRU"])
+def test_final_states_of_all_layers_are_outputs_as_torch_stacks_them(kind, reverse, tmp_path):
+    torch = pytest.importorskip("torch")
+    module = getattr(torch.nn, kind)(I, H, num_layers=2, bidirectional=reverse).eval()
+    path, x = tmp_path / "model.onnx", torch.randn(4, 2, I)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(module, (x,), path, dynamo=False)
+    model = load(path)
+    y, state = module(x)
+    wanted = [y, *state] if kind == "LSTM" else [y, state]
+    got = model.run({model.inputs[0]: x.numpy()})
+    assert len(got) == len(wanted)
+    for ours, theirs in zip(got, wanted, strict=True):
+        assert np.allclose(ours, theirs.detach().numpy(), rtol=0, atol=1e-5)
+
+
 def Outputs(module):
     """A module that gives the first output alone."""
     import torch

@@ -21,7 +21,7 @@ from ...network import Network
 from ..cells import fill
 from .folding import Constant, read_tensor
 from .runtime import TOLERANCE, Report, difference, hint, require_onnx, run, runtimes
-from .tracing import Flow, Tracer
+from .tracing import Flow, Stacked, Tracer
 
 Array = NDArray[Any]
 
@@ -45,7 +45,9 @@ class Model:
         Names of the file's inputs.
     """
 
-    def __init__(self, net: Network, tracer: Tracer, outputs: list[Flow], inputs: tuple[str, ...]) -> None:
+    def __init__(
+        self, net: Network, tracer: Tracer, outputs: list[Flow | Stacked], inputs: tuple[str, ...]
+    ) -> None:
         self.net, self.inputs = net, inputs
         self.report = Report(float("nan"), "nothing")
         self._tracer, self._outputs = tracer, outputs
@@ -94,8 +96,12 @@ class Model:
         layer = self.net.layers[place]
         return layer.layer if isinstance(layer, Bidirectional) else layer
 
-    def _output(self, flow: Flow, y: Array, states: tuple[Any, ...], shape: tuple[int, ...]) -> Array:
+    def _output(
+        self, flow: Flow | Stacked, y: Array, states: tuple[Any, ...], shape: tuple[int, ...]
+    ) -> Array:
         """One output in the file's layout."""
+        if isinstance(flow, Stacked):
+            return np.concatenate([self._output(part, y, states, shape) for part in flow.parts], flow.axis)
         sizes = {**flow.sizes, "T": shape[0], "B": shape[1]}
         atoms = [atom for axis in flow.axes for atom in axis]
         ours = [atom for atom in "TBDF" if atom in atoms]
@@ -193,15 +199,19 @@ def _trace(onnx: Any, proto: Any, size: int) -> tuple[Model, dict[str, tuple[int
         tracer.walk(node)
     if not tracer.order:
         raise ValueError("it has no RNN, GRU or LSTM that its input goes through")
-    outputs = []
+    outputs: list[Flow | Stacked] = []
     for value in graph.output:
         flow = tracer.values.get(value.name)
-        if not isinstance(flow, Flow) or flow.origin != tracer.main or flow.half is not None:
-            raise ValueError(f"its output {value.name[:80]!r} does not follow from its input {tracer.main!r}")
-        if flow.state is None and flow.layers != len(tracer.chain):
+        for part in flow.parts if isinstance(flow, Stacked) else (flow,):
+            if not isinstance(part, Flow) or part.origin != tracer.main or part.half is not None:
+                raise ValueError(
+                    f"its output {value.name[:80]!r} does not follow from its input {tracer.main!r}"
+                )
+        if isinstance(flow, Flow) and flow.state is None and flow.layers != len(tracer.chain):
             raise ValueError(
                 f"its output {value.name[:80]!r} is read by other layers too, but a network is a chain"
             )
+        assert isinstance(flow, (Flow, Stacked))
         outputs.append(flow)
     used = {tracer.main, tracer.lengths, *tracer.initial}
     unused = [name for name in shapes if name not in used]
@@ -305,7 +315,7 @@ def _draw(
     return inputs
 
 
-def _unpadded(array: Array, flow: Flow, lengths: Array) -> Array:
+def _unpadded(array: Array, flow: Flow | Stacked, lengths: Array) -> Array:
     """A copy of an output that is zero beyond the rows' lengths."""
     if ("T",) not in flow.axes or ("B",) not in flow.axes:
         raise ValueError("an output joins steps with rows of different lengths")

@@ -47,7 +47,20 @@ class Flow:
         return tuple(math.prod(self.sizes[atom] for atom in axis) for axis in self.axes)
 
 
-Value = Constant | Flow | None
+@dataclasses.dataclass(frozen=True)
+class Stacked:
+    """The final states of several layers side by side, along the axis of the directions."""
+
+    parts: tuple[Flow, ...]
+    axis: int
+
+    @property
+    def axes(self) -> tuple[Axis, ...]:
+        """Those of each part."""
+        return self.parts[0].axes
+
+
+Value = Constant | Flow | Stacked | None
 
 
 class Tracer:
@@ -235,6 +248,10 @@ class Tracer:
     def _gather(self, inputs: list[Any], attributes: dict[str, Any]) -> list[Value]:
         table, index = inputs
         axis = attributes.get("axis", 0)
+        state = isinstance(table, Stacked) or (isinstance(table, Flow) and table.state is not None)
+        if state and isinstance(index, Constant) and index.array.size == 1:
+            keep = index.array.ndim == 1
+            return [self._take_state(table, axis % len(table.axes), int(index.array.reshape(-1)[0]), keep)]
         if isinstance(table, Constant) and isinstance(index, Flow):
             if self.chain or axis != 0 or table.array.ndim != 2 or table.sampled or len(index.axes) != 2:
                 raise ValueError("it is no embedding of the model's input, (T, B) or (B, T)")
@@ -275,8 +292,25 @@ class Tracer:
         axes = (*flow.axes[:axis], *middle, *flow.axes[axis + 1 :])
         return self._append(self._flow(flow), LastStep(), {}, axes=axes)
 
+    @staticmethod
+    def _take_state(value: Flow | Stacked, axis: int, place: int, keep: bool) -> Flow:
+        """One layer's final state of several."""
+        parts = value.parts if isinstance(value, Stacked) else (value,)
+        if value.axes[axis] != ("D",) or any(part.sizes["D"] != 1 for part in parts):
+            raise ValueError("it takes something other than the final state of a layer in one direction")
+        part = parts[place]
+        middle: tuple[Axis, ...] = ((),) if keep else ()
+        return dataclasses.replace(part, axes=(*part.axes[:axis], *middle, *part.axes[axis + 1 :]))
+
     def _concat(self, inputs: list[Any], attributes: dict[str, Any]) -> list[Value]:
-        """Both directions side by side, after each has been cut out."""
+        """Both directions side by side, each having been cut out; or final states of several layers."""
+        if all(isinstance(value, Flow) and value.state is not None for value in inputs):
+            axis = attributes["axis"] % len(inputs[0].axes)
+            alike = {(value.axes, value.state, value.half) for value in inputs} == {
+                (inputs[0].axes, inputs[0].state, None)
+            }
+            if alike and inputs[0].axes[axis] == ("D",):
+                return [Stacked(tuple(inputs), axis)]
         if len(inputs) != 2 or any(not isinstance(value, Flow) for value in inputs):
             raise ValueError("it joins something other than two directions")
         first, second = inputs
@@ -414,6 +448,8 @@ class Tracer:
                 raise ValueError(
                     "its sequence_lens are fixed in the file, where the rows' lengths are an input here"
                 )
+        elif isinstance(value, Stacked):
+            raise ValueError("its sequence_lens are no input of the model")
         elif value is not None:
             if value.layers or len(value.axes) != 1 or self.lengths not in (None, value.origin):
                 raise ValueError("its sequence_lens are no input of the model, the same for all layers")
