@@ -113,6 +113,21 @@ def planned(options: argparse.Namespace) -> list[tuple[int, str, float, int]]:
     return chosen
 
 
+def check(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
+    """End with an error that lists what there is, where a row or a remedy is asked for that is not there."""
+    known = {"rows": sorted({row.name for row in rows(options.full)}), "remedies": list(REMEDIES)}
+    for part in filter(None, options.rows.split(",")):
+        if not any(part in name for name in known["rows"]):
+            parser.error(f"--rows has {part!r}, which is in none of {', '.join(known['rows'])}")
+    for part in filter(None, options.remedies.split(",")):
+        if part not in known["remedies"]:
+            parser.error(f"--remedies has {part!r}, which is none of {', '.join(known['remedies'])}")
+    for name in ("seeds", "seed", "jobs", "limit"):
+        least = 1 if name == "jobs" else 0
+        if not getattr(options, name) >= least:
+            parser.error(f"--{name} is {getattr(options, name)}, but at least {least} is wanted")
+
+
 def execute(todo: list[tuple[int, str, float, int]], options: argparse.Namespace, path: Path) -> None:
     """Run all, each in one of the processes; every line is on the disk when its run ends."""
     from tqdm import tqdm
@@ -156,7 +171,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("long_memory"), help="folder of the results")
     parser.add_argument("--rows", default="", help="only rows whose name holds one of these, by commas")
     parser.add_argument("--remedies", default="", help="only these, by commas")
-    parser.add_argument("--seeds", type=int, default=0, help="runs of each; 2, or 3 with --full")
+    parser.add_argument("--seeds", type=int, default=0, help="runs of each; 0: 2, or 3 with --full")
     parser.add_argument("--seed", type=int, default=0, help="the first seed")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes")
     parser.add_argument("--limit", type=float, default=math.inf, help="seconds after which a run is given up")
@@ -164,6 +179,7 @@ def main() -> None:
         "--report", action="store_true", help="run nothing, write table and map of what is there"
     )
     options = parser.parse_args()
+    check(parser, options)
     options.seeds = options.seeds or (3 if options.full else 2)
     options.out.mkdir(parents=True, exist_ok=True)
     path = options.out / ("full.csv" if options.full else "runs.csv")

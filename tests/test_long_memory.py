@@ -117,3 +117,21 @@ def test_what_is_done_is_not_run_again(bench, tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "argv", [*words, "--rows", "order of 2 (1997)"])
     long_memory.main()
     assert ran == [12 - 2, 6]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--rows", "adding,nothing"], "--rows has 'nothing', which is in none of "),
+        (["--remedies", "lstm"], "--remedies has 'lstm', which is none of "),
+        (["--seeds", "-1"], "--seeds is -1, but at least 0"),
+        (["--jobs", "0"], "--jobs is 0, but at least 1"),
+    ],
+)
+def test_what_is_not_there_is_told_before_anything_runs(bench, words, said, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["long_memory.py", *words])
+    with pytest.raises(SystemExit):
+        bench[0].main()
+    assert said in capsys.readouterr().err
+    assert not any(tmp_path.iterdir())
