@@ -49,8 +49,12 @@ lint: $(VENV)/test
 	@status=0; for tool in "ruff check ." "cython-lint rnncore" mypy; do \
 		echo "$$tool"; $$tool || status=1; done; exit $$status
 
+# What pages link to outside docs/ goes along, under the same name.
+LINKED := CHANGELOG.md bench/README.md examples/lbfgs.py bench/results/long_memory/map.png
+
 docs: $(VENV)/docs
 	mkdocs build --quiet
+	@for file in $(LINKED); do mkdir -p build/site/$$(dirname $$file) && cp $$file build/site/$$file || exit 1; done
 
 # What goes through Python's own ways alone, or compiles programs of its own, is left to `make test`.
 UNCHECKED := documents cli cli_tasks cli_export race long_memory diagnose_command diagnostic_pictures verdict \

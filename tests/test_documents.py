@@ -76,6 +76,13 @@ def test_links_lead_somewhere(path):
             assert (path.parent / target).exists(), target
 
 
+def test_what_pages_link_to_goes_into_the_site():
+    """``make docs`` copies it: the site has docs/ alone."""
+    copied = re.search(r"^LINKED := (.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)[1].split()
+    pages = "".join(path.read_text() for path in ROOT.glob("docs/*.md"))
+    assert {*copied} == {*re.findall(r"\]\(\.\./([^)#\s]+)", pages)}
+
+
 def commands(path: Path) -> list[list[str]]:
     """Words of each line in the shell blocks of a document."""
     lines = "\n".join(text for _, text in blocks(path, "sh")).replace("\\\n", " ").splitlines()
