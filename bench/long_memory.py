@@ -2,9 +2,10 @@
 
 Every run, one (row, remedy, learning rate, seed), becomes a line of ``runs.csv`` in the folder ``--out`` as
 soon as it ends; what stands there is not run again, so a table that was broken off goes on. From the lines
-come ``table.md`` and ``map.png``. All remedies of a row have the same budget of updates, the same learning
-rates and seeds; the table shows each remedy at its best rate, the CSV has all of them. One process per core,
-one thread each; seconds are those of the processor, without the looks at whether the problem is solved.
+come ``table.md`` and ``map.png``; those of ``--full`` are ``full.csv``, ``full.md`` and ``full.png``. All
+remedies of a row have the same budget of updates, the same learning rates and seeds; the table shows each
+remedy at its best rate, the CSV has all of them. One process per core, one thread each; seconds are those of
+the processor, without the looks at whether the problem is solved.
 
 The default profile takes about ten minutes on two cores; ``--full`` a night.
 """
@@ -182,7 +183,8 @@ def main() -> None:
     check(parser, options)
     options.seeds = options.seeds or (3 if options.full else 2)
     options.out.mkdir(parents=True, exist_ok=True)
-    path = options.out / ("full.csv" if options.full else "runs.csv")
+    names = ("full.csv", "full.md", "full.png") if options.full else ("runs.csv", "table.md", "map.png")
+    path, table_path, map_path = (options.out / name for name in names)
     if not options.report:
         done = {tuple(line[key] for key in KEY) for line in read(path)}
         table = rows(options.full)
@@ -194,9 +196,9 @@ def main() -> None:
     lines = read(path)
     if not lines:
         raise SystemExit("there is no run to report")
-    write_table(options.out / "table.md", lines, rows(options.full))
-    write_map(options.out / "map.png", lines)
-    print(f"{len(lines)} runs: {path}, {options.out / 'table.md'}, {options.out / 'map.png'}")
+    write_table(table_path, lines, rows(options.full))
+    write_map(map_path, lines)
+    print(f"{len(lines)} runs: {path}, {table_path}, {map_path}")
 
 
 if __name__ == "__main__":
