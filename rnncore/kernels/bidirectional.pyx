@@ -7,6 +7,7 @@ no flops but those of sums; every number is read and written once. Steps are sha
 from cython cimport floating
 from libc.string cimport memcpy, memset
 
+from .dispatch cimport Kernels, kernels
 from .threads cimport part, run_shares, threads_for
 
 cdef enum:
@@ -15,6 +16,7 @@ cdef enum:
 # One pass over the rows (T, B) of two arrays: copy or add ``features`` numbers of each row of the source to
 # the target, whose rows may be longer than that.
 cdef struct Move:
+    const Kernels *kernels
     Py_ssize_t steps
     Py_ssize_t rows
     Py_ssize_t features
@@ -35,16 +37,11 @@ cdef Move plan(
     """What all moves of a call have in common; the rest is zero."""
     cdef Move m
     memset(&m, 0, sizeof(Move))
+    m.kernels = kernels(item == sizeof(double))
     m.steps, m.rows, m.features, m.item = steps, rows, features, item
     if lengths is not None:
         m.lengths = &lengths[0]
     return m
-
-
-cdef inline void add_numbers(const floating *source, floating *target, Py_ssize_t n) noexcept nogil:
-    cdef Py_ssize_t i
-    for i in range(n):
-        target[i] += source[i]
 
 
 cdef void move_share(void *job, int k) noexcept nogil:
@@ -62,12 +59,10 @@ cdef void move_share(void *job, int k) noexcept nogil:
                     memset(target, 0, m.features * m.item)
                 continue
             source = m.source + ((n - 1 - t if m.reverse else t) * m.rows + b) * m.source_bytes
-            if not m.add:
-                memcpy(target, source, m.features * m.item)
-            elif m.item == sizeof(double):
-                add_numbers(<const double *>source, <double *>target, m.features)
+            if m.add:
+                m.kernels.add_rows(1, source, m.features, m.features, target)
             else:
-                add_numbers(<const float *>source, <float *>target, m.features)
+                memcpy(target, source, m.features * m.item)
 
 
 cdef void move(

@@ -53,6 +53,13 @@ cdef extern from "table.h":
         void (*tanh)(const void *x, void *y, Py_ssize_t n) noexcept nogil
         void (*sigmoid)(const void *x, void *y, Py_ssize_t n) noexcept nogil
         void (*softmax)(const void *x, void *y, Py_ssize_t n) noexcept nogil
+        void (*times)(const void *a, const void *b, void *out, Py_ssize_t n, int add) noexcept nogil
+        void (*blend)(
+            const void *keep, const void *new_side, const void *old_side, void *out, Py_ssize_t n
+        ) noexcept nogil
+        void (*split)(
+            const void *keep, const void *total, void *new_side, void *old_side, Py_ssize_t n
+        ) noexcept nogil
         int (*all_finite)(const void *x, Py_ssize_t n) noexcept nogil
         double (*norm)(const void *x, Py_ssize_t n) noexcept nogil
         void (*scale)(void *x, double factor, Py_ssize_t n) noexcept nogil

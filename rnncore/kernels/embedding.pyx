@@ -6,6 +6,8 @@ Cost: no flops forward, T B E backward; T B E numbers read and written once each
 from cython cimport floating
 from libc.string cimport memcpy, memset
 
+from .dispatch cimport Kernels, kernels
+
 
 def embedding_forward(const Py_ssize_t[:, ::1] ids, const floating[:, ::1] weight, floating[:, :, ::1] y):
     """ids (T, B), weight (V, E) -> y (T, B, E)."""
@@ -24,14 +26,12 @@ def embedding_forward(const Py_ssize_t[:, ::1] ids, const floating[:, ::1] weigh
 
 def embedding_backward(const floating[:, :, ::1] dy, const Py_ssize_t[:, ::1] ids, floating[:, ::1] dweight):
     """dweight[ids[t, b]] += dy[t, b]."""
-    cdef Py_ssize_t n = ids.shape[0] * ids.shape[1], features = dweight.shape[1], i, j
+    cdef Py_ssize_t n = ids.shape[0] * ids.shape[1], features = dweight.shape[1], i
     cdef const Py_ssize_t *row = &ids[0, 0]
     cdef const floating *upstream = &dy[0, 0, 0]
     cdef floating *table = &dweight[0, 0]
-    cdef floating *target
+    cdef const Kernels *kernel = kernels(floating is double)
     with nogil:
         for i in range(n):
             if row[i] >= 0:
-                target = table + row[i] * features
-                for j in range(features):
-                    target[j] += upstream[i * features + j]
+                kernel.add_rows(1, upstream + i * features, features, features, table + row[i] * features)

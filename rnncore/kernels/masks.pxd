@@ -8,10 +8,12 @@ rows before and after a cell's own functions, which know nothing of them. Cost: 
 from cython cimport floating
 from libc.string cimport memcpy, memset
 
-from .dispatch cimport Step
+from .dispatch cimport Kernels, Step, kernels
 
 # All as bytes; NULL without recurrent dropout, or without zoneout.
 cdef struct Masks:
+    const Kernels *kernels
+    int item                  # bytes of a number
     const char *drop          # (B, H) factors
     char *entering            # (T, B, H) drop * h[t-1], written forward
     const char *keep_h        # (T, B, H), or (1, B, H) with a stride of 0
@@ -23,78 +25,6 @@ cdef struct Masks:
     char *dproposed
     char *past_h
     char *past_c
-
-
-cdef inline void times_numbers(
-    const floating *a, const floating *b, floating *out, Py_ssize_t n, bint add
-) noexcept nogil:
-    cdef Py_ssize_t i
-    if add:
-        for i in range(n):
-            out[i] += a[i] * b[i]
-    else:
-        for i in range(n):
-            out[i] = a[i] * b[i]
-
-
-cdef inline void times(
-    int item, const char *a, const char *b, char *out, Py_ssize_t n, bint add
-) noexcept nogil:
-    """out = a * b, or += with ``add``."""
-    if item == sizeof(double):
-        times_numbers(<const double *>a, <const double *>b, <double *>out, n, add)
-    else:
-        times_numbers(<const float *>a, <const float *>b, <float *>out, n, add)
-
-
-cdef inline void blend_numbers(
-    const floating *keep, const floating *new, const floating *old, floating *out, Py_ssize_t n
-) noexcept nogil:
-    cdef Py_ssize_t i
-    for i in range(n):
-        out[i] = keep[i] * new[i] + (1 - keep[i]) * old[i]
-
-
-cdef inline void blend(
-    int item, const char *keep, const char *new, const char *old, char *out, Py_ssize_t n
-) noexcept nogil:
-    """out = keep * new + (1 - keep) * old."""
-    if item == sizeof(double):
-        blend_numbers(<const double *>keep, <const double *>new, <const double *>old, <double *>out, n)
-    else:
-        blend_numbers(<const float *>keep, <const float *>new, <const float *>old, <float *>out, n)
-
-
-cdef inline void split_numbers(
-    const floating *keep, const floating *total, floating *new, floating *old, Py_ssize_t n
-) noexcept nogil:
-    cdef Py_ssize_t i
-    cdef floating whole
-    for i in range(n):
-        whole = total[i]
-        new[i] = keep[i] * whole
-        old[i] = (1 - keep[i]) * whole
-
-
-cdef inline void split(
-    int item, const char *keep, const char *total, char *new, char *old, Py_ssize_t n
-) noexcept nogil:
-    """The gradients of blend's two sides; ``new`` may be ``total``."""
-    if item == sizeof(double):
-        split_numbers(<const double *>keep, <const double *>total, <double *>new, <double *>old, n)
-    else:
-        split_numbers(<const float *>keep, <const float *>total, <float *>new, <float *>old, n)
-
-
-cdef inline void add_to(int item, const char *a, char *out, Py_ssize_t n) noexcept nogil:
-    """out += a."""
-    cdef Py_ssize_t i
-    if item == sizeof(double):
-        for i in range(n):
-            (<double *>out)[i] += (<const double *>a)[i]
-    else:
-        for i in range(n):
-            (<float *>out)[i] += (<const float *>a)[i]
 
 
 cdef inline void point_masked(
@@ -109,66 +39,66 @@ cdef inline void point_masked(
             step.c = m.proposed_c + t * states
 
 
-cdef inline void enter_product(const Masks *m, const Step *step, int item) noexcept nogil:
+cdef inline void enter_product(const Masks *m, const Step *step) noexcept nogil:
     """entering = drop * h[t-1], of the active rows."""
     cdef const char *h = <const char *>step.h_prev
     cdef Py_ssize_t i, row
     for i in range(step.n):
-        row = step.rows[i] * step.units * item
-        times(item, m.drop + row, h + row, <char *>step.entering + row, step.units, False)
+        row = step.rows[i] * step.units * m.item
+        m.kernels.times(m.drop + row, h + row, <char *>step.entering + row, step.units, False)
 
 
 cdef inline void settle(
-    const Masks *m, const Step *step, Py_ssize_t t, int item, Py_ssize_t states, char *hidden, char *cells
+    const Masks *m, const Step *step, Py_ssize_t t, Py_ssize_t states, char *hidden, char *cells
 ) noexcept nogil:
     """Row t + 1 of hidden and cells (1+T, B, H) becomes what the cell proposed, or what row t is."""
     cdef Py_ssize_t i, row, at, before, n = step.units
     for i in range(step.n):
-        row = step.rows[i] * n * item
+        row = step.rows[i] * n * m.item
         at, before = t * m.stride + row, t * states + row
-        blend(item, m.keep_h + at, <char *>step.h + row, hidden + before, hidden + before + states, n)
+        m.kernels.blend(m.keep_h + at, <char *>step.h + row, hidden + before, hidden + before + states, n)
         if m.keep_c != NULL:
-            blend(item, m.keep_c + at, <char *>step.c + row, cells + before, cells + before + states, n)
+            m.kernels.blend(m.keep_c + at, <char *>step.c + row, cells + before, cells + before + states, n)
 
 
-cdef inline void unsettle(const Masks *m, Step *step, Py_ssize_t t, int item) noexcept nogil:
+cdef inline void unsettle(const Masks *m, Step *step, Py_ssize_t t) noexcept nogil:
     """The other way: what dy, dh and dc become of the proposals stays there, the rest waits in past."""
-    cdef Py_ssize_t i, row, at, width = step.units * item
+    cdef Py_ssize_t i, row, at, n = step.units, width = n * m.item
     cdef char *dh
     cdef char *dc
     for i in range(step.n):
         row = step.rows[i] * width
         at = t * m.stride + row
         dh = <char *>step.dh + row
-        add_to(item, <const char *>step.dy + row, dh, step.units)
-        split(item, m.keep_h + at, dh, m.dproposed + row, m.past_h + row, step.units)
+        m.kernels.add_rows(1, <const char *>step.dy + row, n, n, dh)
+        m.kernels.split(m.keep_h + at, dh, m.dproposed + row, m.past_h + row, n)
         memset(dh, 0, width)
         if m.keep_c != NULL:
             dc = <char *>step.dc + row
             if step.dcells != NULL:
                 memcpy(<char *>step.dcells + row, dc, width)
-            split(item, m.keep_c + at, dc, dc, m.past_c + row, step.units)
+            m.kernels.split(m.keep_c + at, dc, dc, m.past_c + row, n)
     step.dy = m.dproposed
     if m.keep_c != NULL:
         step.dcells = NULL
 
 
-cdef inline void leave_product(const Masks *m, const Step *step, int item, bint add) noexcept nogil:
+cdef inline void leave_product(const Masks *m, const Step *step, bint add) noexcept nogil:
     """dh = drop * product, or += with ``add``."""
     cdef Py_ssize_t i, row
     for i in range(step.n):
-        row = step.rows[i] * step.units * item
-        times(item, m.drop + row, m.product + row, <char *>step.dh + row, step.units, add)
+        row = step.rows[i] * step.units * m.item
+        m.kernels.times(m.drop + row, m.product + row, <char *>step.dh + row, step.units, add)
 
 
-cdef inline void rejoin(const Masks *m, const Step *step, int item) noexcept nogil:
+cdef inline void rejoin(const Masks *m, const Step *step) noexcept nogil:
     """The states before also get what was passed by."""
-    cdef Py_ssize_t i, row
+    cdef Py_ssize_t i, row, n = step.units
     for i in range(step.n):
-        row = step.rows[i] * step.units * item
-        add_to(item, m.past_h + row, <char *>step.dh + row, step.units)
+        row = step.rows[i] * n * m.item
+        m.kernels.add_rows(1, m.past_h + row, n, n, <char *>step.dh + row)
         if m.keep_c != NULL:
-            add_to(item, m.past_c + row, <char *>step.dc + row, step.units)
+            m.kernels.add_rows(1, m.past_c + row, n, n, <char *>step.dc + row)
 
 
 cdef inline int take_masks(Masks *m, object masks, floating[:, :, ::1] hidden) except -1:
@@ -179,6 +109,7 @@ cdef inline int take_masks(Masks *m, object masks, floating[:, :, ::1] hidden) e
     memset(m, 0, sizeof(Masks))
     if masks is None:
         return 0
+    m.kernels, m.item = kernels(floating is double), sizeof(floating)
     array = masks.work
     states = array.shape[1] * array.shape[2] * <Py_ssize_t>sizeof(floating)
     m.product = <char *>&array[0, 0, 0]

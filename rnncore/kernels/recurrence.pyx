@@ -227,14 +227,14 @@ cdef void forward_share(void *job, int k) noexcept nogil:
             step.n, step.turned = active, t & 1
             point_at(s, t, &step)
             if s.masks.drop != NULL:
-                enter_product(&s.masks, &step, s.item)
+                enter_product(&s.masks, &step)
             add_skips(w, &step, t)
             if w.unit_shares == 1:
                 s.forward(&step)
             else:
                 run_shares(w.unit_shares, step_units, &together)
             if s.masks.keep_h != NULL:
-                settle(&s.masks, &step, t, s.item, states, s.hidden, s.cells)
+                settle(&s.masks, &step, t, states, s.hidden, s.cells)
             step.projected = <char *>step.projected + active * w.wide * s.item
     clear_forward(w, k)
 
@@ -381,15 +381,15 @@ cdef void backward_share(void *job, int k) noexcept nogil:
         if s.dcells != NULL:
             step.dcells = s.dcells + (t + 1) * states
         if s.masks.keep_h != NULL:
-            unsettle(&s.masks, &step, t, s.item)
+            unsettle(&s.masks, &step, t)
         s.backward(&step)
         if s.dgates != NULL:
             record_gates(s, &step, t)
         carry(&together, t)
         if s.masks.drop != NULL:
-            leave_product(&s.masks, &step, s.item, s.leaves_dh)
+            leave_product(&s.masks, &step, s.leaves_dh)
         if s.masks.keep_h != NULL:
-            rejoin(&s.masks, &step, s.item)
+            rejoin(&s.masks, &step)
         if not isinf(s.clip_step):
             step.dh = slot(s, t - 1)
             s.kernels.clip_rows(&step, s.clip_step, &w.clipped[k])

@@ -14,6 +14,10 @@ typedef struct {
     void (*tanh)(const void *x, void *y, ptrdiff_t n);
     void (*sigmoid)(const void *x, void *y, ptrdiff_t n);
     void (*softmax)(const void *x, void *y, ptrdiff_t n); /* of one row */
+    /* n numbers of rows that masks stand between: elementwise.h. */
+    void (*times)(const void *a, const void *b, void *out, ptrdiff_t n, int add);
+    void (*blend)(const void *keep, const void *new_side, const void *old_side, void *out, ptrdiff_t n);
+    void (*split)(const void *keep, const void *total, void *new_side, void *old_side, ptrdiff_t n);
     /* Passes over the n numbers of a flat buffer, described in flat.h. */
     int (*all_finite)(const void *x, ptrdiff_t n);
     double (*norm)(const void *x, ptrdiff_t n);
