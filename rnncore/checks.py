@@ -118,7 +118,7 @@ def check_lengths(lengths: Any, steps: int, rows: int) -> NDArray[np.intp] | Non
             f"lengths[{bad}] is {given[bad]}, but x has {steps} steps (T). Lengths count steps from the "
             f"start of each row, from 1 to {steps}."
         )
-    return np.ascontiguousarray(given, dtype=np.intp)
+    return np.array(given, dtype=np.intp)  # a copy: a tape keeps it, and kernels trust it
 
 
 def check_weights(weights: Any, rows: int) -> NDArray[np.float64] | None:

@@ -364,3 +364,21 @@ def test_a_window_without_a_number_is_read_where_training_had_gaps(tmp_path):
     header, line = run("predict", out, path).output.splitlines()
     assert header == "step,a"
     assert np.isfinite(float(line.split(",")[1]))
+
+
+@pytest.mark.parametrize("kind", ["train", "predict", "export", "twice"])
+def test_no_file_that_is_read_is_written_over(tmp_path, kind):
+    data, model = tmp_path / "series.csv", tmp_path / "series.safetensors"
+    data.write_text("load\n" + "1\n2\n4\n" * 30)
+    common = ["train", "forecast", data, "--epochs", 1, "--hidden", 4, "--progress", "off", "--no-picture"]
+    run(*common, "--out", model)
+    before = data.read_bytes(), model.read_bytes()
+    words = {
+        "train": [*common, "--out", data],
+        "predict": ["predict", model, data, "--out", tmp_path / "." / "series.csv"],
+        "export": ["export", model, "--onnx", model],
+        "twice": [*common, "--out", model, "--history", model],
+    }[kind]
+    said = complaint(*words)
+    assert "which is the file" in said
+    assert (data.read_bytes(), model.read_bytes()) == before

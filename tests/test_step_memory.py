@@ -17,7 +17,7 @@ STEP = """if True:
     for _ in range(3):
         y, state, tape = net.forward(x)
         arrays = [getattr(tape[0], name) for name in tape[0].__dataclass_fields__]
-        size = sum(array.nbytes for array in arrays if array is not None)
+        size = sum(array.nbytes for array in arrays if isinstance(array, np.ndarray))
         net.backward(dy, tape)
         del y, state, tape, arrays
     print(sum(memory_in_use()) / size)

@@ -66,6 +66,16 @@ def test_a_tape_of_an_equal_network_is_taken():
     assert np.array_equal(net.grads.flat, twin.grads.flat)
 
 
+@pytest.mark.parametrize("layer", [LSTM(3, 8), Dense(3, 8), MeanPool(), Bidirectional(GRU(3, 4))], ids=repr)
+def test_lengths_that_change_after_the_pass_change_nothing(layer):
+    """A loader may use its array again; kernels go by the tape's."""
+    net, lengths = Network(layer), np.array([3, STEPS, 1, 5])
+    y, _, tape = net.forward(X, lengths=lengths)
+    before = net.backward(np.ones_like(y), tape)[0]
+    lengths[:] = 10**9
+    assert np.array_equal(net.backward(np.ones_like(y), tape)[0], before)
+
+
 def test_no_gradient_at_all_is_named():
     net = Network(Elman(3, 8))
     _, _, tape = net.forward(X)

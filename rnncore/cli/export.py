@@ -8,6 +8,7 @@ import click
 
 from ..files import load
 from ..interop.c import export as export_c
+from .options import check_outputs
 
 
 @click.command()
@@ -27,6 +28,7 @@ def export(
         raise click.UsageError("--name is about the C file: --c FILE is wanted")
     if lengths and onnx_file is None:
         raise click.UsageError("--lengths is about the ONNX file: --onnx FILE is wanted")
+    check_outputs([model], {"--c": c_file, "--onnx": onnx_file})
     net = load(model)
     if c_file is not None:
         export_c(net, c_file, name=name, softmax=softmax)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -69,6 +70,12 @@ class Options:
     checkpoint_every: int | None
     resume: bool
     progress: str
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """The files that are read: ``files`` or ``file``, whichever there is."""
+        one = getattr(self, "file", None)
+        return (one,) if one is not None else tuple(getattr(self, "files", ()))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -168,6 +175,18 @@ _shared("--progress", type=click.Choice(["auto", "bar", "lines", "off"]), defaul
 
 ENCODING = click.option("--encoding", default="utf-8", help="Of the files' text.")
 DELIMITER = click.option("--delimiter", help="Between columns.  [default: tab, comma or semicolon]")
+
+
+def check_outputs(inputs: Sequence[str], outputs: Mapping[str, str | None]) -> None:
+    """Raise UsageError where a file to write is one that is read, or is written for another option too."""
+    taken = {os.path.realpath(path): "the file to read" for path in inputs}
+    for name, path in outputs.items():
+        if path is None:
+            continue
+        whole = os.path.realpath(path)
+        if whole in taken:
+            raise click.UsageError(f"{name} is {path}, which is {taken[whole]}")
+        taken[whole] = f"the file of {name}"
 
 
 def training_options(*own: Any, **defaults: Any) -> Callable[[Command], Command]:

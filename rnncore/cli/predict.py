@@ -19,7 +19,7 @@ from ..layers import Dense, Embedding
 from ..network import Network
 from ..trainer import predict as run
 from .forecast import read_columns
-from .options import DELIMITER, ENCODING, FILE
+from .options import DELIMITER, ENCODING, FILE, check_outputs
 
 ROWS = 64  # sequences in a batch
 Rows = Iterator[Sequence[Any]]
@@ -38,6 +38,7 @@ def predict(model: str, file: str, out: str | None, encoding: str, delimiter: st
     column that held the texts in training, or has a text on each line if there were no columns. Of a time
     series: a line for each step of the horizon behind its end.
     """
+    check_outputs([model, file], {"--out": out})
     net, task = task_network(model)
     if isinstance(task, Forecast):
         rows = forecast_rows(net, task, file, encoding, delimiter)

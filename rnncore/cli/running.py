@@ -17,7 +17,7 @@ from ..files import save
 from ..network import Network
 from ..trainer import History, Trainer
 from .build import Clock, build_clips, build_optimizer, build_penalties, build_schedule
-from .options import Options
+from .options import Options, check_outputs
 
 Told = TypeVar("Told", bound=Options)
 
@@ -60,6 +60,7 @@ def with_defaults(options: Told) -> Told:
     if options.picture and options.plot is not None:
         named["--plot"] = options.plot
         pictures.check_name(options.plot)  # a missing matplotlib is missed now, not after an hour
+    check_outputs(options.inputs, named)
     for name, path in named.items():
         if path is not None:
             _check_writable(name, path)
