@@ -109,14 +109,15 @@ def latency():
             print("|", cell, "|", units, "|", " | ".join(row), "|")
 
 
-def throughput(units, block, threads, seconds=1.0):
-    """Steps a second of so many threads, each with a network of its own."""
+def throughput(units, block, threads, shared=False, seconds=1.0):
+    """Steps a second of so many threads, each with a network of its own, or with a stream of one for all."""
+    networks = [network("LSTM", units, units) for _ in range(1 if shared else threads)]
     counts = [0] * threads
     gate = threading.Barrier(threads + 1)
     running = [True]
 
     def work(place):
-        stream = network("LSTM", units, units).stream()
+        stream = networks[place % len(networks)].stream()
         x = np.ones((block, 1, units), np.float32)
         y = stream.run(x)
         call, data, out = (stream.run, x, y) if block > 1 else (stream.step, x[0], y[0])
@@ -141,14 +142,18 @@ def throughput(units, block, threads, seconds=1.0):
 
 def threads(cores):
     print(
-        f"\n4 threads, 4 LSTM networks, {cores} cores: steps a second beside one thread, median of 7 pairs\n"
+        f"\n4 threads, 4 LSTM networks, {cores} cores: steps a second beside one thread, medians of 7 turns\n"
     )
     for units, block in ((512, 1), (32, 64), (128, 1), (32, 1)):
-        pairs = [(throughput(units, block, 1), throughput(units, block, 4)) for _ in range(7)]
-        ratio = statistics.median(four / one for one, four in pairs)
-        one = statistics.median(one for one, _ in pairs)
+        turns = [
+            (throughput(units, block, 1), throughput(units, block, 4), throughput(units, block, 4, True))
+            for _ in range(7)
+        ]
+        one = statistics.median(turn[0] for turn in turns)
+        own, shared = (statistics.median(turn[k] / turn[0] for turn in turns) for k in (1, 2))
         print(
-            f"H {units:<4} {block:>3} steps a call: {one:12,.0f} with one thread, times {ratio:.2f} with four"
+            f"H {units:<4} {block:>3} steps a call: {one:12,.0f} with one thread, times {own:.2f} with four, "
+            f"{shared:.2f} where these share one network"
         )
 
 
