@@ -163,6 +163,8 @@ class Recurrent(Layer):
     skips: int = 0
     #: whether the last gate's product is with r h[t-1]
     reset_before: bool = False
+    #: what a tape must be of, from bind on
+    kind: tuple[Any, ...] = ()
     #: weights packed for many forward passes, or None
     panels: Array | None = None
     #: names of the constructor's further arguments, which are attributes too, with their defaults
@@ -220,6 +222,16 @@ class Recurrent(Layer):
             rows = slice(gate * self.hidden_size, (gate + 1) * self.hidden_size)
             initializers.glorot_uniform(params["weight_ih"][rows], rng)
             fill(params["weight_hh"][rows], rng, factor)
+
+    def bind(
+        self,
+        params: Mapping[str, Array],
+        grads: Mapping[str, Array],
+        dtype: np.dtype[Any],
+        rng: np.random.Generator,
+    ) -> None:
+        super().bind(params, grads, dtype, rng)
+        self.kind = type(self).__name__, dtype, self.depth, *self.parameter_shapes().values()
 
     def recurrent_weight(self) -> Array:
         """The recurrent weights as the units feel them, ``(G*H, H)``."""
@@ -318,8 +330,7 @@ class Recurrent(Layer):
 
     def _stamp(self, tape: RecurrentTape) -> tuple[Any, ...]:
         """What the shapes in a tape of this layer follow from."""
-        every = self.checkpoint_every if isinstance(tape, SegmentedTape) else None
-        return type(self).__name__, self.dtype, self.depth, every, *self.parameter_shapes().values()
+        return self.kind, self.checkpoint_every if isinstance(tape, SegmentedTape) else None
 
     def _draw_masks(self, steps: int, rows: int) -> Masks | None:
         """What a pass drops and keeps, without room for more; None if it leaves everything as it is."""
