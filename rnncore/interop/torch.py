@@ -269,7 +269,7 @@ def _sizes(part: State, label: str) -> tuple[int, int]:
     for name in ("weight_ih", "weight_hh"):
         array = part.get(name)
         if array is None or array.ndim != 2 or not array.size:
-            came = f"no {name}" if array is None else f"{name} of shape {array.shape}"
+            came = f"no {name}" if array is None else f"{name} {array.shape}"
             raise ValueError(f"{label!r} of the source has {came}: it is no nn.RNN, nn.LSTM or nn.GRU")
     return part["weight_hh"].shape[1], part["weight_ih"].shape[1]
 
