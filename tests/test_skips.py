@@ -164,3 +164,14 @@ def test_what_does_not_know_them_says_so_by_name(layer, use, tmp_path):
     net = network(layer())
     with pytest.raises((ValueError, TypeError), match=type(net.layers[0]).__name__):
         use(net, tmp_path)
+
+
+@pytest.mark.parametrize(("bptt", "fits"), [(4, True), ((4, 8), True), (3, False), ((4, 6), False)])
+def test_segments_begin_where_all_periods_do(bptt, fits):
+    """A clockwork layer counts from 0 in each: others would be another network."""
+    net = Network(Clockwork(2, 6, periods=(1, 2, 4)), Dense(6, 1))
+    if fits:
+        Trainer(net, SquaredError(), SGD(0.1), bptt=bptt, progress="off")
+        return
+    with pytest.raises(ValueError, match=r"begins its periods anew in each segment: multiples of 4"):
+        Trainer(net, SquaredError(), SGD(0.1), bptt=bptt, progress="off")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import reprlib
 from collections.abc import Iterator, Sequence
@@ -71,8 +72,23 @@ def optional_count(name: str, value: Any) -> int | None:
     return None if value is None else check_positive_integer(name, value)
 
 
-def check_bptt(value: Any) -> int | tuple[int, int] | None:
-    """None, steps of a segment k, or (k1, k2) with k1 <= k2; TypeError or ValueError otherwise."""
+def check_bptt(value: Any, net: Network) -> int | tuple[int, int] | None:
+    """None, steps of a segment k, or (k1, k2) with k1 <= k2; TypeError or ValueError otherwise.
+
+    A clockwork layer counts steps from 0 in each segment: all must be multiples of its periods.
+    """
+    checked = _check_segments(value)
+    for layer in net.layers:
+        whole = math.lcm(*getattr(layer, "periods", ()))
+        if any(k % whole for k in (checked if isinstance(checked, tuple) else (checked or 0,))):
+            raise ValueError(
+                f"bptt is {value!r}, but {layer} begins its periods anew in each segment: multiples of "
+                f"{whole} are wanted"
+            )
+    return checked
+
+
+def _check_segments(value: Any) -> int | tuple[int, int] | None:
     if not isinstance(value, (tuple, list)):
         return optional_count("bptt", value)
     if len(value) != 2:

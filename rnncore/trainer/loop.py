@@ -113,7 +113,7 @@ class Trainer:
         check_checkpoint(checkpoint, checkpoint_every)
         self.net, self.loss, self.optimizer, self.schedule = net, loss, optimizer, schedule
         self.accumulate = check_positive_integer("accumulate", accumulate)
-        self.bptt = check_bptt(bptt)
+        self.bptt = check_bptt(bptt, net)
         self.checkpoint = checkpoint
         self.checkpoint_every = optional_count("checkpoint_every", checkpoint_every)
         self.clips = as_list("clip", clip, "state", "load_state")
