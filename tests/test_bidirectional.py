@@ -60,6 +60,24 @@ def draw(net, rng, lengths):
 
 
 @pytest.mark.parametrize("lengths", [None, LENGTHS], ids=["full", "ragged"])
+@pytest.mark.parametrize("cell", CELLS)
+def test_both_ends_are_the_final_states_of_both_directions(backend, cell, lengths, rng):
+    net = network(cell, "concat")
+    x, state, *_ = draw(net, rng, lengths)
+    y, (final,), _ = net.forward(x, state, lengths)
+    ends = Network(LastStep(bidirectional=True), dtype=net.dtype).forward(y, lengths=lengths)[0]
+    forward, reverse = (leaves(half)[0] for half in final)
+    np.testing.assert_array_equal(ends, np.hstack([forward, reverse]))
+
+
+def test_two_halves_are_wanted_for_both_ends():
+    with pytest.raises(ValueError, match=r"x has 3 features, but LastStep\(bidirectional=True\) wants two"):
+        Network(LastStep(bidirectional=True)).forward(np.zeros((2, 2, 3), np.float32))
+    with pytest.raises(TypeError, match="bidirectional is 1, but True or False is wanted"):
+        LastStep(1)
+
+
+@pytest.mark.parametrize("lengths", [None, LENGTHS], ids=["full", "ragged"])
 @pytest.mark.parametrize("merge", ["concat", "sum"])
 @pytest.mark.parametrize("cell", CELLS)
 def test_each_half_is_a_plain_layer_on_its_own(backend, cell, merge, lengths, rng):

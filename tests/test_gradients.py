@@ -60,6 +60,7 @@ STACKS = {
     "mixed": lambda: (GRU(I, 4), Dropout(0.3), LSTM(4, 2), Dropout(0.2), Elman(2, H), Dense(H, 2)),
     "embedding": lambda: (Embedding(4, I), LSTM(I, H), Dropout(0.5), GRU(H, 2), Dense(2, 4)),
     "last step": lambda: (Dense(I, H), LSTM(H, H), GRU(H, 4), LastStep(), Dense(4, 2)),
+    "both ends": lambda: (Bidirectional(LSTM(I, H)), LastStep(bidirectional=True), Dense(2 * H, 2)),
     "mean": lambda: (Dense(I, H), GRU(H, H), Elman(H, 4), MeanPool(), Dense(4, 2)),
     "masked elman": lambda: (Elman(I, H, **MASKED), Elman(H, H, **MASKED), Elman(H, H, zoneout=0.3)),
     "masked leaky": lambda: (

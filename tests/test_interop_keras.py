@@ -173,6 +173,20 @@ def test_the_final_state_alone_is_the_last_step(rng, tmp_path):
     assert [type(part) for part in net.layers] == [LSTM, LastStep]
 
 
+def test_the_final_states_of_both_directions_are_both_ends(rng, tmp_path):
+    own = cell("LSTM", H, "forward")
+    own["config"]["return_sequences"] = False
+    both = layer("Bidirectional", name="both", merge_mode="concat", layer=own)
+    arrays = [*recurrent(rng, "LSTM", I, H), *recurrent(rng, "LSTM", I, H)]
+    net = load(write_keras(tmp_path / "m.keras", [(both, arrays)]))
+    assert repr(net.layers[1]) == "LastStep(bidirectional=True)"
+    y, states, _ = net.forward(draw(rng, T, B, I))
+    np.testing.assert_array_equal(y, np.hstack([half[0] for half in states[0]]))
+    both["config"]["merge_mode"] = "sum"
+    with pytest.raises(ValueError, match="adds the final states of both directions"):
+        load(write_keras(tmp_path / "m.keras", [(both, arrays)]))
+
+
 def changed(rng, **config):
     own = cell("LSTM", H, "a")
     return [({**own, "config": {**own["config"], **config}}, recurrent(rng, "LSTM", I, H))]
@@ -350,11 +364,19 @@ def test_keras_itself_agrees(tmp_path, rng):
 
     chain = [L.Bidirectional(L.LSTM(H, return_sequences=True)), L.GRU(H, return_sequences=True),
              L.SimpleRNN(H, return_sequences=True), L.Dense(2)]  # fmt: skip
+    assert_keras_agrees(keras, chain, tmp_path, rng)
+    assert_keras_agrees(keras, [L.Bidirectional(L.GRU(H)), L.Dense(2)], tmp_path, rng)
+
+
+def assert_keras_agrees(keras, chain, tmp_path, rng):
+    from keras import layers as L
+
     theirs = keras.Sequential([L.Input((None, I)), *chain])
     for weight in theirs.weights:
         weight.assign(draw(rng, *weight.shape))
     x = draw(rng, T, B, I)
-    wanted = np.swapaxes(keras.ops.convert_to_numpy(theirs(np.swapaxes(x, 0, 1))), 0, 1)
+    wanted = keras.ops.convert_to_numpy(theirs(np.swapaxes(x, 0, 1)))
+    wanted = np.swapaxes(wanted, 0, 1) if wanted.ndim == 3 else wanted
     for name in ("m.keras", "m.h5"):
         theirs.save(tmp_path / name)
         assert_close(load(tmp_path / name).forward(x)[0], wanted, 1e-5)

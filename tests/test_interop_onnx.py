@@ -95,6 +95,12 @@ def test_whole_networks_are_exported(pool, lengths, dtype, tmp_path):
         assert model.report.difference <= 1e-5
 
 
+@pytest.mark.parametrize("lengths", [False, True])
+def test_both_ends_are_exported(lengths, tmp_path):
+    layers = Bidirectional(LSTM(I, H)), Dropout(0.5), LastStep(bidirectional=True), Dense(2 * H, 2)
+    assert export(draw(Network(*layers)), tmp_path / "model.onnx", lengths=lengths).difference <= 1e-5
+
+
 def test_what_cannot_be_expressed_is_refused_by_name_and_writes_nothing(tmp_path):
     class Stranger(Layer):
         pass

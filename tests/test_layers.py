@@ -72,6 +72,7 @@ CHAINS = {
     "embedding": lambda: [Embedding(7, I)],
     "dense": lambda: [Dense(I, 2)],
     "last step": lambda: [LastStep()],
+    "both ends": lambda: [Bidirectional(GRU(I, H)), LastStep(bidirectional=True)],
     "mean": lambda: [MeanPool()],
     "dropout off": lambda: [Dropout(0.0), Dense(I, 2)],
     "dropout off, recurrent": lambda: [Dropout(0.0), GRU(I, H), Dropout(0.0), LSTM(H, 2), MeanPool()],

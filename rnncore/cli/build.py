@@ -52,7 +52,7 @@ def build_network(
         chain.append(cells.Bidirectional(cell) if bidirectional else cell)
         width = options.hidden * (2 if bidirectional else 1)
     if pool:
-        chain.append(cells.MeanPool() if pool == "mean" else cells.LastStep())
+        chain.append(cells.MeanPool() if pool == "mean" else cells.LastStep(bidirectional))
     if options.dropout_output:
         chain.append(cells.Dropout(options.dropout_output))
     return Network(*chain, cells.Dense(width, outputs), seed=options.seed, dtype=options.dtype)

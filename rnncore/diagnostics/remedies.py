@@ -96,7 +96,11 @@ def unreached(name: str, at_the_end: bool) -> tuple[Remedy, ...]:
     """
     if at_the_end and name.endswith(".reverse"):
         return (
-            Remedy("MeanPool()", "in place of LastStep: there the reverse half has read one step alone"),
+            Remedy(
+                "MeanPool()",
+                "or LastStep(bidirectional=True), in place of LastStep(): there the reverse half has read one "
+                "step alone",
+            ),
         )
     code = "gradient_flow(net, x, target, loss, step=0)"
     return (

@@ -240,7 +240,7 @@ def _finding(
         text += f", {reach:.0f} of {len(tape.x)} steps"
         if math.isnan(reach):
             text = f"layer {name}, {kind}: no gradient of the last step's loss arrives on its way"
-            cures = unreached(name, any(isinstance(other, LastStep) for other in net.layers))
+            cures = unreached(name, any(isinstance(o, LastStep) and not o.bidirectional for o in net.layers))
     return Finding(rule.problem, name, kind, rule.measure, value, rule.threshold, text, cures)
 
 

@@ -262,9 +262,12 @@ def _build(kind: str, own: dict[str, Any], last: bool, arrays: list[Array]) -> l
         merge = own.get("merge_mode")
         if inside not in CELLS or merge not in ("concat", "sum"):
             raise ValueError(f"{label} has {inside[:80]} and merge_mode {merge!r}, which is not known")
-        if not inner.get("return_sequences"):
-            raise ValueError(f"{label} gives the final states of both directions, which no layer here gives")
-        return [Bidirectional(_cell(inside, inner, label, arrays), merge)]
+        both = Bidirectional(_cell(inside, inner, label, arrays), merge)
+        if inner.get("return_sequences"):
+            return [both]
+        if merge == "sum":
+            raise ValueError(f"{label} adds the final states of both directions, which no layer here does")
+        return [both, LastStep(bidirectional=True)]
     raise ValueError(f"{label} has no counterpart here")
 
 

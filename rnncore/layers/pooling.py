@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..checks import check_array, check_lengths, zero_padding
+from ..checks import check_array, check_flag, check_lengths, zero_padding
 from .base import Array, Layer, State
 
 
@@ -40,13 +40,33 @@ class _Pooling(Layer):
 
 
 class LastStep(_Pooling):
-    """y[b] = x[lengths[b] - 1, b]: each row at its own last step, (T, B, F) -> (B, F)."""
+    """y[b] = x[lengths[b] - 1, b]: each row at its own last step, (T, B, F) -> (B, F).
+
+    Parameters
+    ----------
+    bidirectional
+        Behind a ``Bidirectional`` layer that lays its halves side by side, where each of them ends: the first
+        half of the features at the row's last step, the second at step 0, which are the final states h of
+        both directions, as ``torch.cat((h[-2], h[-1]), 1)`` in PyTorch. F must be even then.
+    """
+
+    def __init__(self, bidirectional: bool = False) -> None:
+        super().__init__()
+        self.bidirectional = check_flag("bidirectional", bidirectional)
+
+    def config(self) -> dict[str, Any]:
+        return {"bidirectional": True} if self.bidirectional else {}
 
     def forward(
         self, x: Array, state: State = None, lengths: Any = None, record: bool = True
     ) -> tuple[Array, State, PoolingTape | None]:
         tape = self._start(x, lengths)
+        if self.bidirectional and tape.features % 2:
+            raise ValueError(f"x has {tape.features} features, but {self} wants two halves of as many")
         y = x[tape.lengths - 1, np.arange(x.shape[1])]
+        if self.bidirectional:
+            half = tape.features // 2
+            y[:, half:] = x[0, :, half:]
         return y, None, tape if record else None
 
     def backward(
@@ -57,7 +77,9 @@ class LastStep(_Pooling):
             return None, None
         rows, features = dy.shape
         dx = np.zeros((tape.steps, rows, features), self.dtype)
-        dx[tape.lengths - 1, np.arange(rows)] = dy
+        ends = features // 2 if self.bidirectional else features
+        dx[tape.lengths - 1, np.arange(rows), :ends] = dy[:, :ends]
+        dx[0, :, ends:] = dy[:, ends:]
         return dx, None
 
 

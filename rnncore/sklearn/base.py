@@ -146,7 +146,8 @@ class RNN(BaseEstimator):  # type: ignore[misc]
             layer = CELLS[self.cell](size, self.hidden_size)
             layers.append(Bidirectional(layer) if self.bidirectional else layer)
             size = 2 * self.hidden_size if self.bidirectional else self.hidden_size
-        layers.append(POOLING[self.pooling]())
+        last = {"bidirectional": self.bidirectional} if self.pooling == "last" else {}
+        layers.append(POOLING[self.pooling](**last))
         if self.dropout:
             layers.append(Dropout(self.dropout))
         # In evaluation but while it is trained, so that several threads may predict at once.

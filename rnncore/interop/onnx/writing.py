@@ -109,9 +109,15 @@ class _Writer:
             self.node("Gather", [self._weight(place, "weight", layer.params["weight"]), self.value], axis=0)
         elif isinstance(layer, Dense):
             self._dense(place, layer)
-        elif isinstance(layer, (LastStep, MeanPool)):
+        elif isinstance(layer, LastStep):
             self.pooled = True
-            (self._last_step if isinstance(layer, LastStep) else self._mean)(self.value)
+            steps = self.value
+            self._last_step(steps)
+            if layer.bidirectional:
+                self._both_ends(steps, self.value, self._features(place) // 2)
+        elif isinstance(layer, MeanPool):
+            self.pooled = True
+            self._mean(self.value)
         else:
             raise ValueError(f"layer {place}, {layer}, cannot be expressed in ONNX: it has no such operator")
 
@@ -163,6 +169,21 @@ class _Writer:
         column = self.constant("column", [1])
         pairs = [self.node("Unsqueeze", [array, column]) for array in (steps, rows)]
         self.node("GatherND", [x, self.node("Concat", pairs, axis=1)])
+
+    def _both_ends(self, x: str, last: str, half: int) -> None:
+        """The first half of the features from the last step, the second from step 0."""
+        first = self.node("Gather", [x, self.constant("first", 0)], axis=0)
+        borders = [self.constant(f"border{size}", [size]) for size in (0, half, 2 * half)]
+        axis = self.constant("features", [1])
+        halves = [
+            self.node("Slice", [source, *borders[k : k + 2], axis]) for k, source in enumerate((last, first))
+        ]
+        self.node("Concat", halves, axis=1)
+
+    def _features(self, place: int) -> int:
+        """What comes to a layer has so many features."""
+        given = [layer.features()[1] for layer in self.net.layers[:place]]
+        return next(features for features in reversed(given) if features is not None)
 
     def _mean(self, x: str) -> None:
         if not self.lengths:
