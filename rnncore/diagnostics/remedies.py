@@ -98,8 +98,8 @@ def unreached(name: str, at_the_end: bool) -> tuple[Remedy, ...]:
         return (
             Remedy(
                 "MeanPool()",
-                "or LastStep(bidirectional=True), in place of LastStep(): there the reverse half has read one "
-                "step alone",
+                "or LastStep(bidirectional=True), in place of LastStep(): there the reverse half has read "
+                "one step alone",
             ),
         )
     code = "gradient_flow(net, x, target, loss, step=0)"
