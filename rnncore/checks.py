@@ -167,12 +167,12 @@ def check_positive_integer(name: str, value: Any) -> int:
     return int(value)
 
 
-def check_seed(value: Any) -> int:
+def check_seed(value: Any, name: str = "seed") -> int:
     """A seed as an int of at least 0; TypeError or ValueError otherwise."""
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
-        raise TypeError(f"seed is {value!r}, but a whole number is wanted")
+        raise TypeError(f"{name} is {value!r}, but a whole number is wanted")
     if value < 0:
-        raise ValueError(f"seed is {value}, but at least 0 is wanted")
+        raise ValueError(f"{name} is {value}, but at least 0 is wanted")
     return int(value)
 
 

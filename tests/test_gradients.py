@@ -39,7 +39,7 @@ STACKS = {
     "lstm": lambda: (LSTM(I, H), LSTM(H, H), LSTM(H, H)),
     "gru": lambda: (GRU(I, H), GRU(H, H), GRU(H, H)),
     "leaky": lambda: (
-        LeakyElman(I, H, leak=0.3),
+        LeakyElman(I, H, leak=(0.3, 0.05, 1.0)),
         LeakyElman(H, H, "sigmoid", time_constants=(1, 20), learn_leak=True),
         LeakyElman(H, H, leak=0.7, learn_leak=True, excitatory=0.6),
     ),

@@ -134,6 +134,8 @@ def test_float32_starts_as_the_rounded_float64():
         GRU(np.int64(2), np.int32(3)),
         GRU(2, 3, reset_after=False, activation="identity"),
         LeakyElman(2, 3, leak=0.25),
+        LeakyElman(2, 3, leak=np.array([0.25, 0.5, 1], np.float32)),
+        LeakyElman(2, 3, time_constants=np.array([2, 30]), leak_seed=np.int64(4)),
         LeakyElman(2, 3, "relu", time_constants=(2, 30), learn_leak=True, noise=0.1, excitatory=0.8),
         SkipElman(2, 3),
         SkipElman(2, 3, (4,), "relu", "identity:0.9"),

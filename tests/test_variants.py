@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from laws import assert_close
 
-from rnncore.layers import GRU, LSTM, Elman, LeakyElman
+import rnncore
+from rnncore.layers import GRU, LSTM, Bidirectional, Elman, LeakyElman
 from rnncore.network import Network
 
 pytestmark = pytest.mark.usefixtures("backend")
@@ -63,6 +64,50 @@ def test_time_constants_are_spread_evenly_in_the_logarithm():
     tau = 1 / LeakyElman(I, 64, time_constants=(2, 200))._first_leaks()
     assert np.all((tau > 2) & (tau < 200))
     np.testing.assert_allclose(np.diff(np.log(tau)), np.log(100) / 64)
+
+
+def test_drawn_time_constants_are_log_uniform_and_the_seed_s_own():
+    taus = [
+        1 / LeakyElman(I, 4000, time_constants=(2, 200), leak_seed=seed)._first_leaks() for seed in (7, 7, 8)
+    ]
+    np.testing.assert_array_equal(taus[0], taus[1])
+    assert (taus[0] != taus[2]).all()
+    assert np.all((taus[0] >= 2) & (taus[0] <= 200))
+    shares = np.histogram(np.log(taus[0]), 5, (np.log(2), np.log(200)))[0] / 4000
+    np.testing.assert_allclose(shares, 0.2, atol=0.03)
+    assert not (np.diff(taus[0]) > 0).all(), "in no order"
+
+
+def test_leaks_given_for_each_unit_are_those_of_the_same_time_constants():
+    for more in ({}, {"learn_leak": True}):
+        spread = LeakyElman(I, H, time_constants=(1.5, 40), **more)
+        given = LeakyElman(I, H, leak=spread._first_leaks(), **more)
+        parameters = drawn(Elman(I, H))
+        assert_same(run(given, parameters)[1], run(spread, parameters)[1])
+
+
+@pytest.mark.parametrize(
+    "leak", [0.5, [0.5], (0.5,), np.array([0.5]), np.array([0.5], np.float32), [np.float32(0.5)]]
+)
+def test_leaks_are_kept_as_plain_numbers(leak):
+    kept = LeakyElman(I, 1, leak=leak).config()["leak"]
+    assert kept in (0.5, [0.5])
+    assert all(type(number) is float for number in np.atleast_1d(kept).tolist())
+
+
+def test_a_file_holds_the_leaks_of_every_unit(tmp_path):
+    leaks = np.random.default_rng(0).uniform(0.01, 1, H)
+    for options in ({"leak": leaks}, {"time_constants": np.array([2, 30]), "leak_seed": 5}):
+        net = Network(Bidirectional(LeakyElman(I, H, **options)), dtype="float64")
+        rnncore.save(net, tmp_path / "net.safetensors")
+        loaded = rnncore.load(tmp_path / "net.safetensors")
+        x = np.random.default_rng(1).standard_normal((T, B, I))
+        np.testing.assert_array_equal(loaded.forward(x)[0], net.forward(x)[0])
+        np.testing.assert_array_equal(loaded.layers[0].layer.leaks(), net.layers[0].reverse.leaks())
+
+
+def test_the_text_of_many_leaks_is_short():
+    assert len(repr(LeakyElman(I, 500, leak=np.full(500, 1 / 3)))) < 150
 
 
 def test_noise_acts_in_training_alone_and_has_its_variance():
@@ -132,6 +177,19 @@ def test_the_forget_bias_of_a_coupled_lstm_opens_by_closing_the_input():
         (lambda: LeakyElman(I, H, time_constants=(0.5, 2)), "time_constants"),
         (lambda: LeakyElman(I, H, time_constants=(3, 2)), "time_constants"),
         (lambda: LeakyElman(I, H, time_constants=(1,)), "time_constants"),
+        (lambda: LeakyElman(I, H, time_constants=5), "time_constants are 5, but a pair"),
+        (lambda: LeakyElman(I, H, time_constants="ab"), "time_constants are 'ab', but a pair"),
+        (lambda: LeakyElman(I, H, time_constants=(True, 5)), r"time_constants\[0\] is True"),
+        (lambda: LeakyElman(I, H, time_constants=(1, np.inf)), "1 <= least <= largest"),
+        (lambda: LeakyElman(I, H, time_constants=np.array([0.5, 2])), "1 <= least <= largest"),
+        (lambda: LeakyElman(I, H, time_constants=np.ones((2, 2))), r"time_constants\[0\] is array"),
+        (lambda: LeakyElman(I, H, leak=[0.5] * (H - 1)), f"leak has {H - 1} numbers"),
+        (lambda: LeakyElman(I, 2, leak=[0.5, 0.0]), r"leak\[1\] is 0.0"),
+        (lambda: LeakyElman(I, 2, leak=["a", 0.5]), r"leak\[0\] is 'a'"),
+        (lambda: LeakyElman(I, 2, leak=np.full((2, 2), 0.5)), r"leak\[0\] is array"),
+        (lambda: LeakyElman(I, H, leak="half"), "leak is 'half', but a number"),
+        (lambda: LeakyElman(I, H, leak=0.5, leak_seed=1), "leak_seed is 1, but without time_constants"),
+        (lambda: LeakyElman(I, H, time_constants=(1, 2), leak_seed=-1), "leak_seed is -1"),
         (lambda: LeakyElman(I, H, leak=0.5, noise=-1.0), "noise"),
         (lambda: LeakyElman(I, H, leak=0.5, noise=1.0, checkpoint_every=2), "noise"),
         (lambda: LeakyElman(I, H, leak=0.5, excitatory=1.5), "excitatory"),

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from numbers import Real
 from typing import Any, ClassVar
 
 import numpy as np
 
-from ..checks import check_flag, check_number
+from ..checks import check_flag, check_number, check_real, check_seed
 from ..kernels.memory import empty
 from .base import Array, Lengths
 from .recurrent import Clipped, Parts, Recurrent, RecurrentTape, check_activation
 
 # A leak of 1 has an infinite logit; from 40 on the sigmoid is 1 in float64 as well.
 MOST = 40.0
+# Of so many leaks a layer's text, which stands in messages, shows all.
+SHOWN = 8
 
 
 @dataclass(slots=True)
@@ -41,10 +42,16 @@ class LeakyElman(Recurrent):
     activation
         g: ``"tanh"``, ``"sigmoid"``, ``"relu"`` or ``"identity"``.
     leak
-        One leak for all units, above 0 and at most 1; with 1 the layer is an Elman layer.
+        One leak for all units, or one for each, H numbers; above 0 and at most 1. With 1 the layer is an
+        Elman layer.
     time_constants
         In place of ``leak``: (least, largest) time constant in steps, at least 1; the units' are spread
         between them evenly in the logarithm, the fastest unit first, so that some are fast, others slow.
+        These are the quantiles of a log-uniform draw: as many units in every octave, without its luck.
+    leak_seed
+        With ``time_constants``: a seed to draw them with, log-uniformly, in place of the even spread. Units
+        are then fast or slow in no order, and so whether they excite or inhibit or not. The same seed gives
+        the same leaks: from a file too, and in both halves of a `Bidirectional`.
     learn_leak
         Whether the leaks are learned, from these values on, as sigmoids of the parameter ``leak_logit (H,)``.
     noise
@@ -62,6 +69,8 @@ class LeakyElman(Recurrent):
         Probabilities, in [0, 1), of dropping h[t-1] in the recurrent product, not in what leaks, and of
         keeping a unit's state as it was, without leak and noise; see `Recurrent`.
 
+    Notes
+    -----
     The state is h, ``(B, H)``.
     """
 
@@ -71,6 +80,7 @@ class LeakyElman(Recurrent):
         "activation": "tanh",
         "leak": None,
         "time_constants": None,
+        "leak_seed": None,
         "learn_leak": False,
         "noise": 0.0,
         "excitatory": None,
@@ -81,8 +91,8 @@ class LeakyElman(Recurrent):
         input_size: int,
         hidden_size: int,
         activation: str = "tanh",
-        leak: float | None = None,
-        time_constants: Sequence[float] | None = None,
+        leak: float | Sequence[float] | Array | None = None,
+        time_constants: Sequence[float] | Array | None = None,
         learn_leak: bool = False,
         noise: float = 0.0,
         excitatory: float | None = None,
@@ -90,12 +100,21 @@ class LeakyElman(Recurrent):
         recurrent_init: str | None = None,
         recurrent_dropout: float = 0.0,
         zoneout: float | Sequence[float] = 0.0,
+        leak_seed: int | None = None,
     ) -> None:
         super().__init__(
             input_size, hidden_size, checkpoint_every, recurrent_init, recurrent_dropout, zoneout
         )
         self.activation = check_activation("activation", activation)
-        self.leak, self.time_constants = _check_leak(leak, time_constants)
+        if (leak is None) == (time_constants is None):
+            raise ValueError(
+                f"leak is {leak} and time_constants are {time_constants}, but just one is wanted"
+            )
+        self.leak = None if leak is None else _check_leak(leak, self.hidden_size)
+        self.time_constants = None if time_constants is None else _check_time_constants(time_constants)
+        if leak_seed is not None and time_constants is None:
+            raise ValueError(f"leak_seed is {leak_seed}, but without time_constants there is nothing to draw")
+        self.leak_seed = None if leak_seed is None else check_seed(leak_seed, "leak_seed")
         self.learn_leak = check_flag("learn_leak", learn_leak)
         self.noise = check_number("noise", noise)
         if self.noise < 0:
@@ -119,6 +138,12 @@ class LeakyElman(Recurrent):
             with np.errstate(divide="ignore"):
                 params["leak_logit"][:] = np.minimum(np.log(leak) - np.log1p(-leak), MOST)
 
+    def __repr__(self) -> str:
+        text = super().__repr__()
+        if not isinstance(self.leak, list) or len(self.leak) <= SHOWN:
+            return text
+        return text.replace(repr(self.leak), f"[{self.leak[0]}, {self.leak[1]}, ..., {self.leak[-1]}]")
+
     def leaks(self) -> Array:
         """Each unit's leak, (H,)."""
         if not self.learn_leak:
@@ -134,9 +159,12 @@ class LeakyElman(Recurrent):
     def _first_leaks(self) -> Array:
         units = self.hidden_size
         if self.time_constants is None:
-            return np.full(units, self.leak)
+            return np.array(np.broadcast_to(np.asarray(self.leak, np.float64), units))
         least, largest = self.time_constants
-        return 1 / (least * (largest / least) ** ((np.arange(units) + 0.5) / units))
+        places = (np.arange(units) + 0.5) / units
+        if self.leak_seed is not None:
+            places = np.random.default_rng(self.leak_seed).random(units)
+        return np.asarray(1 / (least * (largest / least) ** places))
 
     def _signs(self) -> Array:
         """+1 for each excitatory unit, -1 for the others, (H,)."""
@@ -145,9 +173,7 @@ class LeakyElman(Recurrent):
         signs[round(self.excitatory * self.hidden_size) :] = -1
         return signs
 
-    def _new_tape(
-        self, x: Array, lengths: Lengths, hidden: Array, others: Parts, record: bool
-    ) -> LeakyTape:
+    def _new_tape(self, x: Array, lengths: Lengths, hidden: Array, others: Parts, record: bool) -> LeakyTape:
         shape = (*x.shape[:2], self.hidden_size)
         gates = empty(shape, self.dtype) if record else None
         leak, noise = self.leaks(), None
@@ -182,19 +208,35 @@ class LeakyElman(Recurrent):
         return clipped
 
 
-def _check_leak(
-    leak: float | None, time_constants: Sequence[float] | None
-) -> tuple[float | None, list[float] | None]:
-    """Raise TypeError or ValueError unless just one of the two is given and sound."""
-    if (leak is None) == (time_constants is None):
-        raise ValueError(f"leak is {leak} and time_constants are {time_constants}, but just one is wanted")
-    if leak is not None:
-        if not 0 < check_number("leak", leak) <= 1:
-            raise ValueError(f"leak is {leak}, but a number above 0 and at most 1 is wanted")
-        return float(leak), None
-    pair = list(time_constants or ())
-    if len(pair) != 2 or not all(isinstance(number, Real) for number in pair):
-        raise TypeError(f"time_constants are {time_constants!r}, but a pair (least, largest) is wanted")
-    if not 1 <= pair[0] <= pair[1] < np.inf:
-        raise ValueError(f"time_constants are {time_constants}, but 1 <= least <= largest is wanted")
-    return None, [float(number) for number in pair]
+def _check_leak(leak: Any, units: int) -> float | list[float]:
+    """The leak of all units, or the list of theirs; TypeError or ValueError otherwise."""
+    if not _is_several(leak):
+        return _check_one_leak("leak", leak)
+    if len(leak) != units:
+        raise ValueError(
+            f"leak has {len(leak)} numbers, but one, or one for each of {units} units, is wanted"
+        )
+    return [_check_one_leak(f"leak[{unit}]", number) for unit, number in enumerate(leak)]
+
+
+def _check_one_leak(name: str, value: Any) -> float:
+    if not 0 < check_number(name, value) <= 1:
+        raise ValueError(f"{name} is {value}, but a number above 0 and at most 1 is wanted")
+    return float(value)
+
+
+def _check_time_constants(given: Any) -> list[float]:
+    """The pair as plain floats; TypeError or ValueError otherwise."""
+    if not _is_several(given) or len(given) != 2:
+        raise TypeError(f"time_constants are {given!r}, but a pair (least, largest) is wanted")
+    least, largest = (check_real(f"time_constants[{place}]", number) for place, number in enumerate(given))
+    if not 1 <= least <= largest < np.inf:
+        raise ValueError(f"time_constants are {given}, but 1 <= least <= largest is wanted")
+    return [least, largest]
+
+
+def _is_several(value: Any) -> bool:
+    """Whether it is a sequence or an array, and no text."""
+    if isinstance(value, np.ndarray):
+        return value.ndim > 0
+    return isinstance(value, Sequence) and not isinstance(value, (str, bytes))
