@@ -32,8 +32,11 @@ class Digits(Classification):
     batches
         None: as many as one pass over the training images takes.
 
-    The error is the share of wrong answers; solved is under 4% (ours). Who asks for more images for testing
-    or validation than there are gets them all, once. Chance is 90% wrong.
+    Notes
+    -----
+    The error is the share of wrong answers. Chance, any of the ten digits, is 0.9, and that is the naive
+    baseline: one digit is as frequent as another. Solved is below 0.04 (ours). Who asks for more images for
+    testing or validation than there are gets them all, once.
     """
 
     inputs = 1

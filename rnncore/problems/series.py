@@ -20,9 +20,7 @@ class Sine(Problem):
     """The noiseless value of a sine ``ahead`` steps later, at every step.
 
     x[t] = sin(2 pi t / period + phase) + noise. Each sequence has a period of its own, drawn log-uniformly,
-    and a phase: the network must find both from what it sees. The error is the mean squared one over the
-    second half of the steps, when there has been something to see; solved is a tenth of the best naive error
-    (ours).
+    and a phase: the network must find both from what it sees.
 
     Parameters
     ----------
@@ -35,6 +33,13 @@ class Sine(Problem):
         Standard deviation of what is added to x, at least 0.
     ahead
         At least 1.
+
+    Notes
+    -----
+    The error is the mean squared one over the second half of the steps, when there has been something to see.
+    Chance: who always answers the mean, 0, has 1/2. Who answers with the latest x has, with d for ``ahead``,
+    the mean over the periods of 1 - cos(2 pi d / period), and noise^2: with the defaults 0.0043. Solved
+    is below a tenth of the smaller of the two (ours).
     """
 
     shortest = 2
