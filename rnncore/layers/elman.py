@@ -36,6 +36,8 @@ class Elman(Recurrent):
         Probabilities, in [0, 1), of dropping h[t-1] in the recurrent product, and of keeping a unit's state
         as it was; see `Recurrent`.
 
+    Notes
+    -----
     The state is h, ``(B, H)``.
     """
 

@@ -47,7 +47,6 @@ class GRU(Recurrent):
     recurrent_dropout, zoneout
         Probabilities, in [0, 1), of dropping h[t-1] in the recurrent product, and of keeping a unit's state
         as it was; see `Recurrent`.
-
     reset_after
         Whether the reset gate comes after the product, as above. Before it (Cho et al., 2014;
         linear_before_reset=0) n = tanh(W_in x[t] + b_n + W_hn (r h[t-1])), there is no ``bias_hn``, and the
@@ -55,6 +54,8 @@ class GRU(Recurrent):
     gate_activation, activation
         In place of sigmoid and tanh: ``"tanh"``, ``"sigmoid"``, ``"relu"`` or ``"identity"``.
 
+    Notes
+    -----
     Beside the family's three parameters there is ``bias_hn (H,)``, inside the reset product. The state is h,
     ``(B, H)``.
     """
