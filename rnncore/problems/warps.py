@@ -42,9 +42,9 @@ class WarpedRecall(Problem):
     Notes
     -----
     While there is no symbol before, the answer is the blank. The error is the share of wrong steps. Chance,
-    any symbol or the blank, is 1 - 1/(symbols + 1); who answers any symbol but the present one, which is never
-    right, has 1 - 1/(symbols - 1): 0.909 and 0.889 of 10 symbols, the first symbol's steps left out. Solved
-    is below 0.05 (ours: the paper shows curves of the loss).
+    any symbol or the blank, is 1 - 1/(symbols + 1); who answers any symbol but the present one, which is
+    never right, has 1 - 1/(symbols - 1): 0.909 and 0.889 of 10 symbols, the first symbol's steps left out.
+    Solved is below 0.05 (ours: the paper shows curves of the loss).
     """
 
     measure = "share of steps wrong"
