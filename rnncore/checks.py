@@ -95,8 +95,8 @@ def take_state(name: str, state: Any) -> Any:
     return take_array(name, state)
 
 
-def check_lengths(lengths: Any, steps: int, rows: int) -> NDArray[np.intp] | None:
-    """Lengths of the rows as ``intp (B,)``, or None when every row has all ``steps``.
+def check_lengths(lengths: Any, steps: int, rows: int, of: str = "x") -> NDArray[np.intp] | None:
+    """Lengths of the rows as ``intp (B,)``, or None when every row has all ``steps`` of the argument ``of``.
 
     Raises
     ------
@@ -115,7 +115,7 @@ def check_lengths(lengths: Any, steps: int, rows: int) -> NDArray[np.intp] | Non
     if rows and not (given.min() >= 1 and given.max() <= steps):
         bad = int(np.flatnonzero((given < 1) | (given > steps))[0])
         raise ValueError(
-            f"lengths[{bad}] is {given[bad]}, but x has {steps} steps (T). Lengths count steps from the "
+            f"lengths[{bad}] is {given[bad]}, but {of} has {steps} steps (T). Lengths count steps from the "
             f"start of each row, from 1 to {steps}."
         )
     return np.array(given, dtype=np.intp)  # a copy: a tape keeps it, and kernels trust it

@@ -11,7 +11,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from .checks import check_array, check_dtype, check_finite, check_lengths, check_seed, take_array, take_state
+from .checks import (
+    check_array,
+    check_dtype,
+    check_finite,
+    check_flag,
+    check_lengths,
+    check_seed,
+    take_array,
+    take_state,
+)
 from .kernels.memory import empty
 from .layers import Layer
 from .layers.base import ExplodingState
@@ -124,10 +133,12 @@ class Network:
 
         Raises
         ------
-        ValueError
-            If a pattern matches no parameter.
+        TypeError, ValueError
+            If a pattern is no text, or matches no parameter.
         """
         for pattern in patterns:
+            if not isinstance(pattern, str):
+                raise TypeError(f"a pattern is {pattern!r}, but a name, such as '0.bias' or '0.*', is wanted")
             if not any(fnmatchcase(name, pattern) for name in self.params):
                 raise ValueError(f"{pattern!r} matches none of the parameters {', '.join(self.params)}")
         chosen = [name for name in self.params if any(fnmatchcase(name, pattern) for pattern in patterns)]
@@ -143,9 +154,9 @@ class Network:
 
     def train(self, mode: bool = True) -> Network:
         """Switch dropout on (or off, with ``mode=False``) and return the network."""
-        self.training = mode
+        self.training = check_flag("mode", mode)
         for layer in self.layers:
-            layer.training = mode
+            layer.training = self.training
         return self
 
     def eval(self) -> Network:
@@ -215,7 +226,7 @@ class Network:
             If a state leaves the range that its layer allows, a FloatingPointError.
         """
         x, state = take_array("x", x), take_state("state", state)
-        record = record and not self.packed
+        record = check_flag("record", record) and not self.packed
         self._check_states("state", state, self._check_input(x, lengths))
         states, tapes = [], []
         for position, layer in enumerate(self.layers):
@@ -320,13 +331,17 @@ class Network:
         ValueError
             If the batch has ``starts``: states are not reset on the way here; or from f, if ``flat`` has
             another shape.
+        RuntimeError
+            In inference mode, whose parameters are read-only; from f as well.
         """
+        self._require_writable()
         if getattr(batch, "starts", None) is not None:
             raise ValueError("batch has starts, but an objective runs whole sequences: it must have none")
         weights = getattr(batch, "weights", None)
         more = {} if weights is None else {"weights": weights}
 
         def value_and_gradient(flat: Array) -> tuple[float, NDArray[np.float64]]:
+            self._require_writable()
             given = np.asarray(flat)
             if given.shape != self.params.flat.shape:
                 raise ValueError(f"flat has shape {given.shape}, but {self.params.flat.shape} is wanted")
@@ -368,6 +383,13 @@ class Network:
         from .stream import stream  # which `import rnncore` does not wait for
 
         return stream(self, batch, softmax)
+
+    def _require_writable(self) -> None:
+        if self.packed:
+            raise RuntimeError(
+                "this network is in inference mode, which an objective cannot set the parameters of: "
+                "minimize outside of it"
+            )
 
     def _check_input(self, x: Any, lengths: Any) -> int | None:
         """Check x and lengths before any layer acts (dropout would draw); returns the number of rows."""

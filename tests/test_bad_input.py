@@ -288,6 +288,15 @@ def test_forward_refuses(case):
     assert snapshot(net) == before
 
 
+def test_switches_are_true_or_false():
+    net = cell_network()
+    with pytest.raises(TypeError, match="mode is 'x', but True or False is wanted"):
+        net.train("x")
+    assert net.training
+    with pytest.raises(TypeError, match="record is 'no', but True or False is wanted"):
+        net.forward(array(T, B, I), record="no")
+
+
 def test_nan_and_infinity_beyond_the_lengths_are_no_input():
     x = spoiled(np.nan, 3, 1, 0)
     x[2, 2] = np.inf

@@ -319,7 +319,7 @@ def test_impossible_settings_are_refused(arguments, error, message):
         ({"y": drawn()[0]}, ValueError, r"y has shape \(5, 4\), but \(T, B, C\)"),
         ({"y": drawn()[:, :, :0]}, ValueError, "none of them 0"),
         ({"y": drawn(shape=(T, B, 1))}, ValueError, "target's row 1 is 3, but ids from 0 to 0"),
-        ({"lengths": [2, 7, 4, 4, 3]}, ValueError, r"lengths\[1\] is 7"),
+        ({"lengths": [2, 7, 4, 4, 3]}, ValueError, r"lengths\[1\] is 7, but y has 6 steps"),
         ({"target": TARGETS[:-1]}, ValueError, "target has 4 rows, but y has 5"),
         ({"target": [[], [4], [], [], []]}, ValueError, "label 0 of target's row 1 is 4, but"),
         ({"target": [[], [1, 0], [], [], []]}, ValueError, "label 1 of .* row 1 is 0, but .* the blank, 0"),

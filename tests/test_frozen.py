@@ -65,6 +65,8 @@ def test_a_pattern_that_matches_nothing_is_refused():
     net = text_network()
     with pytest.raises(ValueError, match=r"'0\.weigth' matches none of the parameters 0\.weight"):
         net.freeze("1.*", "0.weigth")
+    with pytest.raises(TypeError, match=r"a pattern is 3, but a name"):
+        net.freeze("1.*", 3)
     assert net.frozen == ()
 
 

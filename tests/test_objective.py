@@ -59,6 +59,11 @@ def test_what_is_no_point_or_no_batch_is_refused(rng):
     _, resetting = problem(rng, starts=np.zeros((T, B), bool))
     with pytest.raises(ValueError, match="batch has starts"):
         net.objective(resetting, CrossEntropy())
+    with net.inference_mode():
+        for ask in (lambda: net.objective(batch, SquaredError()), lambda: f(before)):
+            with pytest.raises(RuntimeError, match="in inference mode, which an objective"):
+                ask()
+    assert net.training
 
 
 @pytest.mark.skipif(not EXAMPLE.exists(), reason="no examples beside the tests")

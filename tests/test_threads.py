@@ -75,6 +75,22 @@ def test_a_number_below_one_is_refused():
         rnncore.set_num_threads(0)
 
 
+@pytest.mark.parametrize("number", [2.5, 2.0, True, "a", None])
+def test_what_is_no_whole_number_of_threads_is_refused(number):
+    before = rnncore.get_num_threads()
+    with pytest.raises(TypeError, match=f"n is {number!r}, but a whole number is wanted"):
+        rnncore.set_num_threads(number)
+    assert rnncore.get_num_threads() == before
+
+
+@pytest.mark.parametrize("number", [64, 65, 10**9, 10**30])
+def test_more_threads_than_there_are_at_most_count_as_those(number):
+    rnncore.set_num_threads(number)
+    assert rnncore.get_num_threads() == 64
+    rnncore.set_num_threads(np.int32(3))
+    assert rnncore.get_num_threads() == 3
+
+
 @pytest.mark.parametrize(("wanted", "expected"), [("3", "3"), ("3,2", "3"), ("no", None), ("0", None)])
 def test_the_default_follows_omp_num_threads(wanted, expected):
     code = "import rnncore; print(rnncore.get_num_threads())"

@@ -1,5 +1,6 @@
 """How many threads the kernels use."""
 
+import numbers
 import os
 
 cdef extern from "shares.h":
@@ -26,15 +27,21 @@ def get_num_threads():
     return chosen
 
 
-def set_num_threads(int n):
-    """Use at most ``n`` threads, from 1 to 64; the default is OMP_NUM_THREADS or else the cores at hand.
+def set_num_threads(n):
+    """Use at most ``n`` threads, at least 1; the default is OMP_NUM_THREADS or else the cores at hand.
+
+    More than 64 count as 64, the most that the kernels share their work among: `get_num_threads` says so.
 
     Raises
     ------
+    TypeError
+        If n is no whole number.
     ValueError
         If n is below 1.
     """
     global chosen
+    if isinstance(n, bool) or not isinstance(n, numbers.Integral):
+        raise TypeError(f"n is {n!r}, but a whole number is wanted")
     if n < 1:
         raise ValueError(f"n is {n}, but at least one thread is wanted")
     chosen = min(n, MAX_THREADS)
