@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -22,20 +22,30 @@ if TYPE_CHECKING:
     from .network import Network
 
 Array = NDArray[Any]
-Stage = tuple[str, tuple[Array, ...], int, float]
 
-# What a stage is made of: its kind, and the parameters that the kernels take, in their order.
-KINDS: dict[type[Layer], tuple[str, tuple[str, ...]]] = {
-    Embedding: ("embedding", ("weight",)),
-    Dense: ("dense", ("weight", "bias")),
-    Elman: ("elman", ("weight_ih", "weight_hh", "bias")),
-    LSTM: ("lstm", ("weight_ih", "weight_hh", "bias")),
-    GRU: ("gru", ("weight_ih", "weight_hh", "bias", "bias_hn")),
+
+class Stage(NamedTuple):
+    """A layer as one step sees it."""
+
+    kind: str
+    arrays: dict[str, Array]  # parameters by their names
+    gate_activation: int = 0  # places in ACTIVATIONS
+    activation: int = 0
+    limit: float = 0.0  # of the state's entries; 0: none
+
+
+KINDS: dict[type[Layer], str] = {
+    Embedding: "embedding",
+    Dense: "dense",
+    Elman: "elman",
+    LSTM: "lstm",
+    GRU: "gru",
 }
 # Arguments of a layer that change nothing in evaluation, or that a stage takes.
 KNOWN = {
     "num_embeddings", "embedding_dim", "in_features", "out_features", "input_size", "hidden_size",
     "checkpoint_every", "recurrent_init", "recurrent_dropout", "forget_bias", "chrono", "limit",
+    "activation", "gate_activation", "peepholes", "coupled",
 }  # fmt: skip
 _programs: WeakKeyDictionary[Network, tuple[bytes, Program]] = WeakKeyDictionary()
 _programs_lock = threading.Lock()
@@ -185,17 +195,23 @@ def stream(network: Network, batch: int, softmax: bool) -> Stream:
 def packed(network: Network) -> Program:
     """The network's weights as they are now, packed: the ones from before, if none has changed."""
     chain = stages(network)
-    digest = hashlib.blake2b(network.params.flat.data, person=dispatch.level().encode()).digest()
+    # Of the whole chain: what a layer's attributes say may change as well as its parameters.
+    digest = hashlib.blake2b(person=dispatch.level().encode())
+    for stage in chain:
+        digest.update(repr(stage._replace(arrays={})).encode())
+        for array in stage.arrays.values():
+            digest.update(array.data)
+    key = digest.digest()
     with _programs_lock:
         found = _programs.get(network)
-        if found is None or found[0] != digest:
-            found = digest, Program(chain, network.dtype == np.float64)
+        if found is None or found[0] != key:
+            found = key, Program(chain, network.dtype == np.float64)
             _programs[network] = found
         return found[1]
 
 
 def stages(network: Network) -> list[Stage]:
-    """The chain as one step sees it: of each layer its kind, parameters, activation's number and limit.
+    """The chain as one step sees it.
 
     Raises
     ------
@@ -218,11 +234,12 @@ def _stage(place: int, layer: Layer) -> Stage:
         raise ValueError(f"layer {place}, {own}, reads later steps as well: no stream can do that")
     if type(layer) not in KINDS:
         raise ValueError(f"layer {place}, {own}, has no kernel that goes step by step")
-    kind, names = KINDS[type(layer)]
-    known = KNOWN | {"activation"} if isinstance(layer, Elman) else KNOWN
-    unknown = {*layer.config()} - known | {*layer.parameter_shapes()} ^ {*names}
+    unknown = {*layer.config()} - KNOWN
     if unknown:
         raise ValueError(f"layer {place}, {own}, cannot go step by step with {', '.join(sorted(unknown))}")
-    activation = ACTIVATIONS.index(layer.activation) if isinstance(layer, Elman) else 0
-    limit = (layer.bound() if isinstance(layer, Recurrent) else None) or 0.0
-    return kind, tuple(layer.params[name] for name in names), activation, limit
+    kind, arrays = KINDS[type(layer)], dict(layer.params)
+    if not isinstance(layer, Recurrent):
+        return Stage(kind, arrays)
+    gates = getattr(layer, "gate_activation", "tanh")  # an Elman layer has none
+    numbers = ACTIVATIONS.index(gates), ACTIVATIONS.index(layer.activation)
+    return Stage(kind, arrays, *numbers, layer.bound() or 0.0)

@@ -3,6 +3,7 @@
 import gc
 import itertools
 import threading
+from functools import partial
 
 import numpy as np
 import pytest
@@ -14,12 +15,17 @@ from rnncore.kernels import dispatch
 from rnncore.layers import LeakyElman
 
 SIZES = st.sampled_from([1, 3, 8, 16, 17, 33, 65])
-CELLS = ("tanh", "sigmoid", "relu", "identity", "LSTM", "GRU")
+CELLS = {
+    **{name: partial(Elman, activation=name) for name in ("tanh", "sigmoid", "relu", "identity")},
+    "LSTM": LSTM,
+    "LSTM-peepholes": partial(LSTM, peepholes=True),
+    "LSTM-coupled": partial(LSTM, coupled=True),
+    "LSTM-coupled-peepholes": partial(LSTM, coupled=True, peepholes=True, activation="relu"),
+    "LSTM-activations": partial(LSTM, gate_activation="tanh", activation="identity"),
+    "GRU": GRU,
+    "GRU-activations": partial(GRU, gate_activation="tanh", activation="relu"),
+}
 DTYPES = st.sampled_from(["float32", "float64"])
-
-
-def layer(cell, inputs, units):
-    return {"LSTM": LSTM, "GRU": GRU}[cell](inputs, units) if cell.isupper() else Elman(inputs, units, cell)
 
 
 def filled(net, seed=0):
@@ -42,9 +48,9 @@ def assert_same_bits(a, b):
 def cases(draw):
     """A network over numbers or ids, x (T, B, ...), and where x is cut."""
     sizes, steps, rows = [draw(SIZES) for _ in range(4)], draw(st.integers(1, 40)), draw(SIZES)
-    first, second = draw(st.sampled_from(CELLS)), draw(st.sampled_from(CELLS))
+    first, second = (CELLS[draw(st.sampled_from([*CELLS]))] for _ in range(2))
     takes_ids = draw(st.booleans())
-    chain = [layer(first, *sizes[:2]), Dropout(0.5), layer(second, *sizes[1:3])]
+    chain = [first(*sizes[:2]), Dropout(0.5), second(*sizes[1:3])]
     chain = ([Embedding(7, sizes[0])] if takes_ids else []) + chain
     if draw(st.booleans()):
         chain.append(Dense(*sizes[2:]))
@@ -83,7 +89,7 @@ def test_a_state_goes_out_and_in(case):
 
 
 def small(batch=1, cell="LSTM", **options):
-    net = filled(Network(layer(cell, 5, 17), Dense(17, 3)))
+    net = filled(Network(CELLS[cell](5, 17), Dense(17, 3)))
     return net, net.stream(batch, **options), np.random.default_rng(1).normal(0, 1, (9, batch, 5)).astype("f")
 
 
@@ -239,10 +245,7 @@ def test_layers_that_want_whole_sequences_are_refused_by_name(pool):
 @pytest.mark.parametrize(
     "variant",
     [
-        lambda: LSTM(3, 4, peepholes=True),
-        lambda: LSTM(3, 4, coupled=True),
-        lambda: LSTM(3, 4, activation="relu"),
-        lambda: GRU(3, 4, gate_activation="tanh"),
+        lambda: LSTM(3, 4, zoneout=0.1),
         lambda: GRU(3, 4, reset_after=False),
         lambda: LeakyElman(3, 4, leak=0.5),
     ],

@@ -157,6 +157,7 @@ PARAMETERS = {
     "lstm": ("weight_ih", "weight_hh", "bias"),
     "gru": ("weight_ih", "weight_hh", "bias", "bias_hn"),
 }
+PLAIN = ACTIVATIONS.index("sigmoid"), ACTIVATIONS.index("tanh")
 WORK = {"elman": 1, "lstm": 4, "gru": 4}  # numbers a unit
 
 
@@ -199,6 +200,10 @@ def source(network: Network, file: str, name: str | None = None, softmax: bool =
     if name is not None and not re.fullmatch(r"[A-Za-z][0-9A-Za-z_]*", name):
         raise ValueError(f"name is {name!r}, but a letter and then letters, digits and _ are wanted")
     chain = stages(network)
+    for stage in chain:
+        plain = stage.kind == "elman" or (stage.gate_activation, stage.activation) == PLAIN
+        if {*stage.arrays} != {*PARAMETERS[stage.kind]} or (stage.kind in WORK and not plain):
+            raise ValueError(f"there is no C of this variant of {stage.kind}")
     for parameter, values in network.params.items():
         if not np.isfinite(values).all():
             raise ValueError(f"{parameter} has entries that are not finite: C has no constants for them")
@@ -210,8 +215,8 @@ def source(network: Network, file: str, name: str | None = None, softmax: bool =
     yield _head(network, chain, file, names, softmax)
     for text in _functions(chain, softmax):
         yield "\n" + Template(Template(text).safe_substitute(names)).substitute(names)
-    for place, (kind, arrays, _, _) in enumerate(chain):
-        for parameter, values in zip(PARAMETERS[kind], arrays, strict=True):
+    for place, stage in enumerate(chain):
+        for parameter, values in stage.arrays.items():
             yield from _constant(f"{names['name']}_{place}_{parameter}", values, names)
     yield from _step(chain, names, softmax)
     yield "\n#endif\n"
@@ -219,26 +224,31 @@ def source(network: Network, file: str, name: str | None = None, softmax: bool =
 
 def _width(stage: Stage) -> int:
     """Features that a stage hands on."""
-    kind, arrays, _, _ = stage
-    weight = arrays[1] if kind in WORK else arrays[0]
-    return int(weight.shape[0 if kind == "dense" else 1])
+    weight = stage.arrays["weight_hh" if stage.kind in WORK else "weight"]
+    return int(weight.shape[0 if stage.kind == "dense" else 1])
+
+
+def _inputs(stage: Stage) -> int:
+    """Features that it takes, or ids."""
+    weight = stage.arrays["weight_ih" if stage.kind in WORK else "weight"]
+    return int(weight.shape[0 if stage.kind == "embedding" else 1])
 
 
 def _head(network: Network, chain: list[Stage], file: str, names: dict[str, str], softmax: bool) -> str:
-    real, ids = names["real"], chain[0][0] == "embedding"
+    real, ids = names["real"], chain[0].kind == "embedding"
     fields = []
     for place, stage in enumerate(chain):
-        if stage[0] in WORK:
+        if stage.kind in WORK:
             fields.append(f"    {real} h{place}[{_width(stage)}];")
-        if stage[0] == "lstm":
+        if stage.kind == "lstm":
             fields.append(f"    {real} c{place}[{_width(stage)}];")
     # Each stage but a recurrent one, whose h is its result, and the last one hands on through `between`.
-    handed = [_width(stage) for stage in chain[:-1] if stage[0] == "dense"]
-    work = [WORK[stage[0]] * _width(stage) for stage in chain if stage[0] in WORK]
+    handed = [_width(stage) for stage in chain[:-1] if stage.kind == "dense"]
+    work = [WORK[stage.kind] * _width(stage) for stage in chain if stage.kind in WORK]
     fields += [f"    {real} between[2][{max(handed)}];"] if handed else []
     fields += [f"    {real} work[{max(work)}];"] if work else []
     title = ", ".join(map(repr, network.layers)) + (", softmax" if softmax else "")
-    inputs = chain[0][1][0].shape[0 if ids else 1]
+    inputs = _inputs(chain[0])
     contract = (
         f"One step of the id x, 0 to {inputs - 1}; returns 0, or -1, and nothing has changed, for another."
         if ids
@@ -259,8 +269,8 @@ def _prototype(names: dict[str, str], ids: bool) -> str:
 
 def _functions(chain: list[Stage], softmax: bool) -> list[str]:
     """The functions that this chain calls, each once, in the order in which C wants them."""
-    kinds = {stage[0] for stage in chain}
-    activations = sorted({ACTIVATIONS[stage[2]] for stage in chain if stage[0] == "elman"})
+    kinds = {stage.kind for stage in chain}
+    activations = sorted({ACTIVATIONS[stage.activation] for stage in chain if stage.kind == "elman"})
     found = [FUNCTIONS["dot"]] if kinds - {"embedding"} else []
     if kinds & {"lstm", "gru"} or "sigmoid" in activations:
         found.append(FUNCTIONS["sigmoid"])
@@ -287,19 +297,18 @@ def _hex(value: Any) -> str:
 
 def _step(chain: list[Stage], names: dict[str, str], softmax: bool) -> Iterator[str]:
     """The two functions of the file."""
-    name, ids = names["name"], chain[0][0] == "embedding"
+    name, ids = names["name"], chain[0].kind == "embedding"
     yield f"\nvoid {name}_reset({name}_state *state)\n{{\n    memset(state, 0, sizeof *state);\n}}\n"
     yield f"\n{_prototype(names, ids)}\n{{\n"
     if ids:
-        yield f"    if (x < 0 || x >= {chain[0][1][0].shape[0]})\n        return -1;\n"
-    if not {stage[0] for stage in chain} & {*WORK}:
+        yield f"    if (x < 0 || x >= {_inputs(chain[0])})\n        return -1;\n"
+    if not {stage.kind for stage in chain} & {*WORK}:
         yield "    (void)state;\n" if len(chain) - ids < 2 else ""
     given = "x"
     for place, stage in enumerate(chain):
-        kind, arrays, activation, _ = stage
-        last, width = place == len(chain) - 1, _width(stage)
+        kind, last, width = stage.kind, place == len(chain) - 1, _width(stage)
         weights = ", ".join(f"{name}_{place}_{parameter}" for parameter in PARAMETERS[kind])
-        sizes = f"{arrays[0].shape[1]}, {width}"
+        sizes = f"{_inputs(stage)}, {width}"
         result = f"state->h{place}"
         if kind == "embedding":
             result = f"({weights} + x * {width})"
@@ -307,7 +316,7 @@ def _step(chain: list[Stage], names: dict[str, str], softmax: bool) -> Iterator[
             result = "y" if last else f"state->between[{place % 2}]"
             yield f"    {name}_dense({sizes}, {weights}, {given}, {result});\n"
         else:
-            function = f"{kind}_{ACTIVATIONS[activation]}" if kind == "elman" else kind
+            function = f"{kind}_{ACTIVATIONS[stage.activation]}" if kind == "elman" else kind
             states = f"{result}, state->c{place}" if kind == "lstm" else result
             yield f"    {name}_{function}({sizes}, {weights}, {given}, {states}, state->work);\n"
         if last and result != "y":

@@ -35,7 +35,7 @@ cdef enum Activation:
     RELU = 2
     IDENTITY = 3
 
-# A packed copy of a layer's weights; NULL if there is no memory for it. activation: TANH, SIGMOID, RELU or
+# A packed copy of a layer's weights; NULL if there is no memory for it. Activations: TANH, SIGMOID, RELU or
 # IDENTITY.
 cdef Cell *new_elman(
     Py_ssize_t inputs, Py_ssize_t units, const floating *weight_ih, const floating *weight_hh,
@@ -49,6 +49,18 @@ cdef Cell *new_gru(
     Py_ssize_t inputs, Py_ssize_t units, const floating *weight_ih, const floating *weight_hh,
     const floating *bias, const floating *bias_hn
 ) noexcept nogil
+# LSTMs with 4 gates, i f g o, or 3, i g o, where f is 1 - i; peepholes (H,) or NULL; weight_cf is NULL with
+# 3 gates.
+cdef Cell *new_lstm_variant(
+    Py_ssize_t inputs, Py_ssize_t units, int gates, const floating *weight_ih, const floating *weight_hh,
+    const floating *bias, const floating *weight_ci, const floating *weight_cf, const floating *weight_co,
+    int gate_activation, int activation
+) noexcept nogil
+# GRUs; without bias_hn, NULL, the reset gate comes before its product.
+cdef Cell *new_gru_variant(
+    Py_ssize_t inputs, Py_ssize_t units, const floating *weight_ih, const floating *weight_hh,
+    const floating *bias, const floating *bias_hn, int gate_activation, int activation
+) noexcept nogil
 cdef Cell *new_dense(
     Py_ssize_t inputs, Py_ssize_t outputs, const floating *weight, const floating *bias
 ) noexcept nogil
@@ -57,7 +69,11 @@ cdef void free_cell(Cell *cell) noexcept nogil
 # Bytes of working memory that calls with up to so many steps and rows want; none for a dense layer.
 cdef Py_ssize_t cell_work_size(const Cell *cell, Py_ssize_t steps, Py_ssize_t rows) noexcept nogil
 
+# How many arrays (B, H) the state of a recurrent cell consists of; 0 for a dense layer.
+cdef int cell_states(const Cell *cell) noexcept nogil
+
 # One step of B rows: x (B, I), states before it and after it (B, H). h must not be h_prev; c may be c_prev.
+# The functions of a cell take its variants too.
 cdef void elman_step(
     const Cell *cell, Py_ssize_t rows, const floating *x, const floating *h_prev, floating *h, void *work
 ) noexcept nogil

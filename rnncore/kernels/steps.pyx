@@ -17,92 +17,163 @@ API_VERSION = RNNCORE_API_VERSION   # what import_rnncore compares
 cdef struct Cell:
     const Kernels *kernels   # those of the level for which the weights are packed
     StepFunction forward     # NULL for a dense layer
+    Step step                # what is the same in every step: sizes, weights, activations
     Py_ssize_t inputs
     Py_ssize_t units
+    Py_ssize_t columns       # of each of the interleaved gates
     Py_ssize_t wide          # numbers in a projected row
-    int gates
+    int interleaved          # gates whose columns lie side by side in a panel
+    int states               # arrays (B, H) that the state consists of
     int item                 # bytes of a number
-    int activation
     char *packed_ih
-    char *packed_hh
     char *packed_bias
-    char *bias_hn
 
 cdef enum:
     CHUNK_ROWS = 256         # (step, row) pairs projected at a time, as in recurrence.pyx
+
+
+cdef void own(const void **vector, char **space, Py_ssize_t size) noexcept nogil:
+    """Replace a caller's vector, if there is one, by a copy."""
+    cdef char *copy
+    if vector[0] != NULL:
+        copy = carve(space, size)
+        memcpy(copy, vector[0], size)
+        vector[0] = copy
 
 
 cdef Cell *new_cell(
     int item,
     StepFunction forward,
     int gates,
-    int activation,
+    int states,
     Py_ssize_t inputs,
-    Py_ssize_t units,
+    const Step *given,
     const void *weight_ih,
     const void *weight_hh,
     const void *bias,
-    const void *bias_hn,
 ) noexcept nogil:
+    """A cell whose steps are like the given one: its units, activations and vectors (H,), of which the cell
+    takes copies."""
     cdef const Kernels *k = kernels(item == 8)
-    cdef Py_ssize_t wide = k.packed_size(1, units, gates), square = units * units
-    cdef Py_ssize_t size_ih = k.packed_size(inputs, units, gates) * item
-    cdef Py_ssize_t size_hh = 0 if weight_hh == NULL else k.packed_size(units, units, gates) * item
-    cdef Py_ssize_t size_hn = 0 if bias_hn == NULL else units * item
-    cdef char *space = <char *>malloc(sizeof(Cell) + size_ih + size_hh + wide * item + size_hn + 4 * 64)
+    cdef Py_ssize_t units = given.units, square = units * units, vector = units * item
+    # With the reset before its product a GRU takes that of n by itself, from panels of plain columns.
+    cdef bint apart = forward != NULL and forward == k.gru_before_forward
+    cdef int interleaved = 1 if apart else gates
+    cdef Py_ssize_t columns = gates * units if apart else units, joint = 2 * units if apart else units
+    cdef Py_ssize_t wide = k.packed_size(1, columns, interleaved)
+    cdef Py_ssize_t size_ih = k.packed_size(inputs, columns, interleaved) * item
+    cdef Py_ssize_t size_hh = 0 if weight_hh == NULL else k.packed_size(units, joint, interleaved) * item
+    cdef Py_ssize_t size_hn = k.packed_size(units, units, 1) * item if apart else 0
+    cdef char *space = <char *>malloc(
+        sizeof(Cell) + size_ih + size_hh + size_hn + wide * item + 5 * vector + 9 * 64
+    )
     cdef Cell *cell = <Cell *>space
+    cdef char *packed
     if space == NULL:
         return NULL
     space += sizeof(Cell)
-    memset(cell, 0, sizeof(Cell))
-    cell.kernels, cell.forward, cell.gates, cell.item = k, forward, gates, item
-    cell.activation, cell.inputs, cell.units, cell.wide = activation, inputs, units, wide
+    cell.kernels, cell.forward, cell.step, cell.states, cell.item = k, forward, given[0], states, item
+    cell.inputs, cell.units, cell.columns, cell.wide = inputs, units, columns, wide
+    cell.interleaved = interleaved
+    cell.step.last_panel = wide // k.packed_size(1, 1, interleaved)
     cell.packed_ih, cell.packed_bias = carve(&space, size_ih), carve(&space, wide * item)
-    k.pack(weight_ih, inputs, units, gates, units * inputs, inputs, 1, 0, 1, cell.packed_ih)
-    k.pack(bias, 1, units, gates, units, 1, 0, 0, 1, cell.packed_bias)
+    k.pack(weight_ih, inputs, columns, interleaved, units * inputs, inputs, 1, 0, 1, cell.packed_ih)
+    k.pack(bias, 1, columns, interleaved, units, 1, 0, 0, 1, cell.packed_bias)
     if weight_hh != NULL:
-        cell.packed_hh = carve(&space, size_hh)
-        k.pack(weight_hh, units, units, gates, square, units, 1, 0, 1, cell.packed_hh)
-    if bias_hn != NULL:
-        cell.bias_hn = carve(&space, size_hn)
-        memcpy(cell.bias_hn, bias_hn, size_hn)
+        packed = carve(&space, size_hh)
+        k.pack(weight_hh, units, joint, interleaved, square, units, 1, 0, 1, packed)
+        cell.step.packed = packed
+    if apart:
+        packed = carve(&space, size_hn)
+        k.pack(<const char *>weight_hh + 2 * square * item, units, units, 1, 0, units, 1, 0, 1, packed)
+        cell.step.packed_hn = packed
+    own(&cell.step.bias_hn, &space, vector)
+    own(&cell.step.weight_ci, &space, vector)
+    own(&cell.step.weight_cf, &space, vector)
+    own(&cell.step.weight_co, &space, vector)
+    own(&cell.step.leak, &space, vector)
     return cell
+
+
+cdef inline Step plain(Py_ssize_t units, int gate_activation, int activation) noexcept nogil:
+    """What new_cell takes, without vectors."""
+    cdef Step step
+    memset(&step, 0, sizeof(Step))
+    step.units, step.gate_activation, step.activation = units, gate_activation, activation
+    return step
 
 
 cdef Cell *new_elman(
     Py_ssize_t inputs, Py_ssize_t units, const floating *weight_ih, const floating *weight_hh,
     const floating *bias, int activation
 ) noexcept nogil:
+    cdef Step step = plain(units, 0, activation)
     cdef StepFunction forward = kernels(floating is double).elman_forward
-    return new_cell(
-        sizeof(floating), forward, 1, activation, inputs, units, weight_ih, weight_hh, bias, NULL
-    )
+    return new_cell(sizeof(floating), forward, 1, 1, inputs, &step, weight_ih, weight_hh, bias)
 
 
 cdef Cell *new_lstm(
     Py_ssize_t inputs, Py_ssize_t units, const floating *weight_ih, const floating *weight_hh,
     const floating *bias
 ) noexcept nogil:
-    cdef StepFunction forward = kernels(floating is double).lstm_forward
-    return new_cell(sizeof(floating), forward, 4, 0, inputs, units, weight_ih, weight_hh, bias, NULL)
+    return new_lstm_variant[floating](
+        inputs, units, 4, weight_ih, weight_hh, bias, NULL, NULL, NULL, SIGMOID, TANH
+    )
+
+
+cdef Cell *new_lstm_variant(
+    Py_ssize_t inputs, Py_ssize_t units, int gates, const floating *weight_ih, const floating *weight_hh,
+    const floating *bias, const floating *weight_ci, const floating *weight_cf, const floating *weight_co,
+    int gate_activation, int activation
+) noexcept nogil:
+    cdef Step step = plain(units, gate_activation, activation)
+    cdef const Kernels *k = kernels(floating is double)
+    cdef StepFunction forward = k.lstm_variant_forward
+    step.weight_ci, step.weight_cf, step.weight_co = weight_ci, weight_cf, weight_co
+    if gates == 3:
+        forward = k.lstm_coupled_forward
+    elif weight_ci == NULL and gate_activation == SIGMOID and activation == TANH:
+        forward = k.lstm_forward
+    return new_cell(sizeof(floating), forward, gates, 2, inputs, &step, weight_ih, weight_hh, bias)
 
 
 cdef Cell *new_gru(
     Py_ssize_t inputs, Py_ssize_t units, const floating *weight_ih, const floating *weight_hh,
     const floating *bias, const floating *bias_hn
 ) noexcept nogil:
-    cdef StepFunction forward = kernels(floating is double).gru_forward
-    return new_cell(sizeof(floating), forward, 3, 0, inputs, units, weight_ih, weight_hh, bias, bias_hn)
+    return new_gru_variant[floating](
+        inputs, units, weight_ih, weight_hh, bias, bias_hn, SIGMOID, TANH
+    )
+
+
+cdef Cell *new_gru_variant(
+    Py_ssize_t inputs, Py_ssize_t units, const floating *weight_ih, const floating *weight_hh,
+    const floating *bias, const floating *bias_hn, int gate_activation, int activation
+) noexcept nogil:
+    cdef Step step = plain(units, gate_activation, activation)
+    cdef const Kernels *k = kernels(floating is double)
+    cdef StepFunction forward = k.gru_variant_forward
+    step.bias_hn = bias_hn
+    if bias_hn == NULL:
+        forward = k.gru_before_forward
+    elif gate_activation == SIGMOID and activation == TANH:
+        forward = k.gru_forward
+    return new_cell(sizeof(floating), forward, 3, 1, inputs, &step, weight_ih, weight_hh, bias)
 
 
 cdef Cell *new_dense(
     Py_ssize_t inputs, Py_ssize_t outputs, const floating *weight, const floating *bias
 ) noexcept nogil:
-    return new_cell(sizeof(floating), NULL, 1, 0, inputs, outputs, weight, NULL, bias, NULL)
+    cdef Step step = plain(outputs, 0, 0)
+    return new_cell(sizeof(floating), NULL, 1, 0, inputs, &step, weight, NULL, bias)
 
 
 cdef void free_cell(Cell *cell) noexcept nogil:
     free(cell)
+
+
+cdef int cell_states(const Cell *cell) noexcept nogil:
+    return cell.states
 
 
 cdef inline Py_ssize_t chunk_of(Py_ssize_t steps, Py_ssize_t rows) noexcept nogil:
@@ -125,13 +196,10 @@ cdef void run_cell(
     cdef Py_ssize_t chunk = chunk_of(steps, rows), states = rows * cell.units * cell.item, t, row, n
     cdef Py_ssize_t *places = <Py_ssize_t *>carve(&space, rows * sizeof(Py_ssize_t))
     cdef char *projected = carve(&space, chunk * rows * cell.wide * cell.item)
-    cdef Step step
-    memset(&step, 0, sizeof(Step))
+    cdef Step step = cell.step
     for row in range(rows):
         places[row] = row
-    step.n, step.rows, step.units, step.activation = rows, places, cell.units, cell.activation
-    step.last_panel = cell.wide // cell.kernels.packed_size(1, 1, cell.gates)
-    step.packed, step.bias_hn = cell.packed_hh, cell.bias_hn
+    step.n, step.rows = rows, places
     step.h_prev, step.c_prev, step.h, step.c = h_prev, c_prev, h, c
     for t in range(steps):
         if t % chunk == 0:
@@ -139,7 +207,7 @@ cdef void run_cell(
             # projected = x @ W_ih' + b   (n, I)(I, G*H)
             cell.kernels.multiply(
                 n, <const char *>x + t * rows * cell.inputs * cell.item, NULL, cell.inputs, cell.inputs,
-                cell.packed_ih, cell.units, cell.gates, cell.packed_bias, 0,
+                cell.packed_ih, cell.columns, cell.interleaved, cell.packed_bias, 0,
                 projected, NULL, cell.wide, cell.wide,
             )
             step.projected = projected

@@ -1,15 +1,16 @@
+from collections.abc import Sequence
 from typing import Any
 
 from numpy.typing import NDArray
 
 _Array = NDArray[Any]
-_Stage = tuple[str, tuple[_Array, ...], int, float]
+_Stage = tuple[str, dict[str, _Array], int, int, float]
 
 class Program:
     takes_ids: bool
     inputs: int
     outputs: int
-    def __new__(cls, stages: list[_Stage], is_double: bool) -> Program: ...
+    def __new__(cls, stages: Sequence[_Stage], is_double: bool) -> Program: ...
 
 class Runner:
     def __new__(cls, program: Program, rows: int, softmax: bool, *_: Any) -> Runner: ...

@@ -13,7 +13,18 @@ from libc.string cimport memcpy, memset
 
 from .dispatch cimport kernels
 from .memory cimport carve
-from .steps cimport cell_work_size, dense_rows, free_cell, new_dense, new_elman, new_gru, new_lstm, run_cell
+from .steps cimport (
+    Cell,
+    cell_states,
+    cell_work_size,
+    dense_rows,
+    free_cell,
+    new_dense,
+    new_elman,
+    new_gru_variant,
+    new_lstm_variant,
+    run_cell,
+)
 
 cnp.import_array()
 
@@ -139,51 +150,77 @@ cdef void clear_rows(const Session *s, const Py_ssize_t *rows, Py_ssize_t n) noe
             states += s.rows * size
 
 
-cdef int fill(Stage *stage, str kind, tuple arrays, int activation, floating of_type) except -1:
-    """Pack one stage's weights."""
-    cdef const floating[:, ::1] weight = arrays[0], weight_hh
-    cdef const floating[::1] bias, bias_hn
-    stage.inputs, stage.outputs = weight.shape[1], weight.shape[0]
-    if kind == "embedding":
-        stage.inputs, stage.outputs = weight.shape[0], weight.shape[1]
-        stage.table = <char *>malloc(weight.nbytes)
-        if stage.table == NULL:
-            raise MemoryError("no memory for a copy of the embedding's table")
-        memcpy(stage.table, &weight[0, 0], weight.nbytes)
-        return 0
-    bias = arrays[len(arrays) - 1]
+cdef const floating *at(dict arrays, str name, floating of_type) except? NULL:
+    """The first number of a C-contiguous array; NULL if there is none of this name."""
+    cdef const floating[::1] flat
+    if name not in arrays:
+        return NULL
+    flat = arrays[name].reshape(-1)
+    return &flat[0]
+
+
+cdef int fill_table(Stage *stage, object table) except -1:
+    stage.inputs, stage.outputs = table.shape
+    stage.table = <char *>malloc(table.nbytes)
+    if stage.table == NULL:
+        raise MemoryError("no memory for a copy of the embedding's table")
+    memcpy(stage.table, cnp.PyArray_DATA(table), table.nbytes)
+    return 0
+
+
+cdef Cell *new_cell_of(
+    str kind, dict arrays, int gate_activation, int activation, floating of_type
+) except? NULL:
+    """Pack the weights of a layer."""
+    cdef const floating *weight_ih = at[floating](arrays, "weight_ih", 0)
+    cdef const floating *weight_hh = at[floating](arrays, "weight_hh", 0)
+    cdef const floating *bias = at[floating](arrays, "bias", 0)
+    cdef Py_ssize_t inputs, units
+    cdef int gates
     if kind == "dense":
-        stage.cell = new_dense(stage.inputs, stage.outputs, &weight[0, 0], &bias[0])
-    else:
-        weight_hh = arrays[1]
-        bias = arrays[2]
-        stage.outputs = weight_hh.shape[1]
-        stage.n_states = 2 if kind == "lstm" else 1
-        if kind == "elman":
-            stage.cell = new_elman(
-                stage.inputs, stage.outputs, &weight[0, 0], &weight_hh[0, 0], &bias[0], activation
-            )
-        elif kind == "lstm":
-            stage.cell = new_lstm(stage.inputs, stage.outputs, &weight[0, 0], &weight_hh[0, 0], &bias[0])
-        elif kind == "gru":
-            bias_hn = arrays[3]
-            stage.cell = new_gru(
-                stage.inputs, stage.outputs, &weight[0, 0], &weight_hh[0, 0], &bias[0], &bias_hn[0]
-            )
+        units, inputs = arrays["weight"].shape
+        return new_dense(inputs, units, at[floating](arrays, "weight", 0), bias)
+    inputs, units = arrays["weight_ih"].shape[1], arrays["weight_hh"].shape[1]
+    if kind == "elman":
+        return new_elman(inputs, units, weight_ih, weight_hh, bias, activation)
+    if kind == "lstm":
+        gates = arrays["weight_hh"].shape[0] // units
+        return new_lstm_variant(
+            inputs, units, gates, weight_ih, weight_hh, bias,
+            at[floating](arrays, "weight_ci", 0), at[floating](arrays, "weight_cf", 0),
+            at[floating](arrays, "weight_co", 0), gate_activation, activation,
+        )
+    return new_gru_variant(
+        inputs, units, weight_ih, weight_hh, bias, at[floating](arrays, "bias_hn", 0),
+        gate_activation, activation,
+    )
+
+
+cdef int fill(
+    Stage *stage, str kind, dict arrays, int gate_activation, int activation, floating of_type
+) except -1:
+    """Pack one stage's weights."""
+    if kind == "embedding":
+        return fill_table(stage, arrays["weight"])
+    stage.cell = new_cell_of[floating](kind, arrays, gate_activation, activation, 0)
     if stage.cell == NULL:
         raise MemoryError("no memory for the packed weights")
+    stage.outputs, stage.inputs = arrays["weight" if kind == "dense" else "weight_ih"].shape
+    if kind != "dense":
+        stage.outputs = arrays["weight_hh"].shape[1]
+    stage.n_states = cell_states(stage.cell)
     return 0
 
 
 cdef class Program:
     """The packed weights of a chain, of one type: a copy, so that what happens to the arrays matters no more.
 
-    Stages are tuples of a kind, arrays, an activation's number (of "elman", else 0), and what the states must
-    not exceed (0: anything): ("embedding", (weight,), 0, 0), ("dense", (weight, bias), 0, 0), ("elman" or
-    "lstm", (weight_ih, weight_hh, bias), n, limit), ("gru", (weight_ih, weight_hh, bias, bias_hn), 0, limit).
+    Stages are tuples of a kind, "embedding", "dense", "elman", "lstm" or "gru", a dict of the layer's
+    parameters, the numbers of the activations of its gates and of its state, and what the states must not
+    exceed (0: anything).
     """
 
-    def __cinit__(self, list stages, bint is_double):
+    def __cinit__(self, stages, bint is_double):
         cdef int place = 0
         cdef Stage *stage
         self.kernels, self.item = kernels(is_double), 8 if is_double else 4
@@ -191,18 +228,18 @@ cdef class Program:
         if self.stages == NULL:
             raise MemoryError("no memory for the packed weights")
         self.n_stages = len(stages)
-        for kind, arrays, activation, limit in stages:
+        for kind, arrays, gate_activation, activation, limit in stages:
             stage = &self.stages[place]
             stage.limit = limit
             if is_double:
-                fill[double](stage, kind, arrays, activation, 0)
+                fill[double](stage, kind, arrays, gate_activation, activation, 0)
             else:
-                fill[float](stage, kind, arrays, activation, 0)
+                fill[float](stage, kind, arrays, gate_activation, activation, 0)
             stage.before = self.states
             self.states += stage.n_states * stage.outputs
             self.widest = max(self.widest, stage.outputs)
             if stage.table == NULL:
-                self.flops += 2.0 * sum([array.size for array in arrays])
+                self.flops += 2.0 * sum([array.size for array in arrays.values()])
             place += 1
         self.takes_ids = self.stages[0].table != NULL
         self.inputs, self.outputs = self.stages[0].inputs, self.stages[self.n_stages - 1].outputs
