@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from .checks import check_array, check_finite, check_positive_integer, take_array, take_state
 from .kernels import dispatch
 from .kernels.stream import Program, Runner
-from .layers import GRU, LSTM, Dense, Dropout, Elman, Embedding, Layer
+from .layers import GRU, LSTM, Dense, Dropout, Elman, Embedding, Layer, LeakyElman
 from .layers.base import ExplodingState
 from .layers.recurrent import ACTIVATIONS, Recurrent
 
@@ -28,7 +28,7 @@ class Stage(NamedTuple):
     """A layer as one step sees it."""
 
     kind: str
-    arrays: dict[str, Array]  # parameters by their names
+    arrays: dict[str, Array]  # parameters by their names, and leaks
     gate_activation: int = 0  # places in ACTIVATIONS
     activation: int = 0
     limit: float = 0.0  # of the state's entries; 0: none
@@ -38,6 +38,7 @@ KINDS: dict[type[Layer], str] = {
     Embedding: "embedding",
     Dense: "dense",
     Elman: "elman",
+    LeakyElman: "leaky",
     LSTM: "lstm",
     GRU: "gru",
 }
@@ -45,7 +46,8 @@ KINDS: dict[type[Layer], str] = {
 KNOWN = {
     "num_embeddings", "embedding_dim", "in_features", "out_features", "input_size", "hidden_size",
     "checkpoint_every", "recurrent_init", "recurrent_dropout", "forget_bias", "chrono", "limit",
-    "activation", "gate_activation", "peepholes", "coupled",
+    "activation", "gate_activation", "peepholes", "coupled", "reset_after",
+    "leak", "time_constants", "learn_leak", "noise", "excitatory",
 }  # fmt: skip
 _programs: WeakKeyDictionary[Network, tuple[bytes, Program]] = WeakKeyDictionary()
 _programs_lock = threading.Lock()
@@ -240,6 +242,10 @@ def _stage(place: int, layer: Layer) -> Stage:
     kind, arrays = KINDS[type(layer)], dict(layer.params)
     if not isinstance(layer, Recurrent):
         return Stage(kind, arrays)
+    arrays["weight_hh"] = layer.recurrent_weight()
+    if isinstance(layer, LeakyElman):
+        arrays.pop("leak_logit", None)
+        arrays["leak"] = layer.leaks()
     gates = getattr(layer, "gate_activation", "tanh")  # an Elman layer has none
     numbers = ACTIVATIONS.index(gates), ACTIVATIONS.index(layer.activation)
     return Stage(kind, arrays, *numbers, layer.bound() or 0.0)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from rnncore import GRU, LSTM, Bidirectional, Dense, Dropout, Elman, Embedding, LastStep, MeanPool, Network
 from rnncore.kernels import dispatch
-from rnncore.layers import LeakyElman
+from rnncore.layers import Clockwork, LeakyElman, SkipElman
 
 SIZES = st.sampled_from([1, 3, 8, 16, 17, 33, 65])
 CELLS = {
@@ -22,7 +22,12 @@ CELLS = {
     "LSTM-coupled": partial(LSTM, coupled=True),
     "LSTM-coupled-peepholes": partial(LSTM, coupled=True, peepholes=True, activation="relu"),
     "LSTM-activations": partial(LSTM, gate_activation="tanh", activation="identity"),
+    "leaky": partial(LeakyElman, leak=0.3, noise=0.5),
+    "leaky-spread": partial(LeakyElman, activation="relu", time_constants=(2, 50)),
+    "leaky-learned": partial(LeakyElman, leak=0.5, learn_leak=True, excitatory=0.7),
     "GRU": GRU,
+    "GRU-before": partial(GRU, reset_after=False),
+    "GRU-before-activations": partial(GRU, reset_after=False, gate_activation="tanh", activation="relu"),
     "GRU-activations": partial(GRU, gate_activation="tanh", activation="relu"),
 }
 DTYPES = st.sampled_from(["float32", "float64"])
@@ -246,8 +251,9 @@ def test_layers_that_want_whole_sequences_are_refused_by_name(pool):
     "variant",
     [
         lambda: LSTM(3, 4, zoneout=0.1),
-        lambda: GRU(3, 4, reset_after=False),
-        lambda: LeakyElman(3, 4, leak=0.5),
+        lambda: LeakyElman(3, 4, leak=0.5, zoneout=0.1),
+        lambda: Clockwork(3, 4),
+        lambda: SkipElman(3, 4),
     ],
 )
 def test_a_variant_is_refused_by_name(variant):

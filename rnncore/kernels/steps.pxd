@@ -41,6 +41,10 @@ cdef Cell *new_elman(
     Py_ssize_t inputs, Py_ssize_t units, const floating *weight_ih, const floating *weight_hh,
     const floating *bias, int activation
 ) noexcept nogil
+cdef Cell *new_leaky(
+    Py_ssize_t inputs, Py_ssize_t units, const floating *weight_ih, const floating *weight_hh,
+    const floating *bias, const floating *leak, int activation
+) noexcept nogil
 cdef Cell *new_lstm(
     Py_ssize_t inputs, Py_ssize_t units, const floating *weight_ih, const floating *weight_hh,
     const floating *bias
@@ -73,7 +77,7 @@ cdef Py_ssize_t cell_work_size(const Cell *cell, Py_ssize_t steps, Py_ssize_t ro
 cdef int cell_states(const Cell *cell) noexcept nogil
 
 # One step of B rows: x (B, I), states before it and after it (B, H). h must not be h_prev; c may be c_prev.
-# The functions of a cell take its variants too.
+# The functions of a cell take its variants too, those of Elman also leaky units.
 cdef void elman_step(
     const Cell *cell, Py_ssize_t rows, const floating *x, const floating *h_prev, floating *h, void *work
 ) noexcept nogil

@@ -112,6 +112,16 @@ cdef Cell *new_elman(
     return new_cell(sizeof(floating), forward, 1, 1, inputs, &step, weight_ih, weight_hh, bias)
 
 
+cdef Cell *new_leaky(
+    Py_ssize_t inputs, Py_ssize_t units, const floating *weight_ih, const floating *weight_hh,
+    const floating *bias, const floating *leak, int activation
+) noexcept nogil:
+    cdef Step step = plain(units, 0, activation)
+    cdef StepFunction forward = kernels(floating is double).leaky_forward
+    step.leak = leak
+    return new_cell(sizeof(floating), forward, 1, 1, inputs, &step, weight_ih, weight_hh, bias)
+
+
 cdef Cell *new_lstm(
     Py_ssize_t inputs, Py_ssize_t units, const floating *weight_ih, const floating *weight_hh,
     const floating *bias

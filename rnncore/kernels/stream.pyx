@@ -22,6 +22,7 @@ from .steps cimport (
     new_dense,
     new_elman,
     new_gru_variant,
+    new_leaky,
     new_lstm_variant,
     run_cell,
 )
@@ -175,6 +176,7 @@ cdef Cell *new_cell_of(
     cdef const floating *weight_ih = at[floating](arrays, "weight_ih", 0)
     cdef const floating *weight_hh = at[floating](arrays, "weight_hh", 0)
     cdef const floating *bias = at[floating](arrays, "bias", 0)
+    cdef const floating *leak
     cdef Py_ssize_t inputs, units
     cdef int gates
     if kind == "dense":
@@ -183,6 +185,9 @@ cdef Cell *new_cell_of(
     inputs, units = arrays["weight_ih"].shape[1], arrays["weight_hh"].shape[1]
     if kind == "elman":
         return new_elman(inputs, units, weight_ih, weight_hh, bias, activation)
+    if kind == "leaky":
+        leak = at[floating](arrays, "leak", 0)
+        return new_leaky(inputs, units, weight_ih, weight_hh, bias, leak, activation)
     if kind == "lstm":
         gates = arrays["weight_hh"].shape[0] // units
         return new_lstm_variant(
@@ -215,8 +220,8 @@ cdef int fill(
 cdef class Program:
     """The packed weights of a chain, of one type: a copy, so that what happens to the arrays matters no more.
 
-    Stages are tuples of a kind, "embedding", "dense", "elman", "lstm" or "gru", a dict of the layer's
-    parameters, the numbers of the activations of its gates and of its state, and what the states must not
+    Stages are tuples of a kind, "embedding", "dense", "elman", "leaky", "lstm" or "gru", a dict of
+    the layer's parameters, the numbers of the activations of its gates and of its state, and what the states must not
     exceed (0: anything).
     """
 
