@@ -35,8 +35,15 @@ def test_every_kernel_file_is_built(stem):
 def test_what_other_packages_need_is_there():
     """Types for mypy, declarations for cimport, headers for the C compiler."""
     package = resources.files("rnncore")
-    for name in ["py.typed", "kernels/__init__.pxd", "kernels/dispatch.pxd", "kernels/simd.h"]:
+    for name in ["py.typed", "kernels/__init__.pxd", "kernels/dispatch.pxd", "kernels/table.h"]:
         assert package.joinpath(name).is_file(), name
+
+
+@pytest.mark.skipif("site-packages" not in rnncore.__file__, reason="built in place, or with symbols")
+def test_it_takes_less_than_5_megabytes():
+    """Bytecode, whose size is Python's affair, takes another 1.5."""
+    files = [path for path in Path(rnncore.__file__).parent.rglob("*") if path.suffix != ".pyc"]
+    assert sum(path.stat().st_size for path in files if path.is_file()) < 3_500_000
 
 
 def test_the_best_level_is_in_force_and_a_lower_one_can_be():
