@@ -31,6 +31,7 @@ class Stage(NamedTuple):
     arrays: dict[str, Array]  # parameters by their names, and leaks
     gate_activation: int = 0  # places in ACTIVATIONS
     activation: int = 0
+    zoneout: tuple[float, ...] = ()  # of each state, or none
     limit: float = 0.0  # of the state's entries; 0: none
 
 
@@ -47,7 +48,7 @@ KNOWN = {
     "num_embeddings", "embedding_dim", "in_features", "out_features", "input_size", "hidden_size",
     "checkpoint_every", "recurrent_init", "recurrent_dropout", "forget_bias", "chrono", "limit",
     "activation", "gate_activation", "peepholes", "coupled", "reset_after",
-    "leak", "time_constants", "learn_leak", "noise", "excitatory",
+    "leak", "time_constants", "learn_leak", "noise", "excitatory", "zoneout",
 }  # fmt: skip
 _programs: WeakKeyDictionary[Network, tuple[bytes, Program]] = WeakKeyDictionary()
 _programs_lock = threading.Lock()
@@ -248,4 +249,4 @@ def _stage(place: int, layer: Layer) -> Stage:
         arrays["leak"] = layer.leaks()
     gates = getattr(layer, "gate_activation", "tanh")  # an Elman layer has none
     numbers = ACTIVATIONS.index(gates), ACTIVATIONS.index(layer.activation)
-    return Stage(kind, arrays, *numbers, layer.bound() or 0.0)
+    return Stage(kind, arrays, *numbers, tuple(layer.zoneout), layer.bound() or 0.0)

@@ -18,6 +18,8 @@ SIZES = st.sampled_from([1, 3, 8, 16, 17, 33, 65])
 CELLS = {
     **{name: partial(Elman, activation=name) for name in ("tanh", "sigmoid", "relu", "identity")},
     "LSTM": LSTM,
+    "LSTM-zoneout": partial(LSTM, zoneout=(0.1, 0.4)),
+    "LSTM-zoneout-c": partial(LSTM, coupled=True, zoneout=(0, 0.2)),
     "LSTM-peepholes": partial(LSTM, peepholes=True),
     "LSTM-coupled": partial(LSTM, coupled=True),
     "LSTM-coupled-peepholes": partial(LSTM, coupled=True, peepholes=True, activation="relu"),
@@ -25,8 +27,11 @@ CELLS = {
     "leaky": partial(LeakyElman, leak=0.3, noise=0.5),
     "leaky-spread": partial(LeakyElman, activation="relu", time_constants=(2, 50)),
     "leaky-learned": partial(LeakyElman, leak=0.5, learn_leak=True, excitatory=0.7),
+    "leaky-zoneout": partial(LeakyElman, leak=0.5, zoneout=0.2),
     "GRU": GRU,
     "GRU-before": partial(GRU, reset_after=False),
+    "GRU-zoneout": partial(GRU, zoneout=0.3, recurrent_dropout=0.5),
+    "GRU-before-zoneout": partial(GRU, reset_after=False, zoneout=0.3),
     "GRU-before-activations": partial(GRU, reset_after=False, gate_activation="tanh", activation="relu"),
     "GRU-activations": partial(GRU, gate_activation="tanh", activation="relu"),
 }
@@ -250,8 +255,6 @@ def test_layers_that_want_whole_sequences_are_refused_by_name(pool):
 @pytest.mark.parametrize(
     "variant",
     [
-        lambda: LSTM(3, 4, zoneout=0.1),
-        lambda: LeakyElman(3, 4, leak=0.5, zoneout=0.1),
         lambda: Clockwork(3, 4),
         lambda: SkipElman(3, 4),
     ],

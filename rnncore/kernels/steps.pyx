@@ -27,6 +27,9 @@ cdef struct Cell:
     int item                 # bytes of a number
     char *packed_ih
     char *packed_bias
+    bint zoned               # whether set_zoneout was called
+    char *keep_h             # (H,) shares of what the cell makes of a state, the rest is the state before
+    char *keep_c
 
 cdef enum:
     CHUNK_ROWS = 256         # (step, row) pairs projected at a time, as in recurrence.pyx
@@ -65,7 +68,7 @@ cdef Cell *new_cell(
     cdef Py_ssize_t size_hh = 0 if weight_hh == NULL else k.packed_size(units, joint, interleaved) * item
     cdef Py_ssize_t size_hn = k.packed_size(units, units, 1) * item if apart else 0
     cdef char *space = <char *>malloc(
-        sizeof(Cell) + size_ih + size_hh + size_hn + wide * item + 5 * vector + 9 * 64
+        sizeof(Cell) + size_ih + size_hh + size_hn + wide * item + 7 * vector + 11 * 64
     )
     cdef Cell *cell = <Cell *>space
     cdef char *packed
@@ -92,6 +95,7 @@ cdef Cell *new_cell(
     own(&cell.step.weight_cf, &space, vector)
     own(&cell.step.weight_co, &space, vector)
     own(&cell.step.leak, &space, vector)
+    cell.zoned, cell.keep_h, cell.keep_c = False, carve(&space, vector), carve(&space, vector)
     return cell
 
 
@@ -178,6 +182,21 @@ cdef Cell *new_dense(
     return new_cell(sizeof(floating), NULL, 1, 0, inputs, &step, weight, NULL, bias)
 
 
+cdef void fill(char *vector, int item, Py_ssize_t n, double value) noexcept nogil:
+    cdef Py_ssize_t i
+    for i in range(n):
+        if item == 8:
+            (<double *>vector)[i] = value
+        else:
+            (<float *>vector)[i] = <float>value
+
+
+cdef void set_zoneout(Cell *cell, double h, double c) noexcept nogil:
+    cell.zoned = True
+    fill(cell.keep_h, cell.item, cell.units, 1 - h)
+    fill(cell.keep_c, cell.item, cell.units, 1 - c)
+
+
 cdef void free_cell(Cell *cell) noexcept nogil:
     free(cell)
 
@@ -194,7 +213,23 @@ cdef inline Py_ssize_t chunk_of(Py_ssize_t steps, Py_ssize_t rows) noexcept nogi
 cdef Py_ssize_t cell_work_size(const Cell *cell, Py_ssize_t steps, Py_ssize_t rows) noexcept nogil:
     if cell.forward == NULL:
         return 0
-    return rows * sizeof(Py_ssize_t) + chunk_of(steps, rows) * rows * cell.wide * cell.item + 2 * 64
+    cdef Py_ssize_t projected = chunk_of(steps, rows) * rows * cell.wide * cell.item
+    cdef Py_ssize_t proposed = 2 * rows * cell.units * cell.item if cell.zoned else 0
+    return rows * sizeof(Py_ssize_t) + projected + proposed + 4 * 64
+
+
+cdef void settle(const Cell *cell, const Step *step, char *h, char *c) noexcept nogil:
+    """h = keep * proposed + (1 - keep) * h before, and so c; c may be the one before."""
+    cdef Py_ssize_t i, row, n = cell.units
+    for i in range(step.n):
+        row = i * n * cell.item
+        cell.kernels.blend(
+            cell.keep_h, <const char *>step.h + row, <const char *>step.h_prev + row, h + row, n
+        )
+        if c != NULL:
+            cell.kernels.blend(
+                cell.keep_c, <const char *>step.c + row, <const char *>step.c_prev + row, c + row, n
+            )
 
 
 cdef void run_cell(
@@ -206,11 +241,15 @@ cdef void run_cell(
     cdef Py_ssize_t chunk = chunk_of(steps, rows), states = rows * cell.units * cell.item, t, row, n
     cdef Py_ssize_t *places = <Py_ssize_t *>carve(&space, rows * sizeof(Py_ssize_t))
     cdef char *projected = carve(&space, chunk * rows * cell.wide * cell.item)
+    cdef char *h_next = <char *>h
+    cdef char *c_next = <char *>c
     cdef Step step = cell.step
     for row in range(rows):
         places[row] = row
     step.n, step.rows = rows, places
     step.h_prev, step.c_prev, step.h, step.c = h_prev, c_prev, h, c
+    if cell.zoned:
+        step.h, step.c = carve(&space, states), carve(&space, states)
     for t in range(steps):
         if t % chunk == 0:
             n = rows * min(chunk, steps - t)
@@ -223,11 +262,15 @@ cdef void run_cell(
             step.projected = projected
         step.turned = t & 1
         cell.forward(&step)
+        if cell.zoned:
+            settle(cell, &step, h_next, c_next)
         step.projected = <char *>step.projected + rows * cell.wide * cell.item
-        step.h_prev, step.c_prev = step.h, step.c
-        step.h = <char *>step.h + states
+        step.h_prev, step.c_prev = h_next, c_next
+        h_next += states
         if c != NULL:
-            step.c = <char *>step.c + c_stride
+            c_next += c_stride
+        if not cell.zoned:
+            step.h, step.c = h_next, c_next
 
 
 cdef void elman_step(

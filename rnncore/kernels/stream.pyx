@@ -25,6 +25,7 @@ from .steps cimport (
     new_leaky,
     new_lstm_variant,
     run_cell,
+    set_zoneout,
 )
 
 cnp.import_array()
@@ -220,9 +221,9 @@ cdef int fill(
 cdef class Program:
     """The packed weights of a chain, of one type: a copy, so that what happens to the arrays matters no more.
 
-    Stages are tuples of a kind, "embedding", "dense", "elman", "leaky", "lstm" or "gru", a dict of
-    the layer's parameters, the numbers of the activations of its gates and of its state, and what the states must not
-    exceed (0: anything).
+    Stages are tuples of a kind, "embedding", "dense", "elman", "leaky", "lstm" or "gru", a dict of the
+    layer's parameters, the numbers of the activations of its gates and of its state, its states' zoneout, and
+    what the states must not exceed (0: anything).
     """
 
     def __cinit__(self, stages, bint is_double):
@@ -233,13 +234,15 @@ cdef class Program:
         if self.stages == NULL:
             raise MemoryError("no memory for the packed weights")
         self.n_stages = len(stages)
-        for kind, arrays, gate_activation, activation, limit in stages:
+        for kind, arrays, gate_activation, activation, zoneout, limit in stages:
             stage = &self.stages[place]
             stage.limit = limit
             if is_double:
                 fill[double](stage, kind, arrays, gate_activation, activation, 0)
             else:
                 fill[float](stage, kind, arrays, gate_activation, activation, 0)
+            if zoneout:
+                set_zoneout(stage.cell, zoneout[0], zoneout[len(zoneout) - 1])
             stage.before = self.states
             self.states += stage.n_states * stage.outputs
             self.widest = max(self.widest, stage.outputs)
