@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import threading
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 from .checks import check_array, check_finite, check_positive_integer, take_array, take_state
 from .kernels import dispatch
 from .kernels.stream import Program, Runner
-from .layers import GRU, LSTM, Dense, Dropout, Elman, Embedding, Layer, LeakyElman
+from .layers import GRU, LSTM, Dense, Dropout, Elman, Embedding, Layer, LeakyElman, SkipElman
 from .layers.base import ExplodingState
 from .layers.recurrent import ACTIVATIONS, Recurrent
 
@@ -28,7 +29,7 @@ class Stage(NamedTuple):
     """A layer as one step sees it."""
 
     kind: str
-    arrays: dict[str, Array]  # parameters by their names, and leaks
+    arrays: dict[str, Array]  # parameters by their names, leaks, delays
     gate_activation: int = 0  # places in ACTIVATIONS
     activation: int = 0
     zoneout: tuple[float, ...] = ()  # of each state, or none
@@ -40,6 +41,7 @@ KINDS: dict[type[Layer], str] = {
     Dense: "dense",
     Elman: "elman",
     LeakyElman: "leaky",
+    SkipElman: "skip",
     LSTM: "lstm",
     GRU: "gru",
 }
@@ -48,7 +50,7 @@ KNOWN = {
     "num_embeddings", "embedding_dim", "in_features", "out_features", "input_size", "hidden_size",
     "checkpoint_every", "recurrent_init", "recurrent_dropout", "forget_bias", "chrono", "limit",
     "activation", "gate_activation", "peepholes", "coupled", "reset_after",
-    "leak", "time_constants", "learn_leak", "noise", "excitatory", "zoneout",
+    "leak", "time_constants", "learn_leak", "noise", "excitatory", "zoneout", "delays",
 }  # fmt: skip
 _programs: WeakKeyDictionary[Network, tuple[bytes, Program]] = WeakKeyDictionary()
 _programs_lock = threading.Lock()
@@ -68,10 +70,9 @@ class Stream(Runner):
     def __init__(self, program: Program, batch: int, softmax: bool, network: Network) -> None:
         self.batch = batch
         self.network = network
-        # Of each layer, how many arrays its state has, and of how many units.
-        self._states = [
-            (len(layer.state_names), layer.hidden_size) if isinstance(layer, Recurrent) else None
-            for layer in network.layers
+        # Of each layer, the shapes of the arrays that its state consists of.
+        self._shapes = [
+            layer.state_shapes(batch) if isinstance(layer, Recurrent) else () for layer in network.layers
         ]
 
     def refresh(self) -> None:
@@ -104,16 +105,13 @@ class Stream(Runner):
         self._copy_states(flat, False)
         entries: list[Any] = []
         start = 0
-        for states in self._states:
-            if states is None:
-                entries.append(None)
-                continue
-            count, units = states
-            size = self.batch * units
-            parts = [flat[start + i * size : start + (i + 1) * size] for i in range(count)]
-            start += count * size
-            copies = tuple(part.reshape(self.batch, units).copy() for part in parts)
-            entries.append(copies if count > 1 else copies[0])
+        for shapes in self._shapes:
+            copies = []
+            for shape in shapes:
+                stop = start + math.prod(shape)
+                copies.append(flat[start:stop].reshape(shape).copy())
+                start = stop
+            entries.append(tuple(copies) if len(copies) > 1 else copies[0] if copies else None)
         return tuple(entries)
 
     @state.setter
@@ -128,20 +126,17 @@ class Stream(Runner):
             )
         flat, start = self._flat(), 0
         flat.fill(0)  # None stands for a zero state
-        for place, (layer, part, states) in enumerate(zip(layers, state, self._states, strict=True)):
+        for place, (layer, part, shapes) in enumerate(zip(layers, state, self._shapes, strict=True)):
             layer.check_state(f"state[{place}]", part, self.batch)
-            if states is None:
-                continue
-            count, units = states
-            size = count * self.batch * units
+            stop = start + sum(map(math.prod, shapes))
             if part is not None:
-                flat[start : start + size] = np.concatenate(part if count > 1 else (part,), axis=None)
-            start += size
+                flat[start:stop] = np.concatenate(part if len(shapes) > 1 else (part,), axis=None)
+            start = stop
         self._copy_states(flat, True)
 
     def _flat(self) -> Array:
-        sizes = [count * units for count, units in filter(None, self._states)]
-        return np.empty(self.batch * sum(sizes), self.network.dtype)
+        size = sum(math.prod(shape) for shapes in self._shapes for shape in shapes)
+        return np.empty(size, self.network.dtype)
 
     def _explain(self, x: Any, block: bool) -> Array:
         """Raise what is wrong with x; or return it, where it only looked wrong, as the kernel takes it."""
@@ -247,6 +242,8 @@ def _stage(place: int, layer: Layer) -> Stage:
     if isinstance(layer, LeakyElman):
         arrays.pop("leak_logit", None)
         arrays["leak"] = layer.leaks()
+    if isinstance(layer, SkipElman):
+        arrays["delays"] = np.array(layer.delays, np.intp)
     gates = getattr(layer, "gate_activation", "tanh")  # an Elman layer has none
     numbers = ACTIVATIONS.index(gates), ACTIVATIONS.index(layer.activation)
     return Stage(kind, arrays, *numbers, tuple(layer.zoneout), layer.bound() or 0.0)

@@ -203,7 +203,8 @@ def source(network: Network, file: str, name: str | None = None, softmax: bool =
     for stage in chain:
         plain = stage.kind == "elman" or (stage.gate_activation, stage.activation) == PLAIN
         plain = plain and not stage.zoneout
-        if {*stage.arrays} != {*PARAMETERS[stage.kind]} or (stage.kind in WORK and not plain):
+        known = {*stage.arrays} == {*PARAMETERS.get(stage.kind, ())}
+        if not known or (stage.kind in WORK and not plain):
             raise ValueError(f"there is no C of this variant of {stage.kind}")
     for parameter, values in network.params.items():
         if not np.isfinite(values).all():

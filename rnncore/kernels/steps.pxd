@@ -53,6 +53,13 @@ cdef Cell *new_gru(
     Py_ssize_t inputs, Py_ssize_t units, const floating *weight_ih, const floating *weight_hh,
     const floating *bias, const floating *bias_hn
 ) noexcept nogil
+# Elman networks with connections over so many steps, ascending: weight_hh for the first delay, weight_skip
+# (n_delays - 1, H, H) for the others, or NULL. Their state is the last D of h, (D, B, H), the latest last, D
+# being the last delay: that is h_prev, and in front of hidden there are D.
+cdef Cell *new_skip(
+    Py_ssize_t inputs, Py_ssize_t units, int n_delays, const Py_ssize_t *delays, const floating *weight_ih,
+    const floating *weight_hh, const floating *weight_skip, const floating *bias, int activation
+) noexcept nogil
 # LSTMs with 4 gates, i f g o, or 3, i g o, where f is 1 - i; peepholes (H,) or NULL; weight_cf is NULL with
 # 3 gates.
 cdef Cell *new_lstm_variant(
@@ -80,7 +87,8 @@ cdef Py_ssize_t cell_work_size(const Cell *cell, Py_ssize_t steps, Py_ssize_t ro
 cdef int cell_states(const Cell *cell) noexcept nogil
 
 # One step of B rows: x (B, I), states before it and after it (B, H). h must not be h_prev; c may be c_prev.
-# The functions of a cell take its variants too, those of Elman also leaky units.
+# The functions of a cell take its variants too, those of Elman also leaky units and
+# skip connections.
 cdef void elman_step(
     const Cell *cell, Py_ssize_t rows, const floating *x, const floating *h_prev, floating *h, void *work
 ) noexcept nogil
@@ -114,4 +122,9 @@ cdef void run_cell(
     const Cell *cell, Py_ssize_t steps, Py_ssize_t rows,
     const void *x, const void *h_prev, const void *c_prev,
     void *h, void *c, Py_ssize_t c_stride, void *work
+) noexcept nogil
+
+# The same, where state, cell_states(cell) arrays (B, H), becomes that after the steps; y (T, B, H) is h.
+cdef void advance_cell(
+    const Cell *cell, Py_ssize_t steps, Py_ssize_t rows, const void *x, void *state, void *y, void *work
 ) noexcept nogil

@@ -7,7 +7,7 @@ results are the same bits. Cost of a step: 2 B G H (I + H) flops; G H (I + H) pa
 
 from cython cimport floating
 from libc.stdlib cimport free, malloc
-from libc.string cimport memcpy, memset
+from libc.string cimport memcpy, memmove, memset
 
 from .dispatch cimport Kernels, Step, StepFunction, kernels
 from .memory cimport carve
@@ -30,6 +30,11 @@ cdef struct Cell:
     bint zoned               # whether set_zoneout was called
     char *keep_h             # (H,) shares of what the cell makes of a state, the rest is the state before
     char *keep_c
+    Py_ssize_t depth         # the longest delay of a cell with skip connections, 0 for any other
+    Py_ssize_t lag           # the shortest, whose states the step takes
+    Py_ssize_t further       # how many others
+    Py_ssize_t *lags         # (further,)
+    char *packed_skip        # and their weights, one after the other
 
 cdef enum:
     CHUNK_ROWS = 256         # (step, row) pairs projected at a time, as in recurrence.pyx
@@ -54,9 +59,10 @@ cdef Cell *new_cell(
     const void *weight_ih,
     const void *weight_hh,
     const void *bias,
+    Py_ssize_t further=0,
 ) noexcept nogil:
     """A cell whose steps are like the given one: its units, activations and vectors (H,), of which the cell
-    takes copies."""
+    takes copies. There is room for so many further delays."""
     cdef const Kernels *k = kernels(item == 8)
     cdef Py_ssize_t units = given.units, square = units * units, vector = units * item
     # With the reset before its product a GRU takes that of n by itself, from panels of plain columns.
@@ -67,8 +73,11 @@ cdef Cell *new_cell(
     cdef Py_ssize_t size_ih = k.packed_size(inputs, columns, interleaved) * item
     cdef Py_ssize_t size_hh = 0 if weight_hh == NULL else k.packed_size(units, joint, interleaved) * item
     cdef Py_ssize_t size_hn = k.packed_size(units, units, 1) * item if apart else 0
+    cdef Py_ssize_t size_skip = k.packed_size(units, units, 1) * item * further
+    cdef Py_ssize_t size_lags = sizeof(Py_ssize_t) * further
     cdef char *space = <char *>malloc(
-        sizeof(Cell) + size_ih + size_hh + size_hn + wide * item + 7 * vector + 11 * 64
+        sizeof(Cell) + size_ih + size_hh + size_hn + size_skip + size_lags + wide * item + 7 * vector
+        + 13 * 64
     )
     cdef Cell *cell = <Cell *>space
     cdef char *packed
@@ -96,6 +105,8 @@ cdef Cell *new_cell(
     own(&cell.step.weight_co, &space, vector)
     own(&cell.step.leak, &space, vector)
     cell.zoned, cell.keep_h, cell.keep_c = False, carve(&space, vector), carve(&space, vector)
+    cell.depth, cell.lag, cell.further = 0, 1, further
+    cell.lags, cell.packed_skip = <Py_ssize_t *>carve(&space, size_lags), carve(&space, size_skip)
     return cell
 
 
@@ -124,6 +135,28 @@ cdef Cell *new_leaky(
     cdef StepFunction forward = kernels(floating is double).leaky_forward
     step.leak = leak
     return new_cell(sizeof(floating), forward, 1, 1, inputs, &step, weight_ih, weight_hh, bias)
+
+
+cdef Cell *new_skip(
+    Py_ssize_t inputs, Py_ssize_t units, int n_delays, const Py_ssize_t *delays, const floating *weight_ih,
+    const floating *weight_hh, const floating *weight_skip, const floating *bias, int activation
+) noexcept nogil:
+    cdef Step step = plain(units, 0, activation)
+    cdef const Kernels *k = kernels(floating is double)
+    cdef Py_ssize_t i, size = k.packed_size(units, units, 1) * sizeof(floating)
+    cdef Cell *cell = new_cell(
+        sizeof(floating), k.elman_forward, 1, <int>delays[n_delays - 1], inputs, &step,
+        weight_ih, weight_hh, bias, n_delays - 1,
+    )
+    if cell == NULL:
+        return NULL
+    cell.depth, cell.lag = delays[n_delays - 1], delays[0]
+    for i in range(cell.further):
+        cell.lags[i] = delays[i + 1]
+        k.pack(
+            weight_skip + i * units * units, units, units, 1, 0, units, 1, 0, 1, cell.packed_skip + i * size
+        )
+    return cell
 
 
 cdef Cell *new_lstm(
@@ -232,6 +265,30 @@ cdef void settle(const Cell *cell, const Step *step, char *h, char *c) noexcept 
             )
 
 
+cdef void reach_back(
+    const Cell *cell, Step *step, Py_ssize_t t, const char *before, const char *h
+) noexcept nogil:
+    """Have step t take h[t-d] for all delays d; h[-D], ..., h[-1] are before.
+
+    projected += h[t-d] @ W_d' for the delays beside lag   (B, H)(H, H)
+    """
+    cdef Py_ssize_t k, states = step.n * cell.units * cell.item
+    cdef Py_ssize_t size = cell.kernels.packed_size(cell.units, cell.units, 1) * cell.item
+    for k in range(cell.further):
+        cell.kernels.multiply(
+            step.n, state_at(t - cell.lags[k], states, cell.depth, before, h), NULL, cell.units, cell.units,
+            cell.packed_skip + k * size, cell.units, 1, NULL, True, step.projected, NULL,
+            cell.wide, cell.wide,
+        )
+    step.h_prev = state_at(t - cell.lag, states, cell.depth, before, h)
+
+
+cdef inline const char *state_at(
+    Py_ssize_t t, Py_ssize_t states, Py_ssize_t depth, const char *before, const char *h
+) noexcept nogil:
+    return h + t * states if t >= 0 else before + (depth + t) * states
+
+
 cdef void run_cell(
     const Cell *cell, Py_ssize_t steps, Py_ssize_t rows,
     const void *x, const void *h_prev, const void *c_prev,
@@ -260,6 +317,8 @@ cdef void run_cell(
                 projected, NULL, cell.wide, cell.wide,
             )
             step.projected = projected
+        if cell.depth:
+            reach_back(cell, &step, t, <const char *>h_prev, <const char *>h)
         step.turned = t & 1
         cell.forward(&step)
         if cell.zoned:
@@ -271,6 +330,18 @@ cdef void run_cell(
             c_next += c_stride
         if not cell.zoned:
             step.h, step.c = h_next, c_next
+
+
+cdef void advance_cell(
+    const Cell *cell, Py_ssize_t steps, Py_ssize_t rows, const void *x, void *state, void *y, void *work
+) noexcept nogil:
+    cdef Py_ssize_t size = rows * cell.units * cell.item, depth = max(1, cell.depth), new = min(steps, depth)
+    cdef char *h = <char *>state
+    # Of c, of which y has nothing, only the last one is kept.
+    cdef char *c = h + size if cell.depth == 0 and cell.states == 2 else NULL
+    run_cell(cell, steps, rows, x, h, c, y, c, 0, work)
+    memmove(h, h + new * size, (depth - new) * size)
+    memcpy(h + (depth - new) * size, <char *>y + (steps - new) * size, new * size)
 
 
 cdef void elman_step(
@@ -295,7 +366,8 @@ cdef void gru_step(
 cdef void elman_sequence(
     const Cell *cell, Py_ssize_t steps, Py_ssize_t rows, const floating *x, floating *hidden, void *work
 ) noexcept nogil:
-    run_cell(cell, steps, rows, x, hidden, NULL, hidden + rows * cell.units, NULL, 0, work)
+    cdef Py_ssize_t before = cell.states * rows * cell.units
+    run_cell(cell, steps, rows, x, hidden, NULL, hidden + before, NULL, 0, work)
 
 
 cdef void lstm_sequence(

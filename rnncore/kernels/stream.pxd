@@ -12,7 +12,7 @@ cdef struct Stage:
     Py_ssize_t inputs        # features, or V of a table
     Py_ssize_t outputs
     double limit             # of the states' entries; 0 where nobody looks
-    int n_states             # (B, H) arrays: 0, 1 (h), or 2 (h, c)
+    int n_states             # (B, H) arrays: 0, 1 (h), 2 (h, c), or as many of h as the longest delay
     Py_ssize_t before        # features of the states of the stages before it
 
 # All that a run of the chain reads and writes; one thread at a time.

@@ -15,6 +15,7 @@ from .dispatch cimport kernels
 from .memory cimport carve
 from .steps cimport (
     Cell,
+    advance_cell,
     cell_states,
     cell_work_size,
     dense_rows,
@@ -24,7 +25,7 @@ from .steps cimport (
     new_gru_variant,
     new_leaky,
     new_lstm_variant,
-    run_cell,
+    new_skip,
     set_zoneout,
 )
 
@@ -62,17 +63,13 @@ cdef bint run_stage(
     const Session *s, const Stage *stage, Py_ssize_t steps, const char *x, char *y
 ) noexcept nogil:
     """Whether the states have stayed within the stage's limit."""
-    cdef Py_ssize_t i, size = stage.outputs * s.item, states = s.rows * size
+    cdef Py_ssize_t i, size = stage.outputs * s.item
     cdef const Py_ssize_t *ids = <const Py_ssize_t *>x
-    cdef char *h = s.states + stage.before * s.rows * s.item
-    cdef char *c = h + states if stage.n_states == 2 else NULL
     if stage.table != NULL:
         for i in range(steps * s.rows):
             memcpy(y + i * size, stage.table + ids[i] * size, size)
     elif stage.n_states:
-        # The states after each step are y; of c only the last one is kept.
-        run_cell(stage.cell, steps, s.rows, x, h, c, y, c, 0, s.work)
-        memcpy(h, y + (steps - 1) * states, states)
+        advance_cell(stage.cell, steps, s.rows, x, s.states + stage.before * s.rows * s.item, y, s.work)
         if stage.limit > 0 and s.item == 8:
             return within(<const double *>y, steps * s.rows * stage.outputs, min(stage.limit, DBL_MAX))
         if stage.limit > 0:
@@ -178,6 +175,7 @@ cdef Cell *new_cell_of(
     cdef const floating *weight_hh = at[floating](arrays, "weight_hh", 0)
     cdef const floating *bias = at[floating](arrays, "bias", 0)
     cdef const floating *leak
+    cdef const Py_ssize_t[::1] delays
     cdef Py_ssize_t inputs, units
     cdef int gates
     if kind == "dense":
@@ -186,6 +184,12 @@ cdef Cell *new_cell_of(
     inputs, units = arrays["weight_ih"].shape[1], arrays["weight_hh"].shape[1]
     if kind == "elman":
         return new_elman(inputs, units, weight_ih, weight_hh, bias, activation)
+    if kind == "skip":
+        delays = arrays["delays"]
+        return new_skip(
+            inputs, units, <int>delays.shape[0], &delays[0], weight_ih, weight_hh,
+            at[floating](arrays, "weight_skip", 0), bias, activation,
+        )
     if kind == "leaky":
         leak = at[floating](arrays, "leak", 0)
         return new_leaky(inputs, units, weight_ih, weight_hh, bias, leak, activation)
@@ -221,9 +225,9 @@ cdef int fill(
 cdef class Program:
     """The packed weights of a chain, of one type: a copy, so that what happens to the arrays matters no more.
 
-    Stages are tuples of a kind, "embedding", "dense", "elman", "leaky", "lstm" or "gru", a dict of the
-    layer's parameters, the numbers of the activations of its gates and of its state, its states' zoneout, and
-    what the states must not exceed (0: anything).
+    Stages are tuples of a kind, "embedding", "dense", "elman", "leaky", "skip", "lstm" or "gru", a dict of
+    the layer's parameters, the numbers of the activations of its gates and of its state, its states' zoneout,
+    and what the states must not exceed (0: anything).
     """
 
     def __cinit__(self, stages, bint is_double):

@@ -249,6 +249,10 @@ class Recurrent(Layer):
     def unpack(self) -> None:
         self.panels = None
 
+    def state_shapes(self, rows: int) -> tuple[tuple[int, ...], ...]:
+        """The shape of each array of the state, for B rows."""
+        return ((rows, self.hidden_size),) * len(self.state_names)
+
     def check_state(self, argument: str, state: State, rows: int) -> None:
         self._split_state(argument, state, rows)
 

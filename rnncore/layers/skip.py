@@ -83,6 +83,9 @@ class SkipElman(Recurrent):
         for name in params.keys() & {"weight_hh", "weight_skip"}:
             params[name][...] *= len(self.delays) ** -0.5
 
+    def state_shapes(self, rows: int) -> tuple[tuple[int, ...], ...]:
+        return ((self.depth, rows, self.hidden_size),)
+
     def pack(self) -> None:
         """Nothing: each pass packs the weights for itself."""
 
