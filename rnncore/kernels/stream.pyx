@@ -14,19 +14,8 @@ from libc.string cimport memcpy, memset
 from .dispatch cimport kernels
 from .memory cimport carve
 from .steps cimport (
-    Cell,
-    advance_cell,
-    cell_states,
-    cell_work_size,
-    dense_rows,
-    free_cell,
-    new_dense,
-    new_elman,
-    new_gru_variant,
-    new_leaky,
-    new_lstm_variant,
-    new_skip,
-    set_zoneout,
+    Cell, advance_cell, cell_states, cell_work_size, dense_rows, free_cell, new_dense, new_elman,
+    new_gru_variant, new_leaky, new_lstm_variant, new_skip, set_zoneout
 )
 
 cnp.import_array()
