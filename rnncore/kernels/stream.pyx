@@ -7,11 +7,12 @@ block of steps each stage takes all of them in turn, so that its projection is o
 cimport numpy as cnp
 from cython cimport floating
 from libc.float cimport DBL_MAX, FLT_MAX
-from libc.stdint cimport int32_t, int64_t, uintptr_t
+from libc.stdint cimport int64_t, uintptr_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy, memset
 
 from .dispatch cimport kernels
+from .ids cimport copy_ids, ids_fit
 from .memory cimport carve
 from .steps cimport (
     Cell, advance_cell, cell_states, cell_work_size, dense_rows, free_cell, new_dense, new_elman,
@@ -102,27 +103,6 @@ cdef int run_session(const Session *session, Py_ssize_t steps, const void *x, vo
 
 cdef const Session *session_of(Runner runner) noexcept:
     return &runner.session
-
-
-cdef bint ids_fit(const void *x, int item, Py_ssize_t n, Py_ssize_t limit) noexcept nogil:
-    """Whether all ids, of 4 or 8 bytes each, lie in 0..limit-1."""
-    cdef Py_ssize_t i
-    cdef int64_t value
-    for i in range(n):
-        value = (<const int64_t *>x)[i] if item == 8 else (<const int32_t *>x)[i]
-        if value < 0 or value >= limit:
-            return False
-    return True
-
-
-cdef bint copy_ids(
-    const void *x, int item, Py_ssize_t n, Py_ssize_t limit, Py_ssize_t *ids
-) noexcept nogil:
-    """ids = x; whether all lie in 0..limit-1."""
-    cdef Py_ssize_t i
-    for i in range(n):
-        ids[i] = <Py_ssize_t>(<const int64_t *>x)[i] if item == 8 else (<const int32_t *>x)[i]
-    return ids_fit(ids, sizeof(Py_ssize_t), n, limit)
 
 
 cdef void clear_rows(const Session *s, const Py_ssize_t *rows, Py_ssize_t n) noexcept nogil:
