@@ -169,7 +169,7 @@ class CTC:
         check_array("y", y, y.dtype, "TBC", y.shape)
         if self.blank >= y.shape[2]:
             raise ValueError(f"blank is {self.blank}, but y has {y.shape[2]} classes (C)")
-        return check_lengths(lengths, *y.shape[:2], of="y")
+        return check_lengths(lengths, y.shape[0], y.shape[1], of="y")
 
     def _check_labels(self, labels: Ids, offsets: Ids, classes: int) -> None:
         """Raise ValueError for a label that is no class, or the blank."""

@@ -73,7 +73,7 @@ class Loss:
         # To the kernels one row per sequence is one step.
         pooled = y.ndim == 2
         steps_y, steps_target = (y[None], target[None]) if pooled else (y, target)
-        lengths = None if pooled else check_lengths(lengths, *y.shape[:2], of="y")
+        lengths = None if pooled else check_lengths(lengths, y.shape[0], y.shape[1], of="y")
         self._check_range(target, steps_target, lengths, y.shape[-1])
         weights = check_weights(weights, y.shape[-2])
         dy = empty(y.shape, y.dtype)
@@ -90,7 +90,7 @@ class Loss:
         weighs among others."""
         axes = 3 if self.dense_target else 2
         shape = target.shape if target.ndim >= axes else (1, *target.shape)
-        lengths = check_lengths(lengths, *shape[:2], of="target") if target.ndim >= axes else None
+        lengths = check_lengths(lengths, shape[0], shape[1], of="target") if target.ndim >= axes else None
         return self._count(shape, lengths, check_weights(weights, shape[1]))
 
     @staticmethod

@@ -209,7 +209,7 @@ def _valid(target: Array, lengths: Any) -> NDArray[np.bool_]:
     if lengths is not None:
         if target.ndim < 2:
             raise ValueError(f"lengths are given, but target has shape {target.shape}, not (T, B, ...)")
-        checked = check_lengths(lengths, *target.shape[:2], of="target")
+        checked = check_lengths(lengths, target.shape[0], target.shape[1], of="target")
         assert checked is not None
         valid[padding_mask(checked, len(target))] = False
     return valid
