@@ -6,12 +6,14 @@ import shlex
 import shutil
 import subprocess
 import sysconfig
+from functools import partial
 
 import numpy as np
 import pytest
 
 from rnncore import GRU, LSTM, Bidirectional, Dense, Dropout, Elman, Embedding, LastStep, Network, save
 from rnncore.interop.c import export, identifier, source
+from rnncore.layers import LeakyElman, SkipElman
 
 COMPILER = shlex.split(sysconfig.get_config_var("CC") or "cc")[0]
 needs_compiler = pytest.mark.skipif(shutil.which(COMPILER) is None, reason="no C compiler")
@@ -55,14 +57,33 @@ def run(library, name, text, net, x):
     return np.array(found[0])
 
 
+VARIANTS = {
+    "lstm": LSTM,
+    "peepholes": partial(LSTM, peepholes=True),
+    "coupled": partial(LSTM, coupled=True, zoneout=(0.1, 0.3)),
+    "coupled_peepholes": partial(LSTM, coupled=True, peepholes=True),
+    "activations": partial(LSTM, gate_activation="tanh", activation="sigmoid"),
+    "gru": GRU,
+    "gru_activations": partial(GRU, gate_activation="tanh", activation="sigmoid", zoneout=0.2),
+    "before": partial(GRU, reset_after=False),
+    "before_zoneout": partial(GRU, reset_after=False, zoneout=0.4),
+    "elman_zoneout": partial(Elman, zoneout=0.1),
+    "leaky": partial(LeakyElman, time_constants=(2, 9), excitatory=0.6),
+    "leaky_learned": partial(LeakyElman, leak=0.2, learn_leak=True, zoneout=0.5),
+    "skip": partial(SkipElman, delays=(1, 2, 5)),
+    "dilated": partial(SkipElman, delays=(3,), activation="sigmoid"),
+    "delay_1": partial(SkipElman, delays=(1,)),
+}
 NETWORKS = {
     **{
         name: lambda dtype, g=name: filled(Elman(3, 7, g), dtype=dtype)
         for name in ("tanh", "sigmoid", "relu")
     },
     "identity": lambda dtype: filled(Elman(3, 2, "identity"), dtype=dtype),
-    "lstm": lambda dtype: filled(LSTM(3, 17), dtype=dtype),
-    "gru": lambda dtype: filled(GRU(3, 17), dtype=dtype),
+    **{name: lambda dtype, g=layer: filled(g(3, 5), dtype=dtype) for name, layer in VARIANTS.items()},
+    "variants": lambda dtype: filled(
+        LSTM(3, 5, peepholes=True), LSTM(5, 4), LSTM(4, 4), SkipElman(4, 3, delays=(2, 3)), dtype=dtype
+    ),
     "dense": lambda dtype: filled(Dense(3, 4), dtype=dtype),
     "stack": lambda dtype: filled(
         LSTM(3, 5),
