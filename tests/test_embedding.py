@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 import rnncore
+from rnncore.layers import LeakyElman, SkipElman
 
 ROOT = Path(__file__).resolve().parents[1]
 EXAMPLE = ROOT / "examples" / "embedding_in_cython"
@@ -37,6 +38,15 @@ def build(folder, **environment):
     assert done.returncode == 0, done.stderr
 
 
+def load(folder, name):
+    """An extension from where it was built."""
+    (path,) = folder.glob(name.replace(".", "/") + ".*.so")
+    spec = importlib.util.spec_from_file_location(name, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
 @pytest.fixture(scope="module")
 def example(tmp_path_factory):
     folder = tmp_path_factory.mktemp("example") / "package"
@@ -49,11 +59,7 @@ def example(tmp_path_factory):
 @pytest.fixture(scope="module")
 def forecast(example):
     """The example's class, loaded from where it was built."""
-    (path,) = example.glob("surprise/_forecast.*.so")
-    spec = importlib.util.spec_from_file_location("surprise._forecast", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.Forecast
+    return load(example, "surprise._forecast").Forecast
 
 
 @pytest.fixture
@@ -85,6 +91,54 @@ def test_a_whole_batch_gives_the_bits_of_the_layer(net, forecast, rng):
     y, (h, c), _ = net.layers[0].forward(series, (start, start), record=False)
     assert hidden[1:].tobytes() == y.tobytes()
     assert (hidden[-1].tobytes(), cells[-1].tobytes()) == (h.tobytes(), c.tobytes())
+
+
+SETUP = """\
+import rnncore
+from Cython.Build import cythonize
+from setuptools import Extension, setup
+
+made = Extension("variants", ["variants.pyx"], include_dirs=[rnncore.get_include()])
+setup(ext_modules=cythonize([made], compiler_directives={"language_level": 3}))
+"""
+
+
+@pytest.fixture(scope="module")
+def variants(tmp_path_factory):
+    """embedded_variants.pyx as a module of another package."""
+    folder = tmp_path_factory.mktemp("variants")
+    shutil.copy(Path(__file__).with_name("embedded_variants.pyx"), folder / "variants.pyx")
+    (folder / "setup.py").write_text(SETUP)
+    build(folder)
+    return load(folder, "variants")
+
+
+@pytest.mark.parametrize(
+    ("kind", "layer"),
+    [
+        ("leaky", LeakyElman(3, 17, time_constants=(2, 9), zoneout=0.2)),
+        ("skip", SkipElman(3, 17, delays=(1, 2, 5))),
+        ("lstm", rnncore.LSTM(3, 17, peepholes=True, coupled=True, zoneout=0.1)),
+        ("gru", rnncore.GRU(3, 17, reset_after=False, zoneout=0.3)),
+    ],
+)
+def test_variants_give_the_bits_of_their_layers(kind, layer, variants, rng):
+    net = rnncore.Network(layer, dtype="float64").eval()
+    net.params.flat[:] = rng.normal(0, 0.3, net.params.flat.size)
+    past, states = layer.depth, layer.depth * len(layer.state_names)
+    x, state, y = rng.normal(0, 1, (9, 4, 3)), rng.normal(0, 1, (states, 4, 17)), np.empty((9, 4, 17))
+    hidden, cells = np.full((past + 9, 4, 17), np.nan), np.full((10, 4, 17), np.nan)
+    hidden[:past], cells[0] = state[:past], state[-1]
+    given = {"lstm": tuple(state), "skip": state}.get(kind, state[0])
+    wanted, final, _ = layer.forward(x, given, record=False)
+    arrays = {**layer.params}
+    arrays |= {"leak": layer.leaks()} if kind == "leaky" else {}
+    arrays |= {"delays": np.array(layer.delays, np.intp)} if kind == "skip" else {}
+    variants.run(kind, arrays, layer.zoneout and layer.zoneout[0], x, hidden, cells, state, y)
+    assert hidden[past:].tobytes() == y.tobytes() == wanted.tobytes()
+    assert state.tobytes() == np.concatenate(final if kind == "lstm" else [final], axis=None).tobytes()
+    if kind == "lstm":
+        assert cells[-1].tobytes() == final[1].tobytes()
 
 
 def test_the_package_imports_as_its_users_do(example):

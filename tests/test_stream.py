@@ -323,6 +323,29 @@ def test_weights_are_those_of_the_making_until_refreshed():
     assert_same_bits(stream.run(x), net.forward(x, state=state, record=False)[0])
 
 
+def test_what_a_layers_attributes_say_reaches_the_next_stream():
+    net = filled(Network(LeakyElman(5, 17, leak=0.5)))
+    x = np.random.default_rng(0).normal(0, 1, (9, 1, 5)).astype("f")
+    stream = net.stream()
+    net.layers[0].leak = 0.25
+    assert_same_bits(net.stream().run(x), net.forward(x, record=False)[0])
+    stream.refresh()
+    assert_same_bits(stream.run(x), net.forward(x, record=False)[0])
+    net.layers[0].zoneout = [0.5]
+    assert_same_bits(net.stream().run(x), net.forward(x, record=False)[0])
+    net = filled(Network(SkipElman(5, 17, delays=(1, 3))))
+    stream, net.layers[0].delays, net.layers[0].depth = net.stream(), (1, 40), 40
+    with pytest.raises(ValueError, match="make another one"):
+        stream.refresh()
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_a_stream_made_while_weights_are_read_only(cell):
+    net, stream, x = small(batch=2, cell=cell)
+    with net.inference_mode():
+        assert_same_bits(net.stream(batch=2).run(x), stream.run(x))
+
+
 def test_streams_of_one_network_share_its_packed_weights():
     import resource
 
@@ -347,8 +370,20 @@ def test_a_stream_keeps_its_level():
         dispatch.set_level(before)
 
 
-def test_threads_stream_one_network_at_once():
-    net = filled(Network(LSTM(64, 128), Dense(128, 5)))
+CHAINS = [
+    lambda: (LSTM(64, 128), Dense(128, 5)),
+    lambda: (
+        LSTM(64, 96, peepholes=True, zoneout=0.1),
+        GRU(96, 96, reset_after=False, zoneout=0.2),
+        LeakyElman(96, 64, leak=0.3),
+        SkipElman(64, 32, delays=(1, 7)),
+    ),
+]
+
+
+@pytest.mark.parametrize("chain", CHAINS, ids=["plain", "variants"])
+def test_threads_stream_one_network_at_once(chain):
+    net = filled(Network(*chain()))
     xs = np.random.default_rng(0).normal(0, 1, (4, 120, 64)).astype("f")
     expected = [net.forward(x[:, None], record=False)[0][:, 0] for x in xs]
     found = [None] * 4

@@ -76,7 +76,7 @@ cdef Cell *new_dense(
     Py_ssize_t inputs, Py_ssize_t outputs, const floating *weight, const floating *bias
 ) noexcept nogil
 # Zoneout in evaluation: a state becomes z times the one before plus 1 - z times what the cell makes of it.
-# To be called before all else that takes the cell; c says nothing where the state has none.
+# To be called before the cell's first step; c says nothing where the state has none.
 cdef void set_zoneout(Cell *cell, double h, double c) noexcept nogil
 cdef void free_cell(Cell *cell) noexcept nogil
 

@@ -247,7 +247,8 @@ cdef Py_ssize_t cell_work_size(const Cell *cell, Py_ssize_t steps, Py_ssize_t ro
     if cell.forward == NULL:
         return 0
     cdef Py_ssize_t projected = chunk_of(steps, rows) * rows * cell.wide * cell.item
-    cdef Py_ssize_t proposed = 2 * rows * cell.units * cell.item if cell.zoned else 0
+    # Also without zoneout, so that cells of the same sizes want the same.
+    cdef Py_ssize_t proposed = 2 * rows * cell.units * cell.item
     return rows * sizeof(Py_ssize_t) + projected + proposed + 4 * 64
 
 

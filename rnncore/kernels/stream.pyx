@@ -449,7 +449,9 @@ cdef class Runner:
             rnncore_leave(&self.busy)
 
     def _replace(self, Program program not None):
-        """Go on with other weights of the same shapes."""
+        """Go on with other weights of the same shapes, and as many states."""
+        if program.states != self.program.states:
+            raise ValueError("the states are no longer those of this stream: make another one, net.stream()")
         if not rnncore_take(&self.busy):
             raise RuntimeError(IN_USE)
         self.program = program
