@@ -153,7 +153,6 @@ def test_wrong_settings_get_one_clear_error(call, error, message):
 
 @pytest.mark.parametrize("layer", [lambda: SkipElman(3, 4), lambda: Clockwork(3, 4)])
 @pytest.mark.parametrize("use", [
-    lambda net, path: net.stream(),
     lambda net, path: to_onnx.export(net, path / "model.onnx"),
     lambda net, path: jacobian(net.layers[0], net.forward(draw(6, 2, 3))[2][0], 5, 0),
     lambda net, path: lyapunov_exponents(net.layers[0], draw(20, 1, 3)),
