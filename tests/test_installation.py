@@ -41,9 +41,9 @@ def test_what_other_packages_need_is_there():
 
 @pytest.mark.skipif("site-packages" not in rnncore.__file__, reason="built in place, or with symbols")
 def test_it_takes_less_than_5_megabytes():
-    """Bytecode, whose size is Python's affair, takes another 1.5."""
+    """The bytecode that pip adds depends on the Python; with that of CPython 3.11 it is 4.9."""
     files = [path for path in Path(rnncore.__file__).parent.rglob("*") if path.suffix != ".pyc"]
-    assert sum(path.stat().st_size for path in files if path.is_file()) < 3_500_000
+    assert sum(path.stat().st_size for path in files if path.is_file()) < 4_000_000
 
 
 def test_the_best_level_is_in_force_and_a_lower_one_can_be():
