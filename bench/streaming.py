@@ -19,16 +19,28 @@ import statistics
 import threading
 import time
 import timeit
+from functools import partial
 
 import numpy as np
 
 import rnncore
 
 CELLS = ("Elman", "LSTM", "GRU")
+VARIANTS = {
+    "Elman": rnncore.Elman,
+    "LeakyElman": partial(rnncore.LeakyElman, leak=0.3),
+    "SkipElman, delays 1 and 4": rnncore.SkipElman,
+    "LSTM": rnncore.LSTM,
+    "LSTM, peepholes": partial(rnncore.LSTM, peepholes=True),
+    "LSTM, coupled gates": partial(rnncore.LSTM, coupled=True),
+    "LSTM, zoneout": partial(rnncore.LSTM, zoneout=0.1),
+    "GRU": rnncore.GRU,
+    "GRU, reset before": partial(rnncore.GRU, reset_after=False),
+}
 
 
 def network(cell, inputs, units):
-    return rnncore.Network(getattr(rnncore, cell)(inputs, units))
+    return rnncore.Network(VARIANTS[cell](inputs, units))
 
 
 def ours(cell, units):
@@ -91,6 +103,18 @@ PEERS = {
 }
 
 
+def timed(step):
+    """Microseconds, the median of 41 runs."""
+    number = max(1, int(0.004 / (timeit.timeit(step, number=50) / 50)))
+    return f"{statistics.median(timeit.repeat(step, number=number, repeat=41)) / number * 1e6:.2f}"
+
+
+def variants():
+    print("\nVariants, likewise\n\n| cell | H 32 | H 128 |\n|---|---|---|")
+    for cell in VARIANTS:
+        print("|", cell, "|", timed(ours(cell, 32)), "|", timed(ours(cell, 128)), "|")
+
+
 def latency():
     print("One step from Python, B = 1, I = H, float32; microseconds, median of 41 runs\n")
     print("| cell | H |", " | ".join(PEERS), "|\n|---|---|" + "---|" * len(PEERS))
@@ -101,11 +125,7 @@ def latency():
                 if module and importlib.util.find_spec(module) is None:
                     row.append("not installed")
                     continue
-                step = make(cell, units)
-                number = max(1, int(0.004 / (timeit.timeit(step, number=50) / 50)))
-                row.append(
-                    f"{statistics.median(timeit.repeat(step, number=number, repeat=41)) / number * 1e6:.2f}"
-                )
+                row.append(timed(make(cell, units)))
             print("|", cell, "|", units, "|", " | ".join(row), "|")
 
 
@@ -170,10 +190,12 @@ def memory():
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
-    parser.add_argument("--only", choices=("latency", "threads", "memory"))
+    parser.add_argument("--only", choices=("latency", "variants", "threads", "memory"))
     only = parser.parse_args().only
     if only in (None, "latency"):
         latency()
+    if only in (None, "variants"):
+        variants()
     if only in (None, "threads"):
         threads(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count())
     if only in (None, "memory"):

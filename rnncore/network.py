@@ -361,7 +361,7 @@ class Network:
         return value_and_gradient
 
     def stream(self, batch: int = 1, softmax: bool = False) -> Stream:
-        """The network as something that answers one step at a time, with dropout off and zero states.
+        """The network as something that answers one step at a time, as in evaluation and with zero states.
 
         Parameters
         ----------
@@ -378,7 +378,8 @@ class Network:
         Raises
         ------
         TypeError, ValueError
-            If an argument has another type or range than wanted, or a layer needs whole sequences.
+            If an argument has another type or range than wanted, or a layer does not go step
+            by step (docs/streaming.md lists them).
         """
         from .stream import stream  # which `import rnncore` does not wait for
 
