@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from rnncore import GRU, Dense, Embedding, LastStep, Network
+from rnncore import GRU, Dense, Elman, Embedding, LastStep, MeanPool, Network
 
 onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
@@ -116,6 +116,18 @@ def typed(kind):
     return model
 
 
+def written_out(start):
+    """A recurrence of one step that is written out, in front of the GRU."""
+    rows = numpy_helper.from_array(np.full(start, 0.5, "f4"), "start")
+    return gru(
+        helper.make_node("Slice", ["x", "zero", "one", "zero"], ["part"]),
+        helper.make_node("Squeeze", ["part", "zero"], ["step"]),
+        helper.make_node("Add", ["start", "step"], ["sum"]),
+        helper.make_node("Tanh", ["sum"], ["h"], name="the step"),
+        initializers=[integers("zero", 0), integers("one", 1), rows], x="h",
+    )  # fmt: skip
+
+
 CASES = {
     "outside the folder": (
         lambda: starting(external("initial", "../../secret")), "in another file"
@@ -188,6 +200,10 @@ CASES = {
     ),
     "an output from nowhere": (lambda: gru(outputs=("y", "z")), "output 'z' does not follow"),
     "no output": (lambda: gru(outputs=()), "no graph with outputs"),
+    "a step that is written out": (lambda: written_out((1, 1, I)), "'the step' .* that is written out"),
+    "a step of another size": (lambda: written_out((2**20, 1)), "'the step' .* that is written out"),
+    "a function of nothing": (lambda: gru(helper.make_node("Tanh", [], ["z"])), r"\(Tanh\) cannot be"),
+    "a name of ours": (lambda: gru(helper.make_node("LastStep", ["x"], ["z"])), r"\(LastStep\) cannot be"),
     "half of the rows": (
         lambda: gru(
             helper.make_node("Slice", ["x", "one", "two", "one"], ["z"]),
@@ -214,6 +230,34 @@ def test_a_hostile_graph_gets_one_clear_error_and_no_memory(case, tmp_path):
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 2**26
+
+
+@pytest.mark.parametrize("pool", [LastStep, MeanPool])
+def test_a_pool_over_other_lengths_or_numbers_is_refused(pool, tmp_path):
+    path = tmp_path / "model.onnx"
+    export(Network(GRU(I, H), pool()), path, lengths=True)
+    whole = onnx.load(path)
+    whole.graph.node[0].input[4] = ""  # the GRU reads all steps
+    path.write_bytes(whole.SerializeToString())
+    refused(path, "it does not follow the lengths that the layers before it take")
+    export(Network(GRU(I, H), pool()), path, lengths=True)
+    for name in ("next", "zero") if pool is MeanPool else ("next", "one"):
+        other = onnx.load(path)
+        (constant,) = (tensor for tensor in other.graph.initializer if tensor.name == name)
+        constant.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(constant) + 2, name))
+        path.with_name("other.onnx").write_bytes(other.SerializeToString())
+        refused(path.with_name("other.onnx"), "cannot be")
+
+
+def test_weights_that_are_no_numbers_are_refused(tmp_path):
+    net, path = Network(Elman(I, H, "relu")), tmp_path / "model.onnx"
+    export(net, path)
+    other = onnx.load(path)
+    for part in other.graph.initializer:
+        if part.data_type == TensorProto.FLOAT:
+            part.raw_data = np.full(len(part.raw_data) // 4, np.nan, "f4").tobytes()
+    path.write_bytes(other.SerializeToString())
+    refused(path, "unit 0 of row 0 is nan")
 
 
 def test_the_two_reset_conventions_are_told_apart(tmp_path):

@@ -88,17 +88,28 @@ def test_whole_networks_are_exported(pool, lengths, dtype, tmp_path):
     net = draw(Network(*layers, dtype=dtype))
     path = tmp_path / "model.onnx"
     assert export(net, path, lengths=lengths, softmax=True).difference <= 1e-5
-    if pool is None or not lengths:  # otherwise the pool is a graph of its own
-        model = load(path)
-        kinds = [type(layer) for layer in model.net.layers]
-        assert kinds == [type(layer) for layer in layers if not isinstance(layer, Dropout)]
-        assert model.report.difference <= 1e-5
+    model = load(path)
+    kinds = [type(layer) for layer in model.net.layers]
+    assert kinds == [type(layer) for layer in layers if not isinstance(layer, Dropout)]
+    assert model.report.difference <= 1e-5
+    assert model.net.params.flat.tobytes() == net.params.flat.astype("f4").tobytes()
+    x, counts = np.random.default_rng(0).integers(0, 7, (6, 4)), np.array([6, 1, 3, 5], np.int32)
+    given = {"x": x, "lengths": counts} if lengths else {"x": x}
+    (theirs,) = run(onnx.load(path), given, "onnxruntime")
+    (ours,) = model.run(given)
+    if pool is None and lengths:
+        theirs[np.arange(6)[:, None] >= counts] = ours[np.arange(6)[:, None] >= counts] = 0
+    np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("lengths", [False, True])
 def test_both_ends_are_exported(lengths, tmp_path):
     layers = Bidirectional(LSTM(I, H)), Dropout(0.5), LastStep(bidirectional=True), Dense(2 * H, 2)
-    assert export(draw(Network(*layers)), tmp_path / "model.onnx", lengths=lengths).difference <= 1e-5
+    path = tmp_path / "model.onnx"
+    assert export(draw(Network(*layers)), path, lengths=lengths).difference <= 1e-5
+    model = load(path)
+    assert model.net.layers[1].bidirectional
+    assert model.report.difference <= 1e-5
 
 
 def test_what_cannot_be_expressed_is_refused_by_name_and_writes_nothing(tmp_path):
@@ -127,6 +138,8 @@ IMPORTS = {
     "torch_script_rnn_batch_first": "Embedding Elman LastStep Dense",
     "torch_export_gru_bidirectional": "Bidirectional Bidirectional Dense",
     "torch_export_lstm_last_step": "Bidirectional Bidirectional LastStep Dense",
+    "torch_export_rnn": "Elman Dense",
+    "torch_export_rnn_bidirectional": "Embedding Bidirectional Bidirectional LastStep Dense",
     "keras_lstm": "LSTM Dense",
     "keras_bidirectional": "Bidirectional Dense",
 }
@@ -147,13 +160,18 @@ def test_a_layer_that_an_exporter_wrote_as_a_loop_is_refused_by_name():
 
 @pytest.mark.parametrize("reverse", [False, True])
 @pytest.mark.parametrize("kind", ["RNN", "LSTM", "GRU"])
-def test_what_torch_exports_today_is_imported(kind, reverse, tmp_path):
+@pytest.mark.parametrize("dynamo", [False, True])
+def test_what_torch_exports_today_is_imported(dynamo, kind, reverse, tmp_path):
+    """The newer exporter writes every step of an RNN out."""
     torch = pytest.importorskip("torch")
+    if dynamo:
+        pytest.importorskip("onnxscript")
     module = getattr(torch.nn, kind)(I, H, num_layers=2, bidirectional=reverse)
     path = tmp_path / "model.onnx"
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        torch.onnx.export(Outputs(module), (torch.zeros(4, 2, I),), path, dynamo=False)
+        more = {"external_data": False, "verbose": False} if dynamo else {}
+        torch.onnx.export(Outputs(module), (torch.zeros(4, 2, I),), path, dynamo=dynamo, **more)
     from rnncore.interop.torch import load_state_dict
 
     model, twin = load(path), load_state_dict(module)
@@ -183,6 +201,36 @@ def test_the_final_state_that_torch_reads_on_is_the_last_step(kind, depth, tmp_p
     model = load(path)
     assert [type(layer) for layer in model.net.layers[-2:]] == [LastStep, Dense]
     assert model.report.difference <= 1e-5
+
+
+@pytest.mark.parametrize(("kind", "dynamo"), [("RNN", False), ("LSTM", False), ("GRU", False), ("RNN", True)])
+def test_the_final_states_of_both_directions_side_by_side_are_both_ends(kind, dynamo, tmp_path):
+    """``torch.cat((h[-2], h[-1]), 1)``."""
+    torch = pytest.importorskip("torch")
+    if dynamo:
+        pytest.importorskip("onnxscript")
+
+    class Ends(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.cell = getattr(torch.nn, kind)(I, H, num_layers=2, bidirectional=True)
+            self.head = torch.nn.Linear(2 * H, 2)
+
+        def forward(self, x):
+            y, state = self.cell(x)
+            h = state[0] if kind == "LSTM" else state
+            return self.head(torch.cat((h[-2], h[-1]), 1)), h
+
+    path, module, x = tmp_path / "model.onnx", Ends().eval(), torch.randn(4, 2, I)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        more = {"external_data": False, "verbose": False} if dynamo else {}
+        torch.onnx.export(module, (x,), path, dynamo=dynamo, **more)
+    model = load(path)
+    assert model.net.layers[-2].bidirectional
+    assert model.report.difference <= 1e-5
+    for ours, theirs in zip(model.run({model.inputs[0]: x.numpy()}), module(x), strict=True):
+        np.testing.assert_allclose(ours, theirs.detach().numpy(), rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("reverse", [False, True])

@@ -51,6 +51,8 @@ def make_torch():
         "torch_script_rnn_batch_first": Model("RNN", ids=True, last=True, softmax=True, batch_first=True),
         "torch_export_gru_bidirectional": Model("GRU", **both),
         "torch_export_lstm_last_step": Model("LSTM", last=True, batch_first=True, **both),
+        "torch_export_rnn": Model("RNN", nonlinearity="relu"),
+        "torch_export_rnn_bidirectional": Model("RNN", ids=True, last=True, batch_first=True, **both),
     }
     free = {0: torch.export.Dim("a"), 1: torch.export.Dim("b")}
     for name, model in models.items():

@@ -19,9 +19,11 @@ from ...files import open_without_waiting
 from ...layers import Bidirectional, Embedding
 from ...network import Network
 from ..cells import fill
+from .flows import Flow, Stacked
 from .folding import Constant, read_tensor
+from .restoring import Restorer
 from .runtime import TOLERANCE, Report, difference, hint, require_onnx, run, runtimes
-from .tracing import Flow, Stacked, Tracer
+from .tracing import Tracer
 
 Array = NDArray[Any]
 
@@ -195,7 +197,10 @@ def _trace(onnx: Any, proto: Any, size: int) -> tuple[Model, dict[str, tuple[int
     tracer = Tracer(onnx, shapes, 4 * size + (1 << 22))
     tracer.values |= {name: Constant(array) for name, array in weights.items()}
     tracer.refuse_unknown(graph.node)
-    for node in graph.node:
+    restorer = Restorer(onnx, graph.node, weights)
+    nodes = restorer.restore(value.name for value in graph.output)
+    tracer.values |= {name: Constant(array) for name, array in restorer.added.items()}
+    for node in nodes:
         tracer.walk(node)
     if not tracer.order:
         raise ValueError("it has no RNN, GRU or LSTM that its input goes through")
@@ -272,7 +277,7 @@ def _compare(onnx: Any, proto: Any, model: Model, shapes: dict[str, tuple[int, .
         raise failure
     try:
         got = model.run(inputs)
-    except TypeError as error:
+    except (TypeError, FloatingPointError) as error:  # a state that explodes is one
         raise ValueError(str(error)) from error
     tracer = model._tracer
     for place, flow in enumerate(model._outputs):  # padding is nobody's result

@@ -17,47 +17,13 @@ from numpy.typing import NDArray
 
 from ...layers import Bidirectional, Dense, Embedding, LastStep, Layer, MeanPool
 from .cells import GATES, check_sizes, from_onnx, make_cell
+from .flows import Axis, Flow, Stacked, bare, take_state, whole_states
 from .folding import Constant, Folder, axes_of, slices, target_shape
+from .restoring import OPERATORS, POOLS, label
 
 Array = NDArray[Any]
-Axis = tuple[str, ...]  # what an axis consists of, slowest first; empty for an axis of size 1
 LOOPS = ("Loop", "Scan", "If")
 MAX_INPUT = 1 << 22  # numbers in a drawn input
-
-
-@dataclasses.dataclass(frozen=True)
-class Flow:
-    """A value on its way through the chain.
-
-    Axes consist of T steps, B rows, D directions, F features; of an input that no recurrent operator has seen
-    yet the first two are called 0 and 1.
-    """
-
-    axes: tuple[Axis, ...]
-    sizes: Mapping[str, int]
-    origin: str
-    layers: int = 0
-    state: int | None = None  # which part of the last layer's final state it is; None for its output
-    head: str | None = None
-    half: int | None = None  # the one direction that was cut out of two
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Sizes of the axes with the drawn input."""
-        return tuple(math.prod(self.sizes[atom] for atom in axis) for axis in self.axes)
-
-
-@dataclasses.dataclass(frozen=True)
-class Stacked:
-    """The final states of several layers side by side, along the axis of the directions."""
-
-    parts: tuple[Flow, ...]
-    axis: int
-
-    @property
-    def axes(self) -> tuple[Axis, ...]:
-        """Those of each part."""
-        return self.parts[0].axes
 
 
 Value = Constant | Flow | Stacked | None
@@ -89,19 +55,19 @@ class Tracer:
             "ReduceMean": self._reduce_mean, "ReduceSum": self._reduce_sum, "Reshape": self._reshape,
             "Shape": self._shape, "Slice": self._slice,
             "Softmax": self._softmax, "Squeeze": self._squeeze, "Transpose": self._transpose,
-            "Unsqueeze": self._unsqueeze,
+            "Unsqueeze": self._unsqueeze, "LastStep": self._last_step, "MeanPool": self._own_mean,
         }  # fmt: skip
 
     def refuse_unknown(self, nodes: Any) -> None:
         """Raise ValueError that names the first operator without a counterpart, loops before others."""
-        known = {*self.handlers, *self.folder.known, *GATES}
+        known = {*self.handlers, *self.folder.known, *GATES, *OPERATORS} - {*POOLS}
         unknown = [node for node in nodes if node.op_type not in known]
         if unknown:
             node = next((node for node in unknown if node.op_type in LOOPS), unknown[0])
             why = "it has no layer here"
             if node.op_type in LOOPS:
                 why = "it is a program of its own; recurrent layers must be RNN, GRU or LSTM operators"
-            raise ValueError(f"{_label(node)} cannot be imported: {why}")
+            raise ValueError(f"{label(node)} cannot be imported: {why}")
 
     def walk(self, node: Any) -> None:
         """Take one node; ValueError that names it if it cannot be taken."""
@@ -114,9 +80,9 @@ class Tracer:
             self._walk(operator, node)
         except (ArithmeticError, AttributeError, LookupError, TypeError) as error:
             # What a stranger's attributes and inputs do to code that takes them for what they should be.
-            raise ValueError(f"{_label(node)} cannot be imported: its inputs are impossible") from error
+            raise ValueError(f"{label(node)} cannot be imported: its inputs are impossible") from error
         except ValueError as error:
-            raise ValueError(f"{_label(node)} cannot be imported: {error}") from error
+            raise ValueError(f"{label(node)} cannot be imported: {error}") from error
 
     def _walk(self, operator: str, node: Any) -> None:
         missing = [name for name in node.input if name and name not in self.values]
@@ -156,10 +122,11 @@ class Tracer:
             raise ValueError("its input is one direction alone")
         if value.state is None:
             return value
-        if value.state or value.sizes["D"] != 1:
+        both = value.sizes["D"] == 2
+        if value.state or (both and value.axes[-1] != ("D", "F")):
             what = "the cell state" if value.state else "the final state of both directions"
             raise ValueError(f"its input is {what}, which no layer here gives on")
-        self.chain.append((LastStep(), {}))
+        self.chain.append((LastStep(bidirectional=both), {}))
         return dataclasses.replace(value, layers=len(self.chain), state=None)
 
     def _append(self, flow: Flow, layer: Layer, values: dict[str, Array], **changes: Any) -> Flow:
@@ -167,14 +134,9 @@ class Tracer:
         self.chain.append((layer, values))
         return dataclasses.replace(flow, layers=len(self.chain), **changes)
 
-    @staticmethod
-    def _bare(flow: Flow) -> tuple[Axis, ...]:
-        """The axes without a direction that stands alone."""
-        return tuple(tuple(atom for atom in axis if atom != "D" or flow.sizes["D"] > 1) for axis in flow.axes)
-
     def _features(self, flow: Flow) -> int:
         """Size of the last axis, which must be that of the features."""
-        if self._bare(flow)[-1] not in (("F",), ("D", "F")):
+        if bare(flow)[-1] not in (("F",), ("D", "F")):
             raise ValueError("it does not act on the features")
         return flow.shape[-1]
 
@@ -211,7 +173,7 @@ class Tracer:
     def _squeeze(self, inputs: list[Any], attributes: dict[str, Any]) -> list[Value]:
         flow = inputs[0]
         gone = self._axes(inputs, attributes, len(flow.axes))
-        if any(self._bare(flow)[axis] for axis in gone):
+        if any(bare(flow)[axis] for axis in gone):
             raise ValueError("it takes away an axis other than that of the directions")
         kept = tuple(axis for place, axis in enumerate(flow.axes) if place not in gone)
         return [dataclasses.replace(flow, axes=kept)]
@@ -228,7 +190,7 @@ class Tracer:
         if not isinstance(flow, Flow) or not isinstance(wanted, Constant):
             raise ValueError("its shape depends on the model's input")
         shape = target_shape(flow.shape, wanted.array, attributes.get("allowzero", 0))
-        atoms = [atom for axis in self._bare(flow) for atom in axis]
+        atoms = [atom for axis in bare(flow) for atom in axis]
         axes: list[Axis] = []
         for size in shape:
             axis: Axis = ()
@@ -251,7 +213,7 @@ class Tracer:
         state = isinstance(table, Stacked) or (isinstance(table, Flow) and table.state is not None)
         if state and isinstance(index, Constant) and index.array.size == 1:
             keep = index.array.ndim == 1
-            return [self._take_state(table, axis % len(table.axes), int(index.array.reshape(-1)[0]), keep)]
+            return [take_state(table, axis % len(table.axes), int(index.array.reshape(-1)[0]), keep)]
         if isinstance(table, Constant) and isinstance(index, Flow):
             if self.chain or axis != 0 or table.array.ndim != 2 or table.sampled or len(index.axes) != 2:
                 raise ValueError("it is no embedding of the model's input, (T, B) or (B, T)")
@@ -284,7 +246,7 @@ class Tracer:
     def _take_last(self, flow: Flow, axis: int, place: slice, keep: bool) -> Flow:
         """The last step of the layer's output."""
         steps = flow.shape[axis]
-        if self._bare(flow)[axis] != ("T",) or place.start not in (-1, steps - 1):
+        if bare(flow)[axis] != ("T",) or place.start not in (-1, steps - 1):
             raise ValueError("it takes other places than the last step")
         if self.lengths is not None:
             raise ValueError("it takes step T-1, which is not the last one of a row shorter than T")
@@ -292,25 +254,36 @@ class Tracer:
         axes = (*flow.axes[:axis], *middle, *flow.axes[axis + 1 :])
         return self._append(self._flow(flow), LastStep(), {}, axes=axes)
 
-    @staticmethod
-    def _take_state(value: Flow | Stacked, axis: int, place: int, keep: bool) -> Flow:
-        """One layer's final state of several."""
-        parts = value.parts if isinstance(value, Stacked) else (value,)
-        if value.axes[axis] != ("D",) or any(part.sizes["D"] != 1 for part in parts):
-            raise ValueError("it takes something other than the final state of a layer in one direction")
-        part = parts[place]
-        middle: tuple[Axis, ...] = ((),) if keep else ()
-        return dataclasses.replace(part, axes=(*part.axes[:axis], *middle, *part.axes[axis + 1 :]))
+    def _last_step(self, inputs: list[Any], attributes: dict[str, Any]) -> list[Value]:
+        """Each row's own last step; with a third input, the half of the features, both ends."""
+        half = inputs[2]
+        flow = self._own_steps(inputs)
+        if half is not None and (not isinstance(half, Constant) or 2 * half.array.item() != flow.shape[-1]):
+            raise ValueError("it is not both directions, each where it ends")
+        layer = LastStep(bidirectional=half is not None)
+        return [self._append(flow, layer, {}, axes=(("B",), flow.axes[2]))]
+
+    def _own_mean(self, inputs: list[Any], attributes: dict[str, Any]) -> list[Value]:
+        flow = self._own_steps(inputs)
+        return [self._append(flow, MeanPool(), {}, axes=(("B",), flow.axes[2]))]
+
+    def _own_steps(self, inputs: list[Any]) -> Flow:
+        """What is pooled, (T, B, F), if it is so over the rows' lengths where these are an input."""
+        flow, lengths = self._flow(inputs[0]), inputs[1]
+        raw = lengths is None or (isinstance(lengths, Flow) and not lengths.layers and len(lengths.axes) == 1)
+        if not raw or self.lengths != (None if lengths is None else lengths.origin):
+            raise ValueError("it does not follow the lengths that the layers before it take")
+        if bare(flow)[:2] != (("T",), ("B",)) or len(flow.axes) != 3:
+            raise ValueError("its input does not consist of steps, rows and features")
+        return flow
 
     def _concat(self, inputs: list[Any], attributes: dict[str, Any]) -> list[Value]:
         """Both directions side by side, each having been cut out; or final states of several layers."""
         if all(isinstance(value, Flow) and value.state is not None for value in inputs):
             axis = attributes["axis"] % len(inputs[0].axes)
-            alike = {(value.axes, value.state, value.half) for value in inputs} == {
-                (inputs[0].axes, inputs[0].state, None)
-            }
-            if alike and inputs[0].axes[axis] == ("D",):
-                return [Stacked(tuple(inputs), axis)]
+            parts = whole_states(inputs, axis)
+            if parts:
+                return [Stacked(tuple(parts), axis)]
         if len(inputs) != 2 or any(not isinstance(value, Flow) for value in inputs):
             raise ValueError("it joins something other than two directions")
         first, second = inputs
@@ -325,7 +298,7 @@ class Tracer:
     def _reduce_mean(self, inputs: list[Any], attributes: dict[str, Any]) -> list[Value]:
         flow = self._flow(inputs[0])
         (axis, *more) = self._axes(inputs, attributes, len(flow.axes))
-        if more or self._bare(flow)[axis] != ("T",) or self.lengths is not None:
+        if more or bare(flow)[axis] != ("T",) or self.lengths is not None:
             raise ValueError("it is no mean over all steps")
         middle: tuple[Axis, ...] = ((),) if attributes.get("keepdims", 1) else ()
         return [self._append(flow, MeanPool(), {}, axes=(*flow.axes[:axis], *middle, *flow.axes[axis + 1 :]))]
@@ -438,7 +411,7 @@ class Tracer:
             self.order = named["0"] + named["1"]
             sizes = {named.get(atom, atom): size for atom, size in flow.sizes.items()}
             flow = dataclasses.replace(flow, axes=((order[0],), (order[1],), flow.axes[2]), sizes=sizes)
-        if self._bare(flow)[:2] != ((order[0],), (order[1],)) or len(flow.axes) != 3:
+        if bare(flow)[:2] != ((order[0],), (order[1],)) or len(flow.axes) != 3:
             raise ValueError("its input does not consist of steps, rows and features, in its layout's order")
         return flow
 
@@ -467,11 +440,6 @@ class Tracer:
                     "its initial state is not zero, nor an input of the model for this layer alone"
                 )
             self.initial[value.origin] = (len(self.chain), part, layout)
-
-
-def _label(node: Any) -> str:
-    kind = str(node.op_type)[:80]
-    return f"node {str(node.name)[:80]!r} ({kind if kind.isidentifier() else repr(kind)})"
 
 
 def _weights(kind: str, inputs: list[Any]) -> dict[str, Array]:
