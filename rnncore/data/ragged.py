@@ -43,6 +43,8 @@ class Ragged:
     TypeError, ValueError
         If an argument is not as wanted; an empty sequence is named.
 
+    Examples
+    --------
     >>> ragged = Ragged.from_list([[3, 1], [2], [1, 1, 2]])
     >>> len(ragged), ragged.lengths.tolist(), ragged[2].tolist()
     (3, [2, 1, 3], [1, 1, 2])

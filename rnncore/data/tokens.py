@@ -39,6 +39,8 @@ class Tokens:
     TypeError, ValueError
         If an argument is not as wanted.
 
+    Examples
+    --------
     >>> tokens = Tokens.from_texts(["it's good", "good, not bad"], "words", min_count=2)
     >>> tokens.entries, tokens.encode("good or bad?").tolist()
     (('good',), [1, 0, 0, 0])
