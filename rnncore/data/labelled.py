@@ -78,6 +78,8 @@ def labels_of_files(paths: Sequence[Path]) -> list[str]:
     ValueError
         If two files bear one name.
 
+    Examples
+    --------
     >>> labels_of_files(["names/French.txt", "names/German.txt"])
     ['French', 'German']
     """
