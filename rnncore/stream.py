@@ -50,7 +50,7 @@ KNOWN = {
     "num_embeddings", "embedding_dim", "in_features", "out_features", "input_size", "hidden_size",
     "checkpoint_every", "recurrent_init", "recurrent_dropout", "forget_bias", "chrono", "limit",
     "activation", "gate_activation", "peepholes", "coupled", "reset_after",
-    "leak", "time_constants", "learn_leak", "noise", "excitatory", "zoneout", "delays",
+    "leak", "time_constants", "leak_seed", "learn_leak", "noise", "excitatory", "zoneout", "delays",
 }  # fmt: skip
 _programs: WeakKeyDictionary[Network, tuple[bytes, Program]] = WeakKeyDictionary()
 _programs_lock = threading.Lock()

@@ -1,6 +1,7 @@
 """A stream gives the bits of the whole-sequence forward, in whatever pieces, rows and threads it is asked."""
 
 import gc
+import inspect
 import itertools
 import threading
 from functools import partial
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from rnncore import GRU, LSTM, Bidirectional, Dense, Dropout, Elman, Embedding, LastStep, MeanPool, Network
 from rnncore.kernels import dispatch
 from rnncore.layers import Clockwork, LeakyElman, SkipElman
+from rnncore.stream import KINDS, KNOWN
 
 SIZES = st.sampled_from([1, 3, 8, 16, 17, 33, 65])
 CELLS = {
@@ -26,6 +28,7 @@ CELLS = {
     "LSTM-activations": partial(LSTM, gate_activation="tanh", activation="identity"),
     "leaky": partial(LeakyElman, leak=0.3, noise=0.5),
     "leaky-spread": partial(LeakyElman, activation="relu", time_constants=(2, 50)),
+    "leaky-drawn": partial(LeakyElman, time_constants=(2, 50), leak_seed=1),
     "leaky-learned": partial(LeakyElman, leak=0.5, learn_leak=True, excitatory=0.7),
     "leaky-zoneout": partial(LeakyElman, leak=0.5, zoneout=0.2),
     "skip": SkipElman,
@@ -444,3 +447,8 @@ def test_recurrent_dropout_is_off_in_a_stream_as_in_evaluation(cell):
     net = Network(cell(3, 8, recurrent_dropout=0.5), Dense(8, 2), seed=0)
     x = np.random.default_rng(0).standard_normal((6, 1, 3), dtype=np.float32)
     assert np.array_equal(net.stream().run(x), net.eval().forward(x)[0])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_argument_of_a_layer_that_streams_is_known(kind):
+    assert {*inspect.signature(kind).parameters} <= KNOWN

@@ -18,9 +18,10 @@ from .base import Array, Layer, State
 
 @dataclass(slots=True)
 class EmbeddingTape:
-    """The ids as intp (T, B), -1 in the padding."""
+    """The ids as intp (T, B), -1 in the padding, of a table of so many rows."""
 
     ids: NDArray[np.intp]
+    num_embeddings: int
 
 
 class Embedding(Layer):
@@ -65,7 +66,7 @@ class Embedding(Layer):
         ids = self._check_ids(x, lengths)
         y = empty((*ids.shape, self.embedding_dim), self.dtype)
         self.backend.embedding_forward(ids, self.params["weight"], y)
-        return y, None, EmbeddingTape(ids) if record else None
+        return y, None, EmbeddingTape(ids, self.num_embeddings) if record else None
 
     def backward(
         self, dy: Array, tape: Any, dstate: State = None, input_gradient: bool = True
@@ -76,7 +77,7 @@ class Embedding(Layer):
         return None, None
 
     def fits(self, tape: Any) -> bool:
-        return bool(tape.ids.max() < self.num_embeddings)
+        return bool(tape.num_embeddings == self.num_embeddings)
 
     def _check_ids(self, x: Array, lengths: Any) -> NDArray[np.intp]:
         if not isinstance(x, np.ndarray) or x.dtype.kind not in "iu":

@@ -267,13 +267,7 @@ class Recurrent(Layer):
         raise NotImplementedError
 
     def _run_backward(
-        self,
-        dy: Array,
-        tape: Any,
-        dstates: list[Array],
-        dx: Array | None,
-        scratch: Array,
-        flow: Parts,
+        self, dy: Array, tape: Any, dstates: list[Array], dx: Array | None, scratch: Array, flow: Parts
     ) -> Clipped:
         """The cell's backward kernel, with the arrays to record into; returns what clip_step did."""
         raise NotImplementedError
