@@ -19,7 +19,7 @@ def main(max_iter: int = 150) -> float:
     images, labels = load_digits(return_X_y=True)
     parts = train_test_split(images, labels, test_size=0.2, random_state=0, stratify=labels)
     train, test, train_labels, test_labels = parts
-    model = RNNClassifier("gru", hidden_size=64, max_iter=max_iter, random_state=0, verbose=True)
+    model = RNNClassifier("gru", hidden_size=64, dropout=0.5, max_iter=max_iter, random_state=0, verbose=True)
     begin = time.perf_counter()
     model.fit(train, train_labels)
     seconds = time.perf_counter() - begin
