@@ -68,6 +68,11 @@ STACKS = {
         LeakyElman(H, H, "sigmoid", time_constants=(1, 20), learn_leak=True, recurrent_dropout=0.25),
         LeakyElman(H, H, leak=0.7, learn_leak=True, excitatory=0.6, checkpoint_every=2, **MASKED),
     ),
+    "noisy learned leaks": lambda: (
+        LeakyElman(I, H, leak=0.3, noise=0.4, learn_leak=True, **MASKED),
+        LeakyElman(H, H, time_constants=(1, 20), noise=0.2, learn_leak=True, recurrent_dropout=0.25),
+        LeakyElman(H, H, leak=0.5, noise=0.3, learn_leak=True, excitatory=0.6),
+    ),
     "masked lstm": lambda: (LSTM(I, H, **MASKED), LSTM(H, H, zoneout=(0, 0.5)), LSTM(H, H, **MASKED)),
     "masked peepholes": lambda: (LSTM(I, H, peepholes=True, zoneout=(0.05, 0.2)), GRU(H, H, zoneout=0.1)),
     "masked gru": lambda: (GRU(I, H, **MASKED), GRU(H, H, **MASKED, checkpoint_every=2), GRU(H, H, **MASKED)),

@@ -53,7 +53,8 @@ class LeakyElman(Recurrent):
         are then fast or slow in no order, and so whether they excite or inhibit or not. The same seed gives
         the same leaks: from a file too, and in both halves of a `Bidirectional`.
     learn_leak
-        Whether the leaks are learned, from these values on, as sigmoids of the parameter ``leak_logit (H,)``.
+        Whether the leaks are learned, from these values on, as sigmoids of the parameter ``leak_logit (H,)``;
+        one that starts at 1 stays there, where the sigmoid is flat.
     noise
         Standard deviation sigma, at least 0, of the state's noise while training (Song, Yang & Wang, 2016):
         each step adds sqrt(2 leak) sigma xi[t] to h[t], xi standard normal.
@@ -195,6 +196,8 @@ class LeakyElman(Recurrent):
         p, g = self.params, self.grads
         felt = g["weight_hh"] if self.excitatory is None else np.zeros_like(g["weight_hh"])
         dleak = np.zeros_like(tape.leak) if self.learn_leak else None
+        if dleak is not None and tape.noise is not None and not flow:
+            flow = (empty(tape.hidden.shape, self.dtype), None, None)
         clipped: Clipped = self.backend.leaky_backward(
             dy, tape.x, tape.lengths, p["weight_ih"], self.recurrent_weight(), tape.leak, self.activation,
             self.clip_step, tape.hidden, tape.gates,
@@ -204,7 +207,12 @@ class LeakyElman(Recurrent):
         if self.excitatory is not None:
             g["weight_hh"] += felt * np.where(p["weight_hh"] < 0, -self._signs(), self._signs())
         if dleak is not None:
-            g["leak_logit"] += dleak * tape.leak * (1 - tape.leak)
+            felt_leak = dleak * tape.leak
+            if tape.noise is not None:  # which grows with the root of the leak
+                assert flow[0] is not None
+                dproposed = flow[0][1:] * (tape.masks.keep[0] if tape.masks and tape.masks.keep else 1)
+                felt_leak += np.einsum("tbh,tbh->h", dproposed, tape.noise) / 2
+            g["leak_logit"] += felt_leak * (1 - tape.leak)
         return clipped
 
 
