@@ -43,7 +43,7 @@ class _WeightPenalty:
 
     def _default(self, params: Params) -> list[str]:
         """What it acts on unless told."""
-        return [name for name, view in params.items() if view.ndim == 2]
+        return [name for name, view in params.items() if view.ndim >= 2]
 
     def names(self, params: Params) -> list[str]:
         """The parameters it acts on.
@@ -101,7 +101,8 @@ class L1(_FlatPenalty):
     strength
         Finite, at least 0.
     parameters
-        Name patterns such as ``"*.weight_hh"`` or ``"0.*"``; None means every matrix, that is no bias.
+        Name patterns such as ``"*.weight_hh"`` or ``"0.*"``; None means every matrix, that is no bias, and
+        every stack of them, as ``weight_skip`` is.
     """
 
     kernel = "l1_penalty"
@@ -127,11 +128,13 @@ class Orthogonality(_WeightPenalty):
     strength
         Finite, at least 0.
     parameters
-        Name patterns; None means every ``weight_hh``. Each gate's square counts for itself.
+        Name patterns; None means every ``weight_hh`` and ``weight_skip``. The square of each gate, and of
+        each delay, counts for itself.
     """
 
     def _default(self, params: Params) -> list[str]:
-        names = [name for name in params if name.partition(".")[2].startswith("weight_hh")]
+        recurrent = "weight_hh", "weight_skip"
+        names = [name for name in params if name.partition(".")[2].startswith(recurrent)]
         if not names:
             raise ValueError(f"there is no recurrent weight to penalize among {', '.join(params)}")
         return names
@@ -140,12 +143,24 @@ class Orthogonality(_WeightPenalty):
         names = super().names(params)
         for name in names:
             shape = params[name].shape
-            if len(shape) != 2 or shape[0] % shape[1]:
+            if len(shape) < 2 or shape[-2] % shape[-1]:
                 raise ValueError(f"parameters hold {name!r}, which of shape {shape} is no stack of squares")
         return names
 
+    def check(self, net: Any) -> None:
+        """Raise ValueError where the units of a layer feel other weights than the parameters."""
+        names = self.names(net.params)
+        for position, layer in enumerate(net.layers):
+            cell = getattr(layer, "layer", layer)  # of a Bidirectional
+            other = getattr(cell, "excitatory", None) is not None or len(getattr(cell, "periods", ())) > 1
+            if other and any(name.startswith(f"{position}.weight_hh") for name in names):
+                raise ValueError(
+                    f"parameters hold '{position}.weight_hh', but {layer} feels it signed, or in part: that "
+                    "would not become orthogonal"
+                )
+
     def _penalize(self, weights: Array, dweights: Array) -> float:
-        units = weights.shape[1]
+        units = weights.shape[-1]
         squares = weights.reshape(-1, units, units)
         excess = squares.transpose(0, 2, 1) @ squares - np.eye(units, dtype=weights.dtype)
         dweights += (4 * self.strength) * (squares @ excess).reshape(weights.shape)

@@ -1,10 +1,26 @@
 """Penalties on activity: values as the papers write them, gradients by differences, what they leave alone."""
 
+import copy
+
 import numpy as np
 import pytest
 from laws import assert_close, derivative
 
-from rnncore import GRU, LSTM, SGD, Dense, Elman, LastStep, Network, SquaredError, Trainer
+from rnncore import (
+    GRU,
+    LSTM,
+    SGD,
+    Bidirectional,
+    Clockwork,
+    Dense,
+    Elman,
+    LastStep,
+    LeakyElman,
+    Network,
+    SkipElman,
+    SquaredError,
+    Trainer,
+)
 from rnncore.layers.recurrent import Flow
 from rnncore.regularizers import NormStabilizer, Omega, Orthogonality
 from rnncore.trainer.checkpoint import Position
@@ -15,14 +31,16 @@ pytestmark = pytest.mark.usefixtures("backend")
 
 T, B, I, H = 6, 3, 2, 4
 CELLS = {"elman": Elman, "lstm": LSTM, "gru": GRU}
+MORE = {"skip": lambda inputs, units: SkipElman(inputs, units, (1, 3))}
 LENGTHS = {"full": None, "ragged": np.array([4, 6, 1])}
 
 
 def draw(cell="elman", lengths=None, seed=3, activation=None, pools=False):
     """A network of two recurrent layers away from its initial weights, and a batch for it."""
     rng = np.random.default_rng(seed)
-    first = Elman(I, H, activation) if activation else CELLS[cell](I, H)
-    net = Network(first, CELLS[cell](H, H), *([LastStep()] if pools else []), Dense(H, 2), dtype="float64")
+    make = (CELLS | MORE)[cell]
+    first = Elman(I, H, activation) if activation else make(I, H)
+    net = Network(first, make(H, H), *([LastStep()] if pools else []), Dense(H, 2), dtype="float64")
     net.params.flat[:] += rng.uniform(-0.4, 0.4, net.params.flat.size)
     target = rng.standard_normal((B, 2) if pools else (T, B, 2))
     batch = type("Batch", (), {"x": rng.standard_normal((T, B, I)), "target": target, "lengths": lengths})
@@ -184,8 +202,8 @@ def test_networks_without_such_layers_are_refused():
         Omega(-1)
 
 
-@pytest.mark.parametrize("cell", CELLS)
-def test_orthogonality_has_its_gradient_gate_by_gate(cell):
+@pytest.mark.parametrize("cell", [*CELLS, "skip"])
+def test_orthogonality_has_its_gradient_square_by_square(cell):
     net, _ = draw(cell)
     penalty = Orthogonality(0.3)
     net.zero_grad()
@@ -200,11 +218,23 @@ def test_orthogonality_has_its_gradient_gate_by_gate(cell):
     assert gradient @ direction == pytest.approx(derivative(moved), rel=1e-9)
     moved(0.0)
     wanted = 0.0
-    for name in ("0.weight_hh", "1.weight_hh"):
+    names = [name for name in net.params if "weight_hh" in name or "weight_skip" in name]
+    for name in names:
         for square in net.params[name].reshape(-1, H, H):
             wanted += 0.3 * np.sum((square.T @ square - np.eye(H)) ** 2)
     assert value == pytest.approx(wanted, rel=1e-12)
-    assert penalty.names(net.params) == ["0.weight_hh", "1.weight_hh"]
+    assert penalty.names(net.params) == names
+    assert len(names) == (4 if cell == "skip" else 2)
+
+
+@pytest.mark.parametrize(
+    "layer", [LeakyElman(I, H, leak=0.5, excitatory=0.5), Bidirectional(Clockwork(I, H))], ids=repr
+)
+def test_orthogonality_is_refused_where_units_feel_other_weights(layer):
+    net = Network(copy.deepcopy(layer), Elman(layer.features()[1], H), dtype="float64")
+    with pytest.raises(ValueError, match=r"parameters hold '0\.weight_hh', but .* feels it signed, or in"):
+        Trainer(net, SquaredError(), SGD(0.1), regularizer=Orthogonality(1.0))
+    Trainer(net, SquaredError(), SGD(0.1), regularizer=Orthogonality(1.0, "1.weight_hh"))
 
 
 def test_orthogonal_weights_cost_nothing():

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rnncore import initializers, load, save
-from rnncore.layers import GRU, LSTM, Dense, Elman, Embedding
+from rnncore.layers import GRU, LSTM, Dense, Elman, Embedding, LeakyElman
 from rnncore.network import Network
 
 SIZES = st.integers(1, 40)
@@ -155,6 +155,13 @@ def gates(net):
 def test_spectral_radius_is_the_largest_eigenvalue(layer, radius):
     for square in gates(Network(layer(3, 20, recurrent_init=f"spectral:{radius}"), dtype="float64")):
         assert np.abs(np.linalg.eigvals(square)).max() == pytest.approx(radius, rel=1e-12)
+
+
+@pytest.mark.parametrize("excitatory", [0.0, 0.5, 0.8, 1.0])
+def test_under_dales_law_the_spectral_radius_is_that_of_the_signed_weights(excitatory):
+    layer = LeakyElman(3, 40, leak=0.5, excitatory=excitatory, recurrent_init="spectral:0.9")
+    Network(layer, dtype="float64")
+    assert np.abs(np.linalg.eigvals(layer.recurrent_weight())).max() == pytest.approx(0.9, rel=1e-12)
 
 
 @pytest.mark.parametrize("layer", RECURRENT)

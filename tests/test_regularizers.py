@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from rnncore import LSTM, Dense, Network, kernels, reference
+from rnncore import LSTM, Dense, Network, SkipElman, kernels, reference
 from rnncore.regularizers import L1, L2
 
 both = pytest.mark.parametrize("penalty", [L1, L2])
@@ -72,6 +72,13 @@ def test_acts_on_the_chosen_parameters_alone(penalty, patterns, wanted):
     assert {name for name, grad in net.grads.items() if grad.any()} == wanted == set(reg.names(net.params))
     size = sum(net.params[name].size for name in wanted)
     assert value == pytest.approx(0.3 * size * (1 if penalty is L1 else 0.5))
+
+
+@both
+def test_the_weights_of_every_delay_are_matrices_too(penalty):
+    net = Network(SkipElman(3, 4, (1, 2, 5)), Dense(4, 2))
+    wanted = ["0.weight_ih", "0.weight_hh", "0.weight_skip", "1.weight"]
+    assert penalty(0.3).names(net.params) == wanted
 
 
 @both

@@ -97,7 +97,10 @@ def test_leaks_are_kept_as_plain_numbers(leak):
 
 def test_a_file_holds_the_leaks_of_every_unit(tmp_path):
     leaks = np.random.default_rng(0).uniform(0.01, 1, H)
-    for options in ({"leak": leaks}, {"time_constants": np.array([2, 30]), "leak_seed": 5}):
+    for options in (
+        {"leak": leaks, "excitatory": np.float32(0.6)},
+        {"time_constants": np.array([2, 30]), "leak_seed": 5},
+    ):
         net = Network(Bidirectional(LeakyElman(I, H, **options)), dtype="float64")
         rnncore.save(net, tmp_path / "net.safetensors")
         loaded = rnncore.load(tmp_path / "net.safetensors")

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from .. import initializers
 from ..checks import check_flag, check_number, check_real, check_seed
 from ..kernels.memory import empty
 from .base import Array, Lengths
@@ -65,7 +66,8 @@ class LeakyElman(Recurrent):
     checkpoint_every
         Keep the tape in segments of so many steps; see `Recurrent`. Not together with noise.
     recurrent_init
-        What the recurrent weights start as; see `Recurrent`.
+        What ``weight_hh`` starts as; see `Recurrent`. Under Dale's law ``"spectral"`` sets the radius of the
+        signed weights, which of the others is up to the root of H times larger.
     recurrent_dropout, zoneout
         Probabilities, in [0, 1), of dropping h[t-1] in the recurrent product, not in what leaks, and of
         keeping a unit's state as it was, without leak and noise; see `Recurrent`.
@@ -124,9 +126,9 @@ class LeakyElman(Recurrent):
             raise ValueError(
                 f"checkpoint_every is {checkpoint_every}, but noise {noise} cannot be drawn twice alike"
             )
-        if excitatory is not None and not 0 <= check_number("excitatory", excitatory) <= 1:
+        self.excitatory = None if excitatory is None else check_number("excitatory", excitatory)
+        if self.excitatory is not None and not 0 <= self.excitatory <= 1:
             raise ValueError(f"excitatory is {excitatory}, but a share from 0 to 1 is wanted")
-        self.excitatory = excitatory
 
     def parameter_shapes(self) -> dict[str, tuple[int, ...]]:
         learned = {"leak_logit": (self.hidden_size,)} if self.learn_leak else {}
@@ -134,6 +136,10 @@ class LeakyElman(Recurrent):
 
     def initialize(self, params: Mapping[str, Array], rng: np.random.Generator) -> None:
         super().initialize(params, rng)
+        fill, radius = initializers.parse(self.recurrent_init or "orthogonal")
+        if self.excitatory is not None and fill is initializers.spectral_radius:
+            weight = params["weight_hh"]
+            weight *= radius / np.abs(np.linalg.eigvals(np.abs(weight) * self._signs())).max()
         if self.learn_leak:
             leak = self._first_leaks()
             with np.errstate(divide="ignore"):

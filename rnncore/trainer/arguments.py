@@ -116,6 +116,8 @@ def split_penalties(net: Network, value: Any) -> tuple[list[Any], list[Any]]:
         else:
             require("regularizer", penalty, "__call__", "names")
             penalty.names(net.params)  # a pattern that matches nothing is an error now, not later
+            if hasattr(penalty, "check"):
+                penalty.check(net)
             weights.append(penalty)
     return weights, activity
 
