@@ -3,7 +3,19 @@
 import numpy as np
 import pytest
 
-from rnncore import SGD, Clockwork, Dense, Elman, Network, SkipElman, SquaredError, Trainer, load, save
+from rnncore import (
+    SGD,
+    Bidirectional,
+    Clockwork,
+    Dense,
+    Elman,
+    Network,
+    SkipElman,
+    SquaredError,
+    Trainer,
+    load,
+    save,
+)
 from rnncore.data import Batch
 from rnncore.diagnostics import (
     GradientMonitor,
@@ -17,6 +29,9 @@ from rnncore.diagnostics import (
 )
 from rnncore.diagnostics.page import write_page
 from rnncore.interop import onnx as to_onnx
+from rnncore.trainer.checkpoint import Position
+from rnncore.trainer.gradient import Gradient, mean_loss
+from rnncore.trainer.segments import Walk
 
 
 def network(*layers, seed=1, dtype="float64"):
@@ -130,6 +145,51 @@ def test_saved_trained_in_segments_and_used_in_inference_mode(layer, tmp_path):
     np.testing.assert_array_equal(again.forward(batch.x)[0], y)
     with again.inference_mode():
         np.testing.assert_array_equal(again.forward(batch.x)[0], y)
+
+
+def minibatches(net, batch, bptt):
+    """The gradient of each segment and the sum of its losses."""
+    gradient, walk = Gradient(net, SquaredError(), [], bptt), Walk(batch, np.min(bptt) if bptt else None)
+    for first, last in walk.segments():
+        gradient.add(walk, first, last, position := Position())
+        yield net.grads.flat * position.unit, position.loss
+
+
+@pytest.mark.parametrize("bptt", [(1, 12), (2, 12), (3, 20)])
+def test_windows_over_the_whole_past_may_begin_with_less_than_a_delay(bptt):
+    net = network(SkipElman(3, 4, (1, 5)), SkipElman(4, 4, (4,)), Dense(4, 2))
+    batch = Batch(draw(12, 2, 3), draw(12, 2, 2, seed=3))
+    whole = next(minibatches(net, batch, None))
+    parts = list(minibatches(net, batch, bptt))
+    np.testing.assert_allclose(sum(part for part, _ in parts), whole[0], rtol=1e-9, atol=1e-12)
+    assert sum(loss for _, loss in parts) == pytest.approx(whole[1])
+    assert mean_loss(net, SquaredError(), [batch], bptt[0], int) == pytest.approx(whole[1] / 24)
+
+
+@pytest.mark.parametrize("wrap", [lambda layer: layer, lambda layer: Bidirectional(layer, "sum")])
+def test_documents_may_be_shorter_than_a_delay(wrap):
+    """They are then what they are in front of nothing, as in a batch with longer ones."""
+    net = network(wrap(SkipElman(3, 4, (1, 5))), Dense(4, 2))
+    starts = np.zeros((12, 2), bool)
+    starts[[2, 3, 8], 0] = starts[[6], 1] = True
+    batch = Batch(draw(12, 2, 3), draw(12, 2, 2, seed=3), starts=starts)
+    ((got, loss),) = minibatches(net, batch, None)
+    spans = [(0, 2, 0), (2, 3, 0), (3, 8, 0), (8, 12, 0), (0, 6, 1), (6, 12, 1)]
+    alone = [np.zeros((12, 6, width)) for width in (3, 2)]
+    for number, (first, last, row) in enumerate(spans):
+        for whole, part in zip(alone, (batch.x, batch.target), strict=True):
+            whole[: last - first, number] = part[first:last, row]
+    lengths = np.array([last - first for first, last, _ in spans])
+    wanted = next(minibatches(net, Batch(*alone, lengths), None))
+    np.testing.assert_allclose(got, wanted[0], rtol=1e-9, atol=1e-12)
+    assert loss == pytest.approx(wanted[1])
+
+
+def test_a_batch_shorter_than_a_delay_is_refused_in_segments_too():
+    net = network(SkipElman(3, 4, (1, 9)), Dense(4, 2))
+    trainer = Trainer(net, SquaredError(), SGD(0.1), bptt=4, progress="off")
+    with pytest.raises(ValueError, match="would never act"):
+        trainer.fit([Batch(draw(8, 2, 3), draw(8, 2, 2))], steps=1)
 
 
 @pytest.mark.parametrize(("call", "error", "message"), [

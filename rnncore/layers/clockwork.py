@@ -29,8 +29,8 @@ class Clockwork(Recurrent):
     input_size, hidden_size
         I and H, at least 1. The units are dealt out to the groups in order, as evenly as they can be.
     periods
-        Ascending, from 1, at most H of them. Steps are counted from 0 in each pass: cut sequences where the
-        longest period ends.
+        Ascending, from 1, at most H of them. Steps are counted from 0 in each pass: cut sequences where all
+        periods end.
     recurrent_init
         What ``weight_hh`` starts as, the blocks that nobody hears aside; see `Recurrent`.
 

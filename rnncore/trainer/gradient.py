@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from ..layers import Layer
+from ..layers.skip import SkipElman
 from ..network import Network
 from .checkpoint import Position
 from .segments import Array, Piece, Walk, map_state
@@ -30,7 +32,7 @@ def mean_loss(
         walk = Walk(batch, bptt)
         for first, last in walk.segments():
             for piece in walk.pieces(first, last):
-                y, state, _ = net.forward(piece.x, walk.enter(piece), piece.lengths, record=False)
+                y, state, _ = net.forward(piece.x, _enter(net, walk, piece), piece.lengths, record=False)
                 value, _ = loss(y, *piece.loss_arguments)
                 walk.leave(piece, state)
                 count = loss.count(*piece.loss_arguments)
@@ -40,6 +42,23 @@ def mean_loss(
     if not weight:
         raise ValueError("source yields no batch: there is nothing to evaluate")
     return total / weight
+
+
+def _enter(net: Network, walk: Walk, piece: Piece) -> Any:
+    """The state with which a piece begins; None where it is zero, but for delays longer than the piece."""
+    state = walk.enter(piece)
+    if state is not None or len(piece.x) == walk.steps:
+        return state
+    zeros = tuple(_zeros(layer, piece.x.shape[1], walk.steps) for layer in net.layers)
+    return None if all(part is None for part in zeros) else zeros
+
+
+def _zeros(layer: Layer, rows: int, steps: int) -> Any:
+    cell = getattr(layer, "layer", layer)  # of a Bidirectional
+    if not isinstance(cell, SkipElman) or cell.depth > steps:
+        return None
+    zeros = np.zeros(cell.state_shapes(rows)[0], cell.dtype)
+    return zeros if cell is layer else (zeros, zeros)
 
 
 class Gradient:
@@ -112,7 +131,7 @@ class Gradient:
         self, walk: Walk, piece: Piece, position: Position, counts: bool
     ) -> tuple[Any, Array, float]:
         """Tape, dy and number of steps of a piece whose losses count, or do not: then dy is 0."""
-        self.piece, self.entered = piece, walk.enter(piece)
+        self.piece, self.entered = piece, _enter(self.net, walk, piece)
         y, state, tape = self.net.forward(piece.x, self.entered, piece.lengths)
         walk.leave(piece, state)
         if not counts:
