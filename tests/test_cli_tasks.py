@@ -249,6 +249,8 @@ def test_a_resumed_run_is_the_uninterrupted_one(shelf, tmp_path, kind):
         ("train classify blank.csv", "blank.csv, line 3: column 'text' is empty"),
         ("train classify film.good absent.bad", "absent.bad: No such file"),
         ("train classify film.good film.bad --delimiter ;", "--delimiter wants one FILE"),
+        ("train classify film.good film.bad --text-column said", "--text-column wants one FILE"),
+        ("train classify reviews.tsv --units bytes --min-count 2", "--units words or characters"),
         ("train classify film.good film.bad --encoding utf-17", "encoding is 'utf-17'"),
         ("train classify", "FILES"),
         ("train classify film.good film.bad --bptt 5", "--bptt"),

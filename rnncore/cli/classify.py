@@ -87,8 +87,6 @@ def read_parts(options: ClassifyOptions) -> tuple[LabelledText, Parts, Classific
         table = read_table(options.files[0], options.encoding, options.delimiter)
         data = LabelledText.from_table(table, *columns)
     else:
-        if options.delimiter is not None:
-            raise click.UsageError("--delimiter wants one FILE, a table; several have a text on each line")
         data = LabelledText.from_files(options.files, options.encoding)
     places = random_split(len(data), options.validation, options.test, options.seed)
     names = ("training", "validation", "test")

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 CELLS = ("lstm", "gru", "elman")
 ACTIVATIONS = ("tanh", "sigmoid", "relu", "identity")
@@ -168,13 +169,52 @@ _shared("--out", "--output", type=FILE, default="model.safetensors", help="The m
 _shared("--plot", type=FILE, help="The picture of the training.  [default: as --out, .png]")
 _shared("--picture/--no-picture", default=True, help="Whether to draw it.")
 _shared("--history", type=FILE, help="CSV file of every update.")
-_shared("--checkpoint", type=FILE, help="Where training goes on from.")
+_shared("--checkpoint", type=FILE, help="For --resume.  [default: as --out, .checkpoint.safetensors]")
 _shared("--checkpoint-every", type=COUNT, help="Updates between two checkpoints.")
 _shared("--resume", is_flag=True, help="Go on from the checkpoint; give the same options again.")
 _shared("--progress", type=click.Choice(["auto", "bar", "lines", "off"]), default="auto")
 
 ENCODING = click.option("--encoding", default="utf-8", help="Of the files' text.")
 DELIMITER = click.option("--delimiter", help="Between columns.  [default: tab, comma or semicolon]")
+
+
+# Options that would do nothing unless another one has one of these values.
+_IDLE: dict[str, tuple[str, tuple[str, ...]]] = {
+    "activation": ("cell", ("elman",)),
+    "momentum": ("optimizer", ("momentum", "nesterov")),
+    "weight_decay": ("optimizer", ("adamw",)),
+    "final_lr": ("schedule", ("linear", "cosine", "plateau")),
+    "warmup": ("schedule", ("linear", "cosine")),
+    "lr_every": ("schedule", ("step",)),
+    "lr_factor": ("schedule", ("step", "plateau")),
+    "lr_patience": ("schedule", ("plateau",)),
+    "min_count": ("units", ("words", "characters")),
+    "max_size": ("units", ("words", "characters")),
+}
+
+
+def refuse_idle(context: click.Context) -> None:
+    """Raise UsageError where an option is given, and not as 0, that would do nothing beside the others."""
+    values = context.params
+
+    def given(name: str) -> bool:
+        return bool(values.get(name)) and context.get_parameter_source(name) is ParameterSource.COMMANDLINE
+
+    for name, (other, working) in _IDLE.items():
+        if given(name) and values[other] not in working:
+            flag, wanted = name.replace("_", "-"), " or ".join(working)
+            raise click.UsageError(f"--{flag} wants --{other} {wanted}, but it is {values[other]}")
+    if given("plot") and not values["picture"]:
+        raise click.UsageError("--plot says where the picture goes, but with --no-picture there is none")
+    if given("dropout") and values["layers"] == 1:
+        raise click.UsageError(
+            "--dropout is between recurrent layers, but --layers is 1: --dropout-input and --dropout-output "
+            "stand before and behind it"
+        )
+    for name in ("text_column", "label_column", "delimiter"):
+        if given(name) and len(values.get("files", ())) > 1:
+            flag = name.replace("_", "-")
+            raise click.UsageError(f"--{flag} wants one FILE, a table; several have a text on each line")
 
 
 def check_outputs(inputs: Sequence[str], outputs: Mapping[str, str | None]) -> None:

@@ -17,7 +17,7 @@ from ..files import save
 from ..network import Network
 from ..trainer import History, Trainer
 from .build import Clock, build_clips, build_optimizer, build_penalties, build_schedule
-from .options import Options, check_outputs
+from .options import Options, check_outputs, refuse_idle
 
 Told = TypeVar("Told", bound=Options)
 
@@ -48,7 +48,8 @@ class Outcome:
 
 
 def with_defaults(options: Told) -> Told:
-    """Fill in what follows from other options, and refuse what cannot be written before any work is done."""
+    """Fill in what follows from other options; refuse what does nothing, or cannot be written, at once."""
+    refuse_idle(click.get_current_context())
     stem = os.path.splitext(options.out)[0]
     checkpoint = options.checkpoint or f"{stem}.checkpoint.safetensors"
     options = replace(options, plot=options.plot or f"{stem}.png", checkpoint=checkpoint)
