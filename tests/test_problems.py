@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rnncore import LSTM, Adam, ClipNorm, Elman, Trainer
+from rnncore import LSTM, Adam, ClipNorm, Dense, Dropout, Elman, LastStep, Trainer
 from rnncore.problems import (
     Adding,
     CopyMemory,
@@ -106,6 +106,19 @@ def test_errors_are_measured_over_all_sequences(name, part):
     assert problem.evaluate(net, 300, part) == pytest.approx(sum(parts) / 300)
 
 
+@pytest.mark.parametrize("cell", [lambda inputs: (), lambda inputs: Dropout(0.1)])
+def test_a_network_may_do_without_recurrence(cell):
+    net = Adding(9).network(cell)
+    assert isinstance(net.layers[-2], LastStep)
+    assert isinstance(net.layers[-1], Dense)
+    assert net.layers[-1].in_features == 2
+
+
+def test_what_is_measured_is_what_is_said():
+    assert Adding(9).measure == "mean squared error"
+    assert Adding(9, original=True).measure == Multiplication(9).measure == "share wrong by more than 0.04"
+
+
 def long(problem):
     return next(problem.test(256))
 
@@ -191,6 +204,14 @@ def test_copy_memory_repeats_the_symbols_after_the_signal():
     assert problem.error(memoryless, batch.target) == pytest.approx(problem.naive()["memoryless"], rel=1e-6)
 
 
+def test_memoryless_answers_over_a_range_of_delays_have_their_mean():
+    problem, rng = CopyMemory((1, 300)), np.random.default_rng(0)
+    steps = [len(problem.draw(rng, 1).x) for _ in range(2000)]
+    drawn = np.mean([10 * math.log(8) / n for n in steps])
+    assert problem.naive()["memoryless"] == pytest.approx(drawn, rel=0.05)
+    assert problem.threshold == problem.naive()["memoryless"] / 10
+
+
 def test_permutation_ends_as_it_began():
     batch = long(RandomPermutation(9, alphabet=12))
     ids = batch.x.argmax(axis=-1)
@@ -274,6 +295,14 @@ def test_digits_are_split_once_for_all_seeds():
     assert {*shown[0]} | {*shown[1]} > {*shown[0]}, "the nine left out are others"
 
 
+def test_more_digits_side_by_side_than_there_are_make_one_batch():
+    pytest.importorskip("sklearn")
+    problem = Digits(64, batch_size=1500)
+    (batch,) = problem.batches(0)
+    assert batch.x.shape == (64, 1500, 1)
+    assert len(problem) == 1
+
+
 def test_errors_of_digits_are_those_of_each_image_once():
     pytest.importorskip("sklearn")
     problem = Digits(64)
@@ -317,11 +346,20 @@ def test_a_part_that_is_none_is_refused():
         (lambda: Adding(9, seed=-1), ValueError, "seed is -1"),
         (lambda: Adding(9, batch_size=0), ValueError, "batch_size is 0"),
         (lambda: Adding(9, dtype="int32"), TypeError, "dtype is int32"),
+        (lambda: Adding(9, dtype="half a number"), TypeError, "dtype is 'half a number'"),
+        (lambda: Adding(9, dtype=None), TypeError, "dtype is None"),
+        (lambda: Adding(9, original="no"), TypeError, "original is 'no'"),
+        (lambda: TemporalOrder(50, original=1), TypeError, "original is 1"),
         (lambda: TemporalOrder(50, symbols=4), ValueError, "symbols is 4"),
+        (lambda: TemporalOrder(50, symbols=2.0), TypeError, "symbols is 2.0"),
+        (lambda: TemporalOrder(50, symbols=[2]), TypeError, r"symbols is \[2\]"),
+        (lambda: WarpedRecall(10), ValueError, "length is 10, but more than 10 is wanted"),
+        (lambda: WarpedRecall((3, 9), warp="variable", stretch=3), ValueError, r"length is \(3, 9\)"),
+        (lambda: WarpedRecall(1, warp="none"), ValueError, "length is 1, but more than 1"),
         (lambda: RandomPermutation(5, alphabet=2), ValueError, "alphabet is 2"),
         (lambda: WarpedRecall(9, warp="odd"), ValueError, "warp is 'odd'"),
-        (lambda: WarpedRecall(9, filler="odd"), ValueError, "filler is 'odd'"),
-        (lambda: WarpedRecall(9, symbols=2), ValueError, "symbols is 2"),
+        (lambda: WarpedRecall(19, filler="odd"), ValueError, "filler is 'odd'"),
+        (lambda: WarpedRecall(19, symbols=2), ValueError, "symbols is 2"),
         (lambda: DelayedName(8), ValueError, "length is 8, but at least 9"),
         (lambda: Sine(9, periods="odd"), ValueError, "periods are 'odd'"),
         (lambda: Sine(9, periods=(9, 5)), ValueError, r"periods are \(9, 5\)"),

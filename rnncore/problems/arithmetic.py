@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from ..checks import check_flag
 from ..data.batch import Batch
 from .base import Array, Range, Regression, ragged
 
@@ -67,8 +68,9 @@ class Adding(_Marked):
         original: bool = False,
     ) -> None:
         super().__init__(length, batch_size, batches, seed, dtype)
-        self.original = bool(original)
-        self.tolerance = WRONG if self.original else None
+        self.original = check_flag("original", original)
+        if self.original:
+            self.tolerance, self.measure = WRONG, Multiplication.measure
         self.threshold = 0.01
 
     def draw(self, rng: np.random.Generator, rows: int) -> Batch:

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from ..checks import check_positive_integer, check_seed
+from ..checks import check_dtype, check_positive_integer, check_seed
 from ..data.batch import Batch
 from ..layers import Dense, Embedding, LastStep, Layer
 from ..losses import CrossEntropy, Loss, SquaredError
@@ -62,7 +62,7 @@ class Problem:
     #: whether x holds ids (T, B) in place of numbers (T, B, F)
     takes_ids: ClassVar[bool] = False
     #: what ``error`` measures
-    measure: ClassVar[str]
+    measure: str
 
     inputs: int
     outputs: int
@@ -81,9 +81,7 @@ class Problem:
         self.batch_size = check_positive_integer("batch_size", batch_size)
         self._batches = check_positive_integer("batches", batches)
         self.seed = check_seed(seed)
-        self.dtype = np.dtype(dtype)
-        if self.dtype not in (np.float32, np.float64):
-            raise TypeError(f"dtype is {self.dtype}, but float32 or float64 is wanted")
+        self.dtype = check_dtype(dtype)
 
     def draw(self, rng: np.random.Generator, rows: int) -> Batch:
         """So many sequences with their answers."""
@@ -152,12 +150,13 @@ class Problem:
             the last step alone, and a dense layer.
         """
         front = (Embedding(self.inputs, EMBEDDING),) if self.takes_ids else ()
-        made = cell(EMBEDDING if self.takes_ids else self.inputs)
+        features = EMBEDDING if self.takes_ids else self.inputs
+        made = cell(features)
         layers = made if isinstance(made, tuple) else (made,)
         for layer in layers:
             if not isinstance(layer, Layer):
                 raise TypeError(f"cell made a {type(layer).__name__}, but a layer or several are wanted")
-        units = next(out for layer in reversed(layers) if (out := layer.features()[1]) is not None)
+        units = next((out for layer in reversed(layers) if (out := layer.features()[1])), features)
         back = (LastStep(),) if self.pools else ()
         head = Dense(units, self.outputs)
         return Network(*front, *layers, *back, head, seed=seed, dtype=self.dtype if dtype is None else dtype)

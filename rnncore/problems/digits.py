@@ -62,7 +62,7 @@ class Digits(Classification):
         for part, share in SHARES.items():
             self._held[part], self._shown = np.split(self._shown, [len(labels) // share])
         if batches is None:
-            self._batches = len(self._shown) // self.batch_size
+            self._batches = max(1, len(self._shown) // self.batch_size)
 
     def batches(self, epoch: int, start: int = 0) -> Any:
         """The batches of an epoch, which goes through the training images in a new order, again and again."""

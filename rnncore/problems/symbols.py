@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from ..checks import check_positive_integer
+from ..checks import check_flag, check_positive_integer
 from ..data.batch import Batch
 from ..losses import CrossEntropy, Loss
 from .base import Array, Classification, Problem, Range, log_softmax, one_hot, ragged
@@ -53,10 +53,11 @@ class TemporalOrder(Classification):
         original: bool = False,
     ) -> None:
         super().__init__(length, batch_size, batches, seed, dtype)
-        if symbols not in PLACES:
+        self.symbols = check_positive_integer("symbols", symbols)
+        if self.symbols not in PLACES:
             raise ValueError(f"symbols is {symbols!r}, but 2 or 3 is wanted")
-        self.symbols, self.original = int(symbols), bool(original)
-        self.inputs, self.outputs = 8 if original else 6, 2**symbols
+        self.original = check_flag("original", original)
+        self.inputs, self.outputs = 8 if original else 6, 2**self.symbols
         self.threshold = 0.01
 
     def draw(self, rng: np.random.Generator, rows: int) -> Batch:
@@ -102,7 +103,7 @@ class CopyMemory(Problem):
     Notes
     -----
     The error is the mean cross-entropy of a step, in nats. Chance, all nine answers alike, is ln(9) = 2.197;
-    who remembers nothing but knows when to answer has 10 ln(8) / (T + 20), where T is the mean one. Solved is
+    who remembers nothing but knows when to answer has 10 ln(8) / (T + 20), its mean over a range. Solved is
     below a tenth of that (ours: in the papers whatever lies clearly below has learned to remember).
     """
 
@@ -137,11 +138,9 @@ class CopyMemory(Problem):
         return float(-np.take_along_axis(log_softmax(y), target[..., None], axis=-1).mean())
 
     def naive(self) -> dict[str, float]:
-        delay = sum(self.length) / 2
-        return {
-            "chance": math.log(self.outputs),
-            "memoryless": self.recalled * math.log(self.symbols) / (delay + 2 * self.recalled),
-        }
+        steps = np.arange(self.length[0], self.length[1] + 1) + 2 * self.recalled
+        memoryless = self.recalled * math.log(self.symbols) * float(np.mean(1 / steps))
+        return {"chance": math.log(self.outputs), "memoryless": memoryless}
 
 
 class RandomPermutation(Classification):

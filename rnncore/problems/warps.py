@@ -27,7 +27,7 @@ class WarpedRecall(Problem):
     Parameters
     ----------
     length, batch_size, batches, seed, dtype
-        As for `Problem`; steps of the warped sequence.
+        As for `Problem`; steps of the warped sequence, more than a symbol may last.
     warp
         ``"none"``: one step a symbol; ``"uniform"``: ``stretch`` steps; ``"variable"``: 1 to ``stretch``
         steps, drawn for each symbol.
@@ -69,6 +69,11 @@ class WarpedRecall(Problem):
                 raise ValueError(f"{name} is {value!r}, but one of {', '.join(known)} is wanted")
         self.warp, self.filler = warp, filler
         self.stretch = check_positive_integer("stretch", stretch)
+        longest = 1 if warp == "none" else self.stretch
+        if self.length[0] <= longest:
+            raise ValueError(
+                f"length is {length}, but more than {longest} is wanted, which the first symbol may last"
+            )
         self.symbols = check_positive_integer("symbols", symbols)
         if self.symbols < 3:
             raise ValueError(f"symbols is {symbols}, but at least 3 are wanted")
