@@ -29,8 +29,8 @@ def ridge_readout(net: Network, source: Any, strength: float, washout: int = 0) 
     net
         Ends in a `Dense` layer.
     source
-        A data source, whose epoch 0 is read, or batches. Targets are numbers in the shape of the network's
-        output, or class ids, which stand for 1 in their class and 0 elsewhere.
+        A data source, whose epoch 0 is read, or batches, without starts and weights. Targets are numbers in
+        the shape of the network's output, or class ids, which stand for 1 in their class and 0 elsewhere.
     strength
         At least 0.
     washout
@@ -100,6 +100,9 @@ def _pairs(net: Network, source: Any, washout: int) -> Iterator[tuple[Array, Arr
     try:
         for batch in batches:
             x, lengths = batch.x, getattr(batch, "lengths", None)
+            for name in ("starts", "weights"):
+                if getattr(batch, name, None) is not None:
+                    raise ValueError(f"source has {name}, but whole rows that count alike are wanted")
             if isinstance(x, np.ndarray) and x.ndim == 3:
                 check_finite("x", x, check_lengths(lengths, *x.shape[:2]))
             for layer in net.layers[:-1]:

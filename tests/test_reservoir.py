@@ -128,6 +128,14 @@ def test_a_class_that_no_output_stands_for_is_named(wrong):
     assert np.array_equal(net.params.flat, before)
 
 
+@pytest.mark.parametrize("name", ["starts", "weights"])
+def test_what_the_fit_would_not_heed_is_refused(name):
+    net, (batch,) = reservoir(), batches(count=1)
+    setattr(batch, name, np.ones((30, 4), bool) if name == "starts" else np.array([1, 0, 2, 1]))
+    with pytest.raises(ValueError, match=f"source has {name}, but"):
+        ridge_readout(net, [batch], 1.0)
+
+
 @pytest.mark.parametrize("name", ["x", "target"])
 def test_a_number_that_is_not_finite_is_named(name):
     net, (batch,) = reservoir(), batches(count=1)

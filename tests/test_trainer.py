@@ -450,6 +450,7 @@ def test_off_is_silent(capsys):
         ({"loss": CrossEntropy}, TypeError, "loss is <class"),
         ({"optimizer": "adam"}, TypeError, "optimizer is 'adam'"),
         ({"clip": 1.0}, TypeError, "clip is 1.0"),
+        ({"clip": Adam()}, TypeError, "clip is Adam.*with a call is wanted"),
         ({"clip": [ClipNorm(1.0), None]}, TypeError, "clip is None"),
         ({"regularizer": 0.1}, TypeError, "regularizer is 0.1"),
         ({"schedule": 0.1}, TypeError, "schedule is 0.1"),

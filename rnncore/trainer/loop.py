@@ -129,6 +129,8 @@ class Trainer:
             raise ValueError(f"bptt is {bptt}, but {ahead} reads whole sequences: they cannot be cut")
         self._step_clips = [clipper for clipper in self.clips if isinstance(clipper, ClipStep)]
         self._flat_clips = [clipper for clipper in self.clips if clipper not in self._step_clips]
+        for clipper in self._flat_clips:
+            require("clip", clipper, "__call__")
         if self._step_clips and not self._recurrent:
             raise ValueError("clip holds a ClipStep, but the network has no recurrent layer to clip in")
         self._display = Progress()
