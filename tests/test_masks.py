@@ -83,6 +83,21 @@ def test_kernels_compute_what_the_reference_computes(cell, options, lengths, tra
             assert_close(got[name], want[name], 1e-11, name)
 
 
+@pytest.mark.usefixtures("level")
+@pytest.mark.parametrize("zoneout", [(0.3, 0.0), (0.0, 0.3)])
+@pytest.mark.parametrize("every", [None, 2])
+def test_zoneout_of_one_state_alone_is_that_of_the_reference(zoneout, every):
+    """Drawn at every step, where the other state keeps nothing at any."""
+    results = []
+    for module in (kernels, reference):
+        net = network("lstm", zoneout=zoneout, checkpoint_every=every)
+        net.layers[0].backend = module
+        results.append(run(net, LENGTHS)[0])
+    got, want = results
+    for name in want:
+        assert_close(got[name], want[name], 1e-11, name)
+
+
 @pytest.mark.parametrize("cell", CELLS)
 def test_recurrent_dropout_is_a_layer_with_dropped_columns(cell):
     """W (d h) = (W d) h: for a single row it is the plain layer with these columns of weight_hh scaled."""

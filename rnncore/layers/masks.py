@@ -22,7 +22,7 @@ class Masks:
 
     drop: Array | None  # (B, H), 0 or 1/(1-p); None without recurrent dropout
     entering: Array | None  # (T, B, H): drop * h[t-1], written forward
-    #: for each state (T, B, H), or (1, B, H) if it is the same at every step; () without zoneout
+    #: for each state (T, B, H), or for all (1, B, H), the same at every step; () without zoneout
     keep: tuple[Array, ...]
     proposed: tuple[Array, ...]  # for each state (T, B, H): what the cell made of it, written forward
     work: Array | None  # (4, B, H), for the way back

@@ -340,7 +340,7 @@ class Recurrent(Layer):
         keep = tuple(
             draw_mask((steps, rows, units), z, self.dtype, rng, scaled=False)
             if self.training and z
-            else np.full((1, rows, units), 1 - z, self.dtype)
+            else np.full((steps if self.training else 1, rows, units), 1 - z, self.dtype)  # all of one length
             for z in self.zoneout
         )
         return Masks(drop, None, keep, (), None) if keep or drop is not None else None
