@@ -77,6 +77,22 @@ def test_every_cell_with_an_unbounded_activation_is_guarded(layer):
         net.forward(np.ones((400, 2, 1), np.float32))
 
 
+@pytest.mark.parametrize("every", [None, 7])
+def test_a_cell_that_explodes_behind_a_bounded_output_is_seen(every):
+    """c[t] = 2 c[t-1] + 2 tanh(2) x[t], h[t] = 2 tanh(c[t])."""
+    net = Network(LSTM(1, 1, gate_activation="relu", checkpoint_every=every))
+    net.params.flat[:] = 0
+    net.params["0.weight_ih"] = np.full((4, 1), 2)
+    x = np.zeros((140, 3, 1), np.float32)
+    x[:, 1] = 1
+    net.forward(x[:100].copy())
+    with (
+        np.errstate(over="ignore"),
+        pytest.raises(ExplodingState, match=r"LSTM\(.*: the cell of unit 0 of row 1 is inf in the end"),
+    ):
+        net.forward(x)
+
+
 def test_bounded_states_are_not_looked_at():
     assert Elman(1, 1).limit is None
     assert Elman(1, 1, "sigmoid").limit is None

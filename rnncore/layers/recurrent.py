@@ -301,6 +301,7 @@ class Recurrent(Layer):
         limit = self.bound()
         if limit is not None:
             self._guard(y, limit)
+            self._guard_cells(finals[1:])
         return y, finals if len(finals) > 1 else finals[0], tape if record else None
 
     def backward(
@@ -362,6 +363,16 @@ class Recurrent(Layer):
             f"{self}: unit {unit} of row {row} is {found:.4g} after step {step}, beyond the "
             f"limit of {limit:g}: smaller recurrent weights, a lower learning rate or clipping help"
         )
+
+    def _guard_cells(self, cells: tuple[Array, ...]) -> None:
+        """Raise ExplodingState if c (B, H) after the last step is not finite: once so it stays so."""
+        for cell in cells:
+            if not np.isfinite(cell).all():
+                row, unit = np.argwhere(~np.isfinite(cell))[0]
+                raise ExplodingState(
+                    f"{self}: the cell of unit {unit} of row {row} is {cell[row, unit]} in the end: smaller "
+                    "recurrent weights, a lower learning rate or clipping help"
+                )
 
     def _forward_segments(
         self, x: Array, lengths: Lengths, hidden: Array, others: Parts, every: int, masks: Masks | None
