@@ -55,6 +55,8 @@ class Clipper:
 
     #: whether it is called with gradients by name, a Params, in place of the flat array
     takes_names: ClassVar[bool] = False
+    #: the largest measure that it acts on
+    most: ClassVar[float] = float(np.finfo(np.float64).max)
     backend: ModuleType = kernels
 
     def __init__(self, threshold: float) -> None:
@@ -86,9 +88,9 @@ class Clipper:
 
     def _acted(self, measured: float) -> None:
         """Count what came to the clipper once more, if it was too long."""
-        if measured > self.threshold:
+        if self.threshold < measured <= self.most:
             self.clipped += 1
-            self.factors += self.threshold / measured if math.isfinite(measured) else 0.0
+            self.factors += self.threshold / measured
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.threshold:g})"
@@ -112,6 +114,8 @@ class ClipValue(Clipper):
     Called with the flat gradient ``(P,)``; returns the largest absolute entry before, NaN if
     there was a NaN, which stays.
     """
+
+    most = math.inf
 
     def __call__(self, grads: Array) -> float:
         check_flat("grads", grads)

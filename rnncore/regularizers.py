@@ -256,8 +256,9 @@ class Omega(ActivityPenalty):
 
     As in the paper the gradient is the immediate one: of the recurrent weights where they stand in the
     formula, h and d held fixed, for which it is exact; it counts no way by which weights change h and d.
-    Steps that hardly any gradient reaches, ||d[t]|| below 1e-10, are left out, as in the authors' program;
-    the mean is over the others.
+    Steps that hardly any gradient reaches, ||d[t]|| below 1e-10, are left out, as in the authors' program,
+    which squares the ratio besides; the mean is over the others. With recurrent dropout or zoneout W' s[t]
+    is only what goes by the weights, undropped.
     """
 
     wanted = "Elman layers that read in one direction"

@@ -180,10 +180,19 @@ def test_a_parameter_that_is_not_finite_stays_and_is_told(bad):
     net = Network(LSTM(2, 3), Dense(3, 2))
     net.grads.flat[:] = 3
     net.grads["0.weight_hh"][1, 1] = bad
-    largest = ClipParameter(1.0)(net.grads)
+    clip = ClipParameter(1.0)
+    largest = clip(net.grads)
     assert math.isnan(largest) if math.isnan(bad) else largest == bad
+    assert clip.clipped == len(net.grads) - 1
     np.testing.assert_array_equal(net.grads["0.weight_hh"][0], 3)
     assert np.linalg.norm(net.grads["1.bias"]) == pytest.approx(1)
+
+
+@pytest.mark.parametrize(("clip", "acts"), [(ClipNorm(1.0), 0), (ClipValue(1.0), 1)])
+def test_what_changes_nothing_is_not_counted(clip, acts):
+    assert clip(grads := np.array([math.inf, 0.5])) == math.inf
+    assert clip.clipped == acts == (grads[0] == 1)
+    assert clip.mean_factor == 1 - acts
 
 
 def test_gradients_by_name_are_wanted():
