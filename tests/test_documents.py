@@ -107,7 +107,7 @@ def parse_command(words: list[str]) -> None:
     """Raise click.UsageError if the command line has no such command or option; nothing is run."""
     click = pytest.importorskip("click")
     command = importlib.import_module("rnncore.cli").main
-    context = click.Context(command, info_name="rnncore")
+    context = click.Context(command, info_name="rnncore", **command.context_settings)  # commands keep its -h
     while isinstance(command, click.Group):
         _, command, words = command.resolve_command(context, words)
         context = click.Context(command, parent=context)
