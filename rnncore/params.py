@@ -28,17 +28,31 @@ class Params(Mapping[str, Array]):
     Attributes
     ----------
     flat : ndarray, shape (P,)
-        All numbers, zero at first.
+        All numbers, zero at first. What is assigned to it is copied into the buffer, which stays one.
     """
 
     def __init__(self, shapes: Mapping[str, tuple[int, ...]], dtype: DTypeLike = np.float32) -> None:
-        self.flat: Array = np.zeros(sum(math.prod(shape) for shape in shapes.values()), dtype)
+        self._flat: Array = np.zeros(sum(math.prod(shape) for shape in shapes.values()), dtype)
         self._views: dict[str, Array] = {}
         start = 0
         for name, shape in shapes.items():
             stop = start + math.prod(shape)
             self._views[name] = self.flat[start:stop].reshape(shape)
             start = stop
+
+    @property
+    def flat(self) -> Array:
+        """All numbers, (P,)."""
+        return self._flat
+
+    @flat.setter
+    def flat(self, value: Any) -> None:
+        if value is self._flat:  # flat -= ... has written already
+            return
+        value = np.asarray(value)
+        if value.shape != self._flat.shape:
+            raise ValueError(f"flat is given shape {value.shape}, but it has shape {self._flat.shape}")
+        self._flat[:] = value
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -62,6 +76,18 @@ class Params(Mapping[str, Array]):
         """Make the buffer and its views read-only, or writable again."""
         for array in (self.flat, *self._views.values()):
             array.flags.writeable = not locked
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For copy and pickle: the buffer is copied once, and views of it are made anew."""
+        return {"shapes": {name: view.shape for name, view in self.items()}, "flat": self._flat.copy()}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(state["shapes"], state["flat"].dtype)  # type: ignore[misc]
+        self._flat[:] = state["flat"]
+
+    def __repr__(self) -> str:
+        shapes = ", ".join(f"{name} {view.shape}" for name, view in self.items())
+        return f"<Params of {self._flat.size:,} {self._flat.dtype}: {shapes or 'none'}>"
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._views)

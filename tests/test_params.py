@@ -58,6 +58,37 @@ def test_setting_copies_into_the_buffer(shapes, dtype):
     )
 
 
+@given(shapes=SHAPES, dtype=DTYPES)
+def test_what_is_assigned_to_flat_goes_into_the_buffer(shapes, dtype):
+    params = Params(shapes, dtype)
+    flat = params.flat
+    params.flat = np.arange(flat.size)
+    params.flat += 1
+    assert params.flat is flat
+    for place, number in enumerate(flat):
+        assert params[params.at(place)].ravel()[0] <= number == place + 1
+    with pytest.raises(ValueError, match=rf"flat is given shape \(\), but it has shape \({flat.size},\)"):
+        params.flat = 0
+
+
+@pytest.mark.parametrize("again", [copy.copy, copy.deepcopy, lambda one: pickle.loads(pickle.dumps(one))])
+@given(shapes=SHAPES, dtype=DTYPES)
+def test_a_copy_of_parameters_is_whole_and_apart(again, shapes, dtype):
+    params = Params(shapes, dtype)
+    params.flat = np.arange(params.flat.size)
+    copied = again(params)
+    np.testing.assert_array_equal(copied.flat, params.flat)
+    assert copied.flat.dtype == dtype
+    assert {name: view.shape for name, view in copied.items()} == shapes
+    copied.flat.fill(-1)
+    assert all((view == -1).all() for view in copied.values())
+    assert (params.flat >= 0).all()
+
+
+def test_parameters_say_what_they_are():
+    assert repr(Network(Dense(3, 2)).params) == "<Params of 8 float32: 0.weight (2, 3), 0.bias (2,)>"
+
+
 @given(shapes=SHAPES)
 def test_at_finds_the_name_of_every_entry(shapes):
     params = Params(shapes)
