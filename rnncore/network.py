@@ -314,7 +314,8 @@ class Network:
         Parameters
         ----------
         batch
-            Has ``x``, ``target`` and ``lengths``, such as a ``Batch``; whole sequences from zero states.
+            Has ``x``, ``target`` and ``lengths``, such as a ``Batch``, or is a tuple of the first two or all
+            three; whole sequences from zero states.
         loss
             Called as ``loss(y, target, lengths)``, and with ``weights`` where the batch has some.
 
@@ -334,7 +335,10 @@ class Network:
         RuntimeError
             In inference mode, whose parameters are read-only; from f as well.
         """
+        from .data.batch import as_batch  # the data are not needed to run a network
+
         self._require_writable()
+        batch = as_batch(batch)
         if getattr(batch, "starts", None) is not None:
             raise ValueError("batch has starts, but an objective runs whole sequences: it must have none")
         weights = getattr(batch, "weights", None)

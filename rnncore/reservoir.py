@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .checks import check_finite, check_lengths, check_number, padding_mask
+from .data.batch import as_batch
 from .layers import Dense
 from .network import Network
 
@@ -94,11 +95,13 @@ def _solve(gram: Array, moment: Array, strength: float) -> Array:
 def _pairs(net: Network, source: Any, washout: int) -> Iterator[tuple[Array, Array]]:
     """What comes to the last layer (N, U), and the targets (N, O) in float64, batch by batch."""
     batches: Iterable[Any] = source.batches(0) if hasattr(source, "batches") else source
+    if not isinstance(batches, Iterable):
+        raise TypeError(f"source is a {type(source).__name__}, but a data source or batches are wanted")
     outputs = len(net.layers[-1].params["bias"])
     training = net.training
     net.eval()
     try:
-        for batch in batches:
+        for batch in map(as_batch, batches):
             x, lengths = batch.x, getattr(batch, "lengths", None)
             for name in ("starts", "weights"):
                 if getattr(batch, name, None) is not None:

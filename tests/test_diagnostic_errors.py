@@ -116,8 +116,8 @@ OTHERS = {
         lambda: weight_contributions(SKIPS, X, rng.standard_normal((T, B, H)), LOSS),
         "layer is a SkipElman",
     ),
-    "no batch": (lambda: diagnose(NET, X, LOSS), "batch is a ndarray, but x and target"),
-    "half a batch": (lambda: diagnose(NET, (X,), LOSS), "batch is a tuple, but x and target"),
+    "no batch": (lambda: diagnose(NET, X, LOSS), "batch is a ndarray, but a Batch, or"),
+    "half a batch": (lambda: diagnose(NET, (X,), LOSS), "batch is a tuple, but a Batch, or"),
     "exponents of no layer": (
         lambda: lyapunov_exponents(NET, X),
         "layer is a Network, which has no recurrent state",

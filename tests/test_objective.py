@@ -59,6 +59,10 @@ def test_what_is_no_point_or_no_batch_is_refused(rng):
     _, resetting = problem(rng, starts=np.zeros((T, B), bool))
     with pytest.raises(ValueError, match="batch has starts"):
         net.objective(resetting, CrossEntropy())
+    with pytest.raises(TypeError, match="batch is a ndarray, but a Batch"):
+        net.objective(batch.x, SquaredError())
+    tupled = net.objective((batch.x, batch.target, batch.lengths), SquaredError())
+    assert tupled(before)[0] == f(before)[0]
     with net.inference_mode():
         for ask in (lambda: net.objective(batch, SquaredError()), lambda: f(before)):
             with pytest.raises(RuntimeError, match="in inference mode, which an objective"):

@@ -110,6 +110,12 @@ def test_what_cannot_be_solved_is_refused(net, arguments, message):
     np.testing.assert_array_equal(net.params.flat, before)
 
 
+@pytest.mark.parametrize(("source", "name"), [(3, "source is a int"), ([3], "batch is a int, but a Batch")])
+def test_what_holds_no_batches_is_refused(source, name):
+    with pytest.raises(TypeError, match=name):
+        ridge_readout(reservoir(), source, 0.1)
+
+
 def test_a_fit_that_is_not_unique_is_refused():
     with pytest.raises(ValueError, match=r"with strength 0\.0 the fit is not unique"):
         ridge_readout(reservoir(), batches(steps=2, rows=2, count=1), 0.0)

@@ -129,6 +129,9 @@ ids = np.zeros((6, 2), int)
 @pytest.mark.parametrize(
     ("given", "bptt", "error", "message"),
     [
+        (ids, None, TypeError, r"batch is a ndarray, but a Batch, or a tuple \(x, target\)"),
+        ((ids,), None, TypeError, "batch is a tuple, but a Batch"),
+        (([[1]], ids), None, TypeError, "batch's x is a list"),
         (batch([[1]], ids), None, TypeError, "batch's x is a list"),
         (batch(ids, None), None, TypeError, "batch's target is a NoneType"),
         (batch(ids[:0], ids[:0]), None, ValueError, r"batch's x has shape \(0, 2\)"),

@@ -56,6 +56,13 @@ def test_accumulated_minibatches_of_pooled_targets():
     np.testing.assert_allclose(ours, whole, rtol=1e-10)
 
 
+def test_tuples_are_batches():
+    whole, ragged = draw_batch(), draw_batch(lengths=np.array([12, 5, 7]))
+    given = [(whole.x, whole.target), (ragged.x, ragged.target, ragged.lengths)]
+    np.testing.assert_array_equal(after(given), after([whole, ragged]))
+    assert make_trainer().evaluate(given) == make_trainer().evaluate([whole, ragged])
+
+
 def test_documents_in_a_segment_count_as_one_minibatch():
     """Borders change where the state comes from, not how often is updated."""
     source = Source(batches=4, starts=True)

@@ -35,6 +35,24 @@ class Batch:
     weights: NDArray[Any] | None = None
 
 
+def as_batch(value: Any, name: str = "batch") -> Any:
+    """What has x and target, such as a `Batch`, as it is; a tuple of these two, or with lengths, as one.
+
+    Raises
+    ------
+    TypeError
+        If it is neither.
+    """
+    if isinstance(value, tuple) and len(value) in (2, 3):
+        return Batch(*value)
+    if not hasattr(value, "x") or not hasattr(value, "target"):
+        raise TypeError(
+            f"{name} is a {type(value).__name__}, but a Batch, or a tuple (x, target) or (x, target, "
+            "lengths) is wanted"
+        )
+    return value
+
+
 class Source(Protocol):
     """What training reads from: the same batches, in the same order, whenever the same epoch is asked for."""
 

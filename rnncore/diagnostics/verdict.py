@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ..data.batch import as_batch
 from ..layers import LastStep
 from ..layers.base import ExplodingState
 from ..layers.recurrent import Recurrent, RecurrentTape
@@ -184,10 +185,7 @@ def diagnose(net: Network, batch: Any, loss: Any, state: Any = None) -> Report:
 
 def _parts(batch: Any) -> tuple[Array, Array, Any, Any]:
     """x, target, lengths and weights of a batch."""
-    if isinstance(batch, tuple) and len(batch) in (2, 3):
-        return batch[0], batch[1], batch[2] if len(batch) == 3 else None, None
-    if not hasattr(batch, "x") or not hasattr(batch, "target"):
-        raise TypeError(f"batch is a {type(batch).__name__}, but x and target, as of a Batch, are wanted")
+    batch = as_batch(batch)
     return batch.x, batch.target, getattr(batch, "lengths", None), getattr(batch, "weights", None)
 
 

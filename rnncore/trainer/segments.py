@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..checks import check_lengths, check_weights
+from ..data.batch import as_batch
 
 Array = NDArray[Any]
 Index = NDArray[np.intp]
@@ -49,7 +50,7 @@ class Walk:
     ----------
     batch
         Has ``x (T, B, ...)``, ``target``, and may have ``lengths (B,)``, ``starts``, ``bool (T, B)``, and
-        ``weights (B,)``, not all 0.
+        ``weights (B,)``, not all 0; or is a tuple of the first two or three.
     bptt
         Steps of a segment; None takes the batch whole.
     name
@@ -62,6 +63,7 @@ class Walk:
     """
 
     def __init__(self, batch: Any, bptt: int | None, name: str = "batch") -> None:
+        batch = as_batch(batch, name)
         for part in ("x", "target"):
             if not isinstance(getattr(batch, part, None), np.ndarray):
                 kind = type(getattr(batch, part, None)).__name__
