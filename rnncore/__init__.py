@@ -26,7 +26,7 @@ from .optimizers import SGD, Adam, AdamW, RMSprop
 from .version import __version__ as __version__
 
 if TYPE_CHECKING:
-    from . import diagnostics
+    from . import data, diagnostics, metrics, pictures, problems, regularizers, reservoir, schedules  # noqa: F401
     from .ctc import CTC
     from .files import load, save
     from .trainer import Trainer
@@ -68,11 +68,15 @@ __all__ = [
 
 # Imported when they are first asked for: who only runs a network does not wait for them.
 _LATE = {"CTC": "ctc", "Trainer": "trainer", "load": "files", "save": "files"}
+_MODULES = {
+    "data", "diagnostics", "metrics", "pictures", "problems", "regularizers", "reservoir", "schedules",
+    "sklearn",
+}  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:
-    if name == "diagnostics":  # which is a package
-        return importlib.import_module(".diagnostics", __name__)
+    if name in _MODULES:
+        return importlib.import_module(f".{name}", __name__)
     if name not in _LATE:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = getattr(importlib.import_module(f".{_LATE[name]}", __name__), name)
@@ -81,4 +85,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_LATE})
+    return sorted({*globals(), *_LATE, *_MODULES})

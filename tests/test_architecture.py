@@ -139,5 +139,8 @@ def test_every_public_name_is_there():
     for name in rnncore.__all__:
         assert getattr(rnncore, name).__doc__, name
     assert set(rnncore.__all__) <= set(dir(rnncore))
+    modules = ["data", "diagnostics", "metrics", "pictures", "problems", "regularizers", "schedules"]
+    script = f"import rnncore; [getattr(rnncore, name).__doc__[0] for name in {modules}]"
+    subprocess.run([sys.executable, "-c", script], check=True)
     with pytest.raises(AttributeError, match="nonsense"):
         rnncore.nonsense  # noqa: B018
