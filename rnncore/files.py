@@ -131,6 +131,10 @@ def load(path: Path) -> Network:
 
 def _build_layers(content: dict[str, Any]) -> list[layers.Layer]:
     """The architecture's layers; they take no memory before a network binds them."""
+    if "kind" not in content:
+        raise ValueError(
+            "it was not written by rnncore.save; weights from PyTorch go through rnncore.interop.torch"
+        )
     if content.get("kind") != KIND:
         raise ValueError(f"it is of kind {reprlib.repr(content.get('kind'))}, but {KIND!r} is wanted")
     if content.get("version") != VERSION:

@@ -167,19 +167,32 @@ class Stream(Runner):
         return np.array(ids, dtype=np.intp, order="C")
 
     def _explain_out(self, out: Any, shape: tuple[int, ...]) -> None:
-        """Raise what is wrong with ``out``."""
-        check_array("out", out, self.network.dtype, "TBO"[-len(shape) :], shape)
-        raise ValueError("out cannot be written to: pass an array of your own")
+        """Raise what is wrong with ``out``; a converted copy, as of x, would not reach the caller."""
+        dtype = self.network.dtype
+        if isinstance(out, np.ndarray) and out.dtype != dtype:
+            raise TypeError(f"out is {out.dtype}, but this network computes in {dtype}: pass one of that")
+        if not isinstance(out, np.ndarray) or out.flags.c_contiguous or out.shape != shape:
+            check_array("out", out, dtype, "TBO"[-len(shape) :], shape)
+            raise ValueError("out cannot be written to: pass an array of your own")
+        raise ValueError("out is not C-contiguous, but memory of one piece is wanted to write to")
 
     def _explode(self, stage: int) -> None:
         """Raise ExplodingState for a stage of the program."""
         entries = [entry for entry in enumerate(self.network.layers) if type(entry[1]) is not Dropout]
         place, layer = entries[stage]
         assert isinstance(layer, Recurrent)  # no other has a state
+        limit = layer.bound()
+        how = "is not finite any more" if limit == math.inf else f"has left its limit of {limit:g}"
         raise ExplodingState(
-            f"layer {place}, {layer}: the state has left its limit of {layer.bound():g}: "
-            "reset the stream; smaller recurrent weights or inputs help"
+            f"layer {place}, {layer}: the state {how}: reset the stream; smaller recurrent weights or inputs "
+            "help"
         )
+
+    def __reduce__(self) -> Any:
+        raise TypeError("a Stream is not copied or pickled: make one of the network, and hand its state over")
+
+    def __repr__(self) -> str:
+        return f"<Stream of {self.network}, batch={self.batch}>"
 
 
 def stream(network: Network, batch: int, softmax: bool) -> Stream:

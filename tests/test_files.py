@@ -378,7 +378,7 @@ def test_what_is_no_file_of_ours_gets_one_clear_error(tmp_path):
     os.mkfifo(tmp_path / "pipe")  # must not wait for a writer
     refused(tmp_path / "pipe", "it is no regular file")
     raw(tmp_path / "foreign", {})
-    refused(tmp_path / "foreign", "it is of kind None")
+    refused(tmp_path / "foreign", "it was not written by rnncore.save")
     with pytest.raises(OSError, match="directory"):
         load(tmp_path)
     with pytest.raises(FileNotFoundError, match="missing"):

@@ -1,8 +1,10 @@
 """A stream gives the bits of the whole-sequence forward, in whatever pieces, rows and threads it is asked."""
 
+import copy
 import gc
 import inspect
 import itertools
+import pickle
 import threading
 from functools import partial
 
@@ -223,9 +225,9 @@ def test_a_wrong_x_is_named_and_changes_nothing(x, error, message):
     ("out", "error", "message"),
     [
         ([0], TypeError, "out is a list"),
-        (np.zeros((2, 3)), TypeError, "out is float64"),
+        (np.zeros((2, 3)), TypeError, "out is float64, but this network computes in float32: pass one"),
         (np.zeros((2, 4), "f"), ValueError, r"out has shape \(2, 4\), but \(B=2, O=3\)"),
-        (np.zeros((3, 2), "f").T, ValueError, "out is not C-contiguous"),
+        (np.zeros((3, 2), "f").T, ValueError, "out is not C-contiguous, but memory"),
         (np.broadcast_to(np.zeros((2, 3), "f"), (2, 3)), ValueError, "out cannot be written"),
     ],
 )
@@ -310,10 +312,19 @@ def test_an_exploding_state_is_named():
     stream = net.stream()
     stream.step(np.ones(1, "f"))
     stream.step(np.ones(1, "f"))
-    with pytest.raises(FloatingPointError, match="layer 0, Elman"):
+    with pytest.raises(FloatingPointError, match=r"layer 0, Elman.*the state is not finite any more: reset"):
         stream.step(np.ones(1, "f"))
     stream.reset()
     stream.step(np.ones(1, "f"))
+
+
+def test_a_stream_says_what_it_is_and_is_not_copied():
+    net = Network(Elman(1, 2))
+    stream = net.stream(batch=3)
+    assert repr(stream) == f"<Stream of {net}, batch=3>"
+    for again in (copy.copy, copy.deepcopy, pickle.dumps):
+        with pytest.raises(TypeError, match="a Stream is not copied or pickled: make one of the network"):
+            again(stream)
 
 
 def test_weights_are_those_of_the_making_until_refreshed():

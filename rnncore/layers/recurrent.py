@@ -359,9 +359,10 @@ class Recurrent(Layer):
         with np.errstate(invalid="ignore"):
             step, row, unit = np.argwhere(~(np.abs(hidden) <= min(limit, np.finfo(hidden.dtype).max)))[0]
         found = hidden[step, row, unit]
+        beyond = f", beyond the limit of {limit:g}" if limit < math.inf else ""
         raise ExplodingState(
-            f"{self}: unit {unit} of row {row} is {found:.4g} after step {step}, beyond the "
-            f"limit of {limit:g}: smaller recurrent weights, a lower learning rate or clipping help"
+            f"{self}: unit {unit} of row {row} is {found:.4g} after step {step}{beyond}: smaller recurrent "
+            "weights, a lower learning rate or clipping help"
         )
 
     def _guard_cells(self, cells: tuple[Array, ...]) -> None:
