@@ -12,6 +12,7 @@ from rnncore.clipping import ClipNorm, ClipStep
 from rnncore.files import read_tensors
 from rnncore.losses import CrossEntropy
 from rnncore.optimizers import SGD, Adam, RMSprop
+from rnncore.regularizers import L1, NormStabilizer
 from rnncore.schedules import Constant, Plateau
 from rnncore.trainer import Trainer
 
@@ -51,6 +52,7 @@ class Run:
             accumulate=self.accumulate,
             bptt=self.bptt,
             schedule=Plateau(0.02, 0.5, 0),
+            regularizer=[L1(1e-3), NormStabilizer(0.1)],
             checkpoint=path,
             checkpoint_every=None if path is None else 1000,
             progress="off",
@@ -64,6 +66,8 @@ RUNS = {
     "segments": Run("lstm", Adam, 1, 4, None, 3, starts=True, batches=1),
     "accumulated": Run("gru", lambda: RMSprop(momentum=0.5), 3, 5, None, 2, ragged=True, batches=2),
     "whole": Run("elman", lambda: SGD(0.1, 0.9, True), 2, None, 5, None, batches=3),
+    "windows of noisy units": Run("noisy", Adam, 2, (3, 6), None, 2, starts=True, batches=1),
+    "skips": Run("skip", Adam, 1, (2, 5), None, 3, starts=True, ragged=True, batches=1),
 }
 
 

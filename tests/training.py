@@ -6,12 +6,22 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from rnncore import GRU, LSTM, Dense, Dropout, Elman, Embedding, Network
+from rnncore import GRU, LSTM, Dense, Dropout, Elman, Embedding, LeakyElman, Network, SkipElman
 from rnncore.losses import CrossEntropy
 from rnncore.optimizers import Adam
 from rnncore.trainer import Trainer
 
 CLASSES = 7
+CELLS = {
+    "lstm": LSTM,
+    "gru": GRU,
+    "elman": Elman,
+    "skip": lambda inputs, units: SkipElman(inputs, units, (1, 3)),
+    "noisy": lambda inputs, units: LeakyElman(
+        inputs, units, time_constants=(1, 9), learn_leak=True, noise=0.2, excitatory=0.6,
+        recurrent_dropout=0.1, zoneout=0.1,
+    ),
+}  # fmt: skip
 
 
 def batch(x, target, lengths=None, starts=None):
@@ -46,7 +56,7 @@ class Source:
 
 def text_network(cell="lstm", dropout=0.0, dtype="float32", seed=1):
     """Ids in, logits out."""
-    recurrent = {"lstm": LSTM, "gru": GRU, "elman": Elman}[cell](4, 5)
+    recurrent = CELLS[cell](4, 5)
     layers = Embedding(CLASSES, 4), recurrent, Dropout(dropout), Dense(5, CLASSES)
     return Network(*layers, seed=seed, dtype=dtype)
 
