@@ -135,6 +135,39 @@ def test_finished_run_can_be_gone_on_with(first, tmp_path):
     assert result(two, two.fit(Source(), steps=8, resume=True, **more)) == wanted
 
 
+@pytest.mark.parametrize("again", [1e-2, 3e-3])
+def test_a_rate_given_anew_counts_and_one_that_was_not_goes_on(again, tmp_path):
+    """A monitor divides the rate; a resumed run goes on with that, but with another one if it is told so."""
+
+    class Halving:
+        def on_step(self, trainer):
+            trainer.optimizer.lr /= 2
+
+    def trainer(lr):
+        return make_trainer(optimizer=Adam(lr), checkpoint=tmp_path / "run", monitor=Halving())
+
+    trainer(1e-2).fit(Source(), steps=3)
+    first = trainer(again)
+    rates = first.fit(Source(), steps=5, resume=True).steps.column("lr")
+    begin = 1e-2 / 8 if again == 1e-2 else again
+    np.testing.assert_allclose(rates[3:], [begin, begin / 2])
+    assert first.fit(Source(), steps=6, resume=True).steps[-1]["lr"] == begin / 4  # without a restart
+    assert trainer(again).fit(Source(), steps=7, resume=True).steps[-1]["lr"] == begin / 8
+
+
+def test_a_run_goes_on_with_rows_as_they_were(tmp_path):
+    def trainer():
+        return make_trainer(bptt=4, checkpoint=tmp_path / "run")
+
+    trainer().fit(Source(), steps=2)
+    resumed = trainer()
+    before = resumed.net.params.flat.copy()
+    with pytest.raises(ValueError, match="x has 5 rows, but the checkpoint was written amid 3"):
+        resumed.fit(Source(rows=5), steps=4, resume=True)
+    assert not np.array_equal(resumed.net.params.flat, before)  # those of the file: step 2
+    assert resumed.step == 2
+
+
 def test_every_so_many_steps_a_checkpoint(tmp_path):
     path = tmp_path / "run.safetensors"
     steps = []
@@ -217,13 +250,13 @@ def test_sound_file_is_read(written):
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        ({"cell": "gru"}, "another network"),
+        ({"cell": "gru"}, "another network: layer 1 is {'type': 'LSTM', .*}, here {'type': 'GRU', "),
         ({"dtype": "float64"}, "is float32 .*, but the network's parameters are float64"),
-        ({"optimizer": SGD(0.1)}, "'optimizer': 'Adam'"),
-        ({"accumulate": 3}, "'accumulate': 2"),
-        ({"bptt": None}, "'bptt': 5"),
-        ({"schedule": Constant(0.1)}, "this run has .*'schedule': 'Constant'"),
-        ({"clip": ClipNorm(1.0)}, "this run has .*'clip0': 'ClipNorm'"),
+        ({"optimizer": SGD(0.1)}, "written with optimizer 'Adam', but this run has optimizer 'SGD'$"),
+        ({"accumulate": 3}, "with accumulate 2, but this run has accumulate 3$"),
+        ({"bptt": None}, "bptt 5, but this run has bptt None"),
+        ({"schedule": Constant(0.1)}, "this run has schedule 'Constant'"),
+        ({"clip": ClipNorm(1.0)}, "this run has clip0 'ClipNorm'"),
     ],
 )
 def test_checkpoint_of_another_run_is_refused(written, more, message):

@@ -59,6 +59,7 @@ class Run:
     parts: dict[str, Any]  # name to object with state and load_state
     generators: dict[str, np.random.Generator]
     settings: dict[str, Any]  # what must be the same when the run is resumed
+    lr: float  # that was given, before schedule or monitor changed it
     position: Position = field(default_factory=Position)
     carry: Any = None
     best_params: Array | None = None
@@ -100,6 +101,7 @@ def save_checkpoint(path: Path, run: Run) -> None:
         "version": VERSION,
         "layers": run.net.config()["layers"],
         "settings": run.settings,
+        "lr": run.lr,
         "position": asdict(run.position),
         "parts": parts,
         "generators": {name: rng.bit_generator.state for name, rng in run.generators.items()},
@@ -110,6 +112,8 @@ def save_checkpoint(path: Path, run: Run) -> None:
 
 def load_checkpoint(path: Path, run: Run) -> None:
     """Bring a run to where the file stands. All is checked first: after an error the run is as it was.
+
+    The learning rate is that of the file, unless another one was given than when the file was written.
 
     Raises
     ------
@@ -148,17 +152,31 @@ def _check_match(metadata: Mapping[str, Any], run: Run) -> None:
         raise ValueError("it is no training checkpoint of rnncore")
     if metadata.get("version") != VERSION:
         raise ValueError(f"it has version {_short(metadata.get('version'))}, but version {VERSION} is wanted")
-    if metadata.get("layers") != run.net.config()["layers"]:
-        raise ValueError(f"it belongs to another network: its layers are {_short(metadata.get('layers'))}")
+    layers, own = metadata.get("layers"), run.net.config()["layers"]
+    if layers != own:
+        what = f"its layers are {_short(layers)}"
+        if isinstance(layers, list) and len(layers) == len(own):
+            place = next(n for n, layer in enumerate(layers) if layer != own[n])
+            what = f"layer {place} is {_short(layers[place])}, here {own[place]}"
+        raise ValueError(f"it belongs to another network: {what}")
     settings = metadata.get("settings")
     if settings != run.settings:
-        raise ValueError(f"it was written with {_short(settings)}, but this run has {run.settings}")
+        raise ValueError(_difference(settings, run.settings))
     parts = metadata.get("parts")
     given = parts if isinstance(parts, dict) else {}
     kinds = {name: part.get("type") if isinstance(part, dict) else part for name, part in given.items()}
     wanted = {name: type(part).__name__ for name, part in run.parts.items()}
     if kinds != wanted:
-        raise ValueError(f"it was written with {_short(kinds)}, but this run has {wanted}")
+        raise ValueError(_difference(kinds, wanted))
+
+
+def _difference(written: Any, here: Mapping[str, Any]) -> str:
+    """What two dictionaries do not have in common, as a message."""
+    if not isinstance(written, dict):
+        return f"it was written with {_short(written)}, but this run has {here}"
+    names = [name for name in {**written, **here} if written.get(name) != here.get(name)]
+    before, now = (", ".join(f"{name} {_short(of.get(name))}" for name in names) for of in (written, here))
+    return f"it was written with {before}, but this run has {now}"
 
 
 def _restore(run: Run, tensors: dict[str, Array], metadata: dict[str, Any]) -> None:
@@ -186,6 +204,11 @@ def _restore(run: Run, tensors: dict[str, Array], metadata: dict[str, Any]) -> N
     for name, rng in run.generators.items():
         rng.bit_generator.state = generators[name]
     run.position, run.carry, run.best_params, run.history = position, carry, best, history
+    given = metadata.get("lr")
+    if not isinstance(given, float) or run.lr in (given, states["optimizer"].get("lr")):
+        run.lr = given if isinstance(given, float) else run.lr
+    else:
+        run.parts["optimizer"].lr = run.lr
 
 
 def _position(entries: Any) -> Position:

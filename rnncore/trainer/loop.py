@@ -177,7 +177,8 @@ class Trainer:
             parts["schedule"] = self.schedule
         if hasattr(self.monitor, "state") and hasattr(self.monitor, "load_state"):
             parts["monitor"] = self.monitor
-        return Run(self.net, parts, {"network": self.net.rng, "trainer": self.rng}, settings)
+        generators = {"network": self.net.rng, "trainer": self.rng}
+        return Run(self.net, parts, generators, settings, self.optimizer.lr)
 
     def fit(
         self,
@@ -308,7 +309,8 @@ class Trainer:
             for batch in train.batches(position.epoch, position.batch):
                 empty = False
                 walk = Walk(batch, self._segment, f"batch {position.batch} of epoch {position.epoch}")
-                walk.state, run.carry = run.carry, None
+                walk.go_on(run.carry)
+                run.carry = None
                 if self._display.total is None:
                     self._display.total = self._total(epochs, steps, len(train), walk)
                 for first, last in walk.segments(position.time):

@@ -107,6 +107,16 @@ class Walk:
                 f"({self.steps}, {self.rows})"
             )
 
+    def go_on(self, state: Any) -> None:
+        """Begin with a state that a checkpoint kept, or None; ValueError if it is one of other rows."""
+        of = next(iter(_leaves(state)), None)
+        if of is not None and of.shape[-2] != self.rows:
+            raise ValueError(
+                f"x has {self.rows} rows, but the checkpoint was written amid {of.shape[-2]}: a run goes on "
+                "with the data that it began with"
+            )
+        self.state = state
+
     def segments(self, start: int = 0) -> Iterator[tuple[int, int]]:
         """First and last-but-one step of each segment, from ``start`` on."""
         for first in range(start, self.steps, self.bptt):
@@ -233,6 +243,15 @@ def map_state(function: Callable[[Array], Any], state: Any) -> Any:
     if isinstance(state, tuple):
         return tuple(map_state(function, part) for part in state)
     return function(state)
+
+
+def _leaves(state: Any) -> Iterator[Array]:
+    """The arrays of a state."""
+    if isinstance(state, tuple):
+        for part in state:
+            yield from _leaves(part)
+    elif state is not None:
+        yield state
 
 
 def _put_rows(state: Any, rows: Index, part: Any) -> None:
