@@ -50,6 +50,15 @@ def test_a_learned_leak_starts_at_its_value_and_one_stays_one():
         np.testing.assert_allclose(learned.leaks(), leak, rtol=1e-12)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_learned_leak_may_run_away_in_silence(dtype):
+    layer = LeakyElman(I, 4, leak=0.5, learn_leak=True)
+    net = Network(layer, dtype=dtype)
+    net.params["0.leak_logit"] = [-1e4, -30, 30, 1e4]
+    with np.errstate(all="raise", under="ignore"):
+        np.testing.assert_allclose(layer.leaks(), [0, np.exp(-30), 1, 1], rtol=1e-5)
+
+
 def test_without_input_and_weights_a_leaky_state_decays_by_its_leak():
     layer = LeakyElman(I, H, "identity", time_constants=(2, 50))
     net = Network(layer, dtype="float64")

@@ -155,7 +155,7 @@ class LeakyElman(Recurrent):
         """Each unit's leak, (H,)."""
         if not self.learn_leak:
             return self._first_leaks().astype(self.dtype)
-        leak: Array = 1 / (1 + np.exp(-self.params["leak_logit"]))
+        leak: Array = np.exp(-np.logaddexp(0, -self.params["leak_logit"]))  # the sigmoid, without overflow
         return leak
 
     def recurrent_weight(self) -> Array:
