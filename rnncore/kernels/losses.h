@@ -6,16 +6,6 @@
 
 #include "simd.h"
 
-INLINE vec load_first_or(const real *p, ptrdiff_t n, real other)
-{
-    if (n >= LANES)
-        return load(p);
-    vec x = splat(other);
-    for (ptrdiff_t i = 0; i < n; i++)
-        x[i] = p[i];
-    return x;
-}
-
 /* p = scale * softmax(y), which may be y itself; leaves the largest logit in *highest and returns log sum_c
  * e^(y[c] - highest). The largest logit is taken off first, so nothing overflows; a logit of -inf takes no part. */
 INLINE double scaled_softmax(const real *y, ptrdiff_t classes, double scale, real *p, real *highest)

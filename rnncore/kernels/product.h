@@ -35,37 +35,51 @@
 #define FEW_PANELS 4
 
 typedef real Tile[MAX_TILE_ROWS * MAX_PANEL_VECTORS * LANES] __attribute__((aligned(64)));
+typedef void (*outer_function)(ptrdiff_t, const real *const *, ptrdiff_t, const real *, real *const *);
 typedef void (*tile_function)(ptrdiff_t, const real *const *, const real *, const real *const *, real *const *);
 
 static const real ZEROS[MAX_PANEL_VECTORS * LANES] __attribute__((aligned(64)));
 
-/* out[r][j] = start[r][j] + sum over k of a[r][k * stride] * b[k][j], for constant R rows and the first `used` of C
- * vectors of columns j; start counts for the first `started` of them. A row of start may be its row of out. */
+/* out[r][j] = start[r][j] + sum over k of a[r][k * stride] * b[k][j], for constant R rows and V of the C vectors of
+ * columns j from `first` on; start counts for the first `started` of all. A row of start may be its row of out. Without
+ * the pragmas GCC unrolls too late to see that no sum is ever addressed, and clears and stores a copy in memory: 5%. */
+INLINE void strip(const int R, const int C, const int first, const int V, const int started, ptrdiff_t K,
+                  const real *const *a, const ptrdiff_t stride, const real *b, const real *const *start, real *const *out)
+{
+    vec sum[MAX_TILE_ROWS][MAX_PANEL_VECTORS];
+#pragma GCC unroll 8
+    for (int r = 0; r < R; r++)
+#pragma GCC unroll 4
+        for (int j = 0; j < V; j++)
+            sum[r][j] = (vec){0};
+    const real *panel = b + first * LANES;
+    for (ptrdiff_t k = 0; k < K; k++) {
+        vec column[MAX_PANEL_VECTORS];
+#pragma GCC unroll 4
+        for (int j = 0; j < V; j++)
+            column[j] = *(const vec *)(panel + (k * C + j) * LANES);
+        for (int r = 0; r < R; r++)
+            for (int j = 0; j < V; j++)
+                sum[r][j] += a[r][k * stride] * column[j];
+    }
+#pragma GCC unroll 8
+    for (int r = 0; r < R; r++)
+#pragma GCC unroll 4
+        for (int j = 0; j < V; j++) {
+            if (first + j < started)
+                sum[r][j] += load(start[r] + (first + j) * LANES);
+            store(out[r] + (first + j) * LANES, sum[r][j]);
+        }
+}
+
+/* The first `used` of C vectors, in as many strips as their sums need registers. */
 INLINE void tile(const int R, const int C, const int used, const int started, ptrdiff_t K, const real *const *a,
                  const ptrdiff_t stride, const real *b, const real *const *start, real *const *out)
 {
-    const int V = used < TILE_VECTORS(C) ? used : TILE_VECTORS(C);
-    for (int first = 0; first < used; first += V) {
-        vec sum[MAX_TILE_ROWS][MAX_PANEL_VECTORS];
-        for (int r = 0; r < R; r++)
-            for (int j = 0; j < V; j++)
-                sum[r][j] = (vec){0};
-        const real *panel = b + first * LANES;
-        for (ptrdiff_t k = 0; k < K; k++) {
-            vec column[MAX_PANEL_VECTORS];
-            for (int j = 0; j < V; j++)
-                column[j] = *(const vec *)(panel + (k * C + j) * LANES);
-            for (int r = 0; r < R; r++)
-                for (int j = 0; j < V; j++)
-                    sum[r][j] += a[r][k * stride] * column[j];
-        }
-        for (int r = 0; r < R; r++)
-            for (int j = 0; j < V; j++) {
-                if (first + j < started)
-                    sum[r][j] += load(start[r] + (first + j) * LANES);
-                store(out[r] + (first + j) * LANES, sum[r][j]);
-            }
-    }
+    const int most = TILE_VECTORS(C);
+    strip(R, C, 0, used < most ? used : most, started, K, a, stride, b, start, out);
+    if (used > most)
+        strip(R, C, most, used - most, started, K, a, stride, b, start, out);
 }
 
 /* One row times two neighbouring panels: a single panel's C sums would wait for each other's latency. */
@@ -96,7 +110,9 @@ INLINE void tile_pair(const int C, const int started, ptrdiff_t K, const real *a
 TILES(3, 3, 3) TILE(7, 3, 3, 3) TILE(8, 3, 3, 3)
 TILES(3, 3, 2) TILE(7, 3, 3, 2) TILE(8, 3, 3, 2)
 TILES(4, 4, 4)
+TILES(4, 3, 3)
 TILES(4, 2, 2)
+TILES(4, 1, 1)
 #undef TILES
 #undef TILE
 
@@ -104,21 +120,19 @@ TILES(4, 2, 2)
 #define SIX(kind) NULL, tile_1x##kind, tile_2x##kind, tile_3x##kind, tile_4x##kind, tile_5x##kind, tile_6x##kind
 static const tile_function tiles_of_3[] = {SIX(3of3from3), tile_7x3of3from3, tile_8x3of3from3};
 static const tile_function tiles_of_3_from_2[] = {SIX(3of3from2), tile_7x3of3from2, tile_8x3of3from2};
-static const tile_function tiles_of_4[] = {SIX(4of4from4)};
-static const tile_function halves_of_4[] = {SIX(2of4from2)};
+static const tile_function tiles_of_4[][7] = {{SIX(1of4from1)}, {SIX(2of4from2)}, {SIX(3of4from3)}, {SIX(4of4from4)}};
 #undef SIX
 
-/* Vectors of a panel of plain columns that a tile computes where `columns` are left: a half if that is
- * enough. */
+/* Vectors of a panel of plain columns that a tile computes where `columns` are left: no more than hold them. */
 INLINE ptrdiff_t vectors_used(int vectors, ptrdiff_t columns)
 {
-    return vectors == 4 && columns <= 2 * LANES ? 2 : vectors;
+    return vectors == 4 && columns <= 3 * LANES ? (columns + LANES - 1) / LANES : vectors;
 }
 
 INLINE void multiply_tile(const int vectors, ptrdiff_t used, ptrdiff_t rows, ptrdiff_t K, const real *const *a,
                           const real *b, const real *const *start, real *const *out)
 {
-    (vectors == 3 ? tiles_of_3 : used == 2 ? halves_of_4 : tiles_of_4)[rows](K, a, b, start, out);
+    (vectors == 3 ? tiles_of_3 : tiles_of_4[used - 1])[rows](K, a, b, start, out);
 }
 
 /* Rows of the next tile where so many are left: the last two share theirs, for a tile of few rows waits for its loads. */
@@ -234,10 +248,16 @@ static void multiply(ptrdiff_t n, const void *a_, const ptrdiff_t *places_a, ptr
         tile(R, 4, used, used, K, a, stride, b, (const real *const *)out, out);                                      \
     }
 OUTER(6, 4)
+OUTER(6, 3)
 OUTER(6, 2)
+OUTER(6, 1)
 OUTER(4, 4)
+OUTER(4, 3)
 OUTER(4, 2)
+OUTER(4, 1)
 #undef OUTER
+static const outer_function outers[][4] = {{outer_4x1, outer_4x2, outer_4x3, outer_4x4},
+                                           {outer_6x1, outer_6x2, outer_6x3, outer_6x4}};
 
 /* out[r] += sum over k of a[k * stride + r] * b[k], for the first rows r, up to BLOCK_ROWS, and columns of a panel. An
  * out that is far away is asked for before the sums are made. */
@@ -257,7 +277,7 @@ INLINE void accumulate_tile(ptrdiff_t K, const real *a, ptrdiff_t stride, ptrdif
         if (!whole && r < rows)
             memcpy(to[r], out + r * ldo, columns * sizeof(real));
     }
-    (height == 4 ? used == 2 ? outer_4x2 : outer_4x4 : used == 2 ? outer_6x2 : outer_6x4)(K, row, stride, b, to);
+    outers[height == BLOCK_ROWS][used - 1](K, row, stride, b, to);
     for (ptrdiff_t r = 0; r < rows && !whole; r++)
         memcpy(out + r * ldo, to[r], columns * sizeof(real));
 }

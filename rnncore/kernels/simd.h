@@ -70,16 +70,48 @@ INLINE vec splat(real x) { return x - (vec){0}; }
 INLINE vec load(const real *p) { return *(const vec_unaligned *)p; }
 INLINE void store(real *p, vec x) { *(vec_unaligned *)p = x; }
 
-/* The first n lanes; the others are 0 on a load and left alone in memory on a store. */
-INLINE vec load_first(const real *p, ptrdiff_t n)
+#if VECTOR_BYTES == 64
+#define FIRST(n) ((1u << ((n) < 0 ? 0 : (n))) - 1)
+#if REAL_IS_DOUBLE
+#define LOAD_FIRST(p, n, other) _mm512_mask_loadu_pd(other, (__mmask8)FIRST(n), p)
+#define STORE_FIRST(p, n, x) _mm512_mask_storeu_pd(p, (__mmask8)FIRST(n), x)
+#else
+#define LOAD_FIRST(p, n, other) _mm512_mask_loadu_ps(other, (__mmask16)FIRST(n), p)
+#define STORE_FIRST(p, n, x) _mm512_mask_storeu_ps(p, (__mmask16)FIRST(n), x)
+#endif
+#elif VECTOR_BYTES == 32
+/* Lanes' numbers are compared with n. */
+#if REAL_IS_DOUBLE
+#define FIRST(n) ((__m256i)((ivec){0, 1, 2, 3} < (lane_int)(n)))
+#define LOAD_FIRST(p, n, other) choose((ivec)FIRST(n), _mm256_maskload_pd(p, FIRST(n)), other)
+#define STORE_FIRST(p, n, x) _mm256_maskstore_pd(p, FIRST(n), x)
+#else
+#define FIRST(n) ((__m256i)((ivec){0, 1, 2, 3, 4, 5, 6, 7} < (lane_int)(n)))
+#define LOAD_FIRST(p, n, other) choose((ivec)FIRST(n), _mm256_maskload_ps(p, FIRST(n)), other)
+#define STORE_FIRST(p, n, x) _mm256_maskstore_ps(p, FIRST(n), x)
+#endif
+#endif
+
+/* mask ? a : b, lane by lane; mask is the result of a comparison. */
+INLINE vec choose(ivec mask, vec a, vec b) { return (vec)((mask & (ivec)a) | (~mask & (ivec)b)); }
+
+/* The first n lanes, none if n is negative; the others are `other` on a load and left alone in memory on a store. What
+ * lies beyond is not touched. */
+INLINE vec load_first_or(const real *p, ptrdiff_t n, real other)
 {
     if (n >= LANES)
         return load(p);
-    vec x = {0};
+#ifdef LOAD_FIRST
+    return LOAD_FIRST(p, n, splat(other));
+#else
+    vec x = splat(other);
     for (ptrdiff_t i = 0; i < n; i++)
         x[i] = p[i];
     return x;
+#endif
 }
+
+INLINE vec load_first(const real *p, ptrdiff_t n) { return load_first_or(p, n, 0); }
 
 INLINE void store_first(real *p, vec x, ptrdiff_t n)
 {
@@ -87,8 +119,12 @@ INLINE void store_first(real *p, vec x, ptrdiff_t n)
         store(p, x);
         return;
     }
+#ifdef STORE_FIRST
+    STORE_FIRST(p, n, x);
+#else
     for (ptrdiff_t i = 0; i < n; i++)
         p[i] = x[i];
+#endif
 }
 
 /* Rows become columns. One round takes row i and row i + LANES/2 apart into their lanes and lays these alternately into
@@ -107,9 +143,6 @@ INLINE void transpose(vec square[LANES])
             square[i] = mixed[i];
     }
 }
-
-/* mask ? a : b, lane by lane; mask is the result of a comparison. */
-INLINE vec choose(ivec mask, vec a, vec b) { return (vec)((mask & (ivec)a) | (~mask & (ivec)b)); }
 
 /* x within low..high; NaN stays NaN, which x86's min and max grant when x is their second operand. */
 INLINE vec clamp(vec x, real low, real high)
