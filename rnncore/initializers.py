@@ -71,6 +71,14 @@ def spectral_radius(weight: Array, rng: np.random.Generator, radius: float = 1.0
     weight[...] = radius / found * drawn
 
 
+def scale_radius(name: str | None, weight: Array, felt: Array) -> None:
+    """Scale ``weight`` so that ``felt``, what units feel of it, has the spectral radius that a name asks for;
+    if it asks for none, leave it."""
+    fill, radius = parse(name or "orthogonal")
+    if fill is spectral_radius:
+        weight *= radius / np.abs(np.linalg.eigvals(felt)).max()
+
+
 def critical_normal(weight: Array, rng: np.random.Generator, gain: float = 1.0) -> None:
     """Gaussian with standard deviation gain / sqrt(fan_in): eigenvalues fill a disk of radius ``gain``.
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rnncore import initializers, load, save
-from rnncore.layers import GRU, LSTM, Dense, Elman, Embedding, LeakyElman
+from rnncore.layers import GRU, LSTM, Clockwork, Dense, Elman, Embedding, LeakyElman
 from rnncore.network import Network
 
 SIZES = st.integers(1, 40)
@@ -162,6 +162,12 @@ def test_under_dales_law_the_spectral_radius_is_that_of_the_signed_weights(excit
     layer = LeakyElman(3, 40, leak=0.5, excitatory=excitatory, recurrent_init="spectral:0.9")
     Network(layer, dtype="float64")
     assert np.abs(np.linalg.eigvals(layer.recurrent_weight())).max() == pytest.approx(0.9, rel=1e-12)
+
+
+def test_of_a_clockwork_network_it_is_that_of_the_blocks_that_are_heard():
+    (weight,) = gates(Network(Clockwork(3, 40, (1, 2, 4), recurrent_init="spectral:0.9"), dtype="float64"))
+    assert np.abs(np.linalg.eigvals(weight)).max() == pytest.approx(0.9, rel=1e-12)
+    assert not weight[-1, :26].any()
 
 
 @pytest.mark.parametrize("layer", RECURRENT)

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import initializers
 from ..checks import check_positive_integer
 from ..kernels.memory import empty
 from .base import Array, Lengths
@@ -32,7 +33,8 @@ class Clockwork(Recurrent):
         Ascending, from 1, at most H of them. Steps are counted from 0 in each pass: cut sequences where all
         periods end.
     recurrent_init
-        What ``weight_hh`` starts as, the blocks that nobody hears aside; see `Recurrent`.
+        What ``weight_hh`` starts as, the blocks that nobody hears aside; see `Recurrent`. The spectral radius
+        is that of the rest.
 
     Notes
     -----
@@ -66,6 +68,7 @@ class Clockwork(Recurrent):
         borders = self.borders()
         for first, last in pairwise(borders):
             params["weight_hh"][first:last, :first] = 0
+        initializers.scale_radius(self.recurrent_init, params["weight_hh"], params["weight_hh"])
 
     def pack(self) -> None:
         """Nothing: each pass packs the weights for itself."""

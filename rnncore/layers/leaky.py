@@ -136,10 +136,9 @@ class LeakyElman(Recurrent):
 
     def initialize(self, params: Mapping[str, Array], rng: np.random.Generator) -> None:
         super().initialize(params, rng)
-        fill, radius = initializers.parse(self.recurrent_init or "orthogonal")
-        if self.excitatory is not None and fill is initializers.spectral_radius:
+        if self.excitatory is not None:
             weight = params["weight_hh"]
-            weight *= radius / np.abs(np.linalg.eigvals(np.abs(weight) * self._signs())).max()
+            initializers.scale_radius(self.recurrent_init, weight, np.abs(weight) * self._signs())
         if self.learn_leak:
             leak = self._first_leaks()
             with np.errstate(divide="ignore"):
