@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from training import Source, draw_batch, make_trainer, measured, text_network
 
-from rnncore import ClipNorm, ClipStep, CrossEntropy, Dense, Elman, Embedding, Network
+from rnncore import ClipNorm, ClipParameter, ClipStep, CrossEntropy, Dense, Elman, Embedding, Network
 from rnncore.diagnostics import GradientMonitor, GradientWarning, diagnose, gradient_flow
 
 
@@ -80,14 +80,15 @@ def test_update_ratios_are_the_latest_update_over_the_weights():
         assert monitor.column(f"{name}.update_ratio")[-1] == pytest.approx(want, rel=1e-5)
 
 
-@pytest.mark.parametrize(("threshold", "share"), [(1e-6, 1.0), (1e6, 0.0)])
-def test_clipped_is_the_share_of_updates_since_the_last_look(threshold, share):
-    _, monitor = trained(clip=ClipNorm(threshold))
+@pytest.mark.parametrize(("threshold", "share"), [(1e-9, 1.0), (1e6, 0.0)])
+@pytest.mark.parametrize("clip", [ClipNorm, ClipParameter])
+def test_clipped_is_the_share_of_updates_since_the_last_look(clip, threshold, share):
+    _, monitor = trained(clip=clip(threshold))
     assert (monitor.column("clipped") == share).all()
 
 
 def test_interventions_inside_bptt_are_counted():
-    trainer, monitor = trained(clip=[ClipStep(1e-9), ClipNorm(1e6)])
+    trainer, monitor = trained(clip=[ClipStep(1e-9), ClipStep(1.0), ClipNorm(1e6)])
     assert (monitor.column("clipped_steps") > 0).all()
     assert monitor.column("clipped_steps").sum() <= trainer.clips[0].clipped
     assert (monitor.column("clipped") == 0).all()

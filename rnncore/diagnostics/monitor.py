@@ -53,10 +53,10 @@ class GradientMonitor:
     ----------
     history : list of dict
         One row per look: ``step``, ``loss``, ``grad_norm``, ``clipped`` (share of updates clipped since the
-        last look), ``clipped_steps`` (interventions of ClipStep since then); for each recurrent layer what
-        `diagnose` measures under the same names, ``<name>.half_life``, ``.reach``, ``.growth``,
-        ``.saturated`` (units), ``.dead``, and ``.saturated_gates`` (those that open and shut),
-        ``.state_norm``; for each parameter ``<name>.update_ratio``, the norm of the latest update over the
+        last look, with ClipParameter of parameters), ``clipped_steps`` (interventions of ClipStep since
+        then); for each recurrent layer what `diagnose` measures under the same names, ``<name>.half_life``,
+        ``.reach``, ``.growth``, ``.saturated`` (units), ``.dead``, and ``.saturated_gates`` (those that open
+        and shut), ``.state_norm``; for each parameter ``<name>.update_ratio``, the norm of the latest update over the
         parameter's own.
     profiles : list of dict
         For each look and layer, the share of the gradient that is left by lag, ``(L,)``.
@@ -70,7 +70,7 @@ class GradientMonitor:
         self.profiles: list[dict[str, NDArray[np.float64]]] = []
         self._warned = False
         self._before: Array | None = None
-        self._clips = (0, 0, 0)
+        self._clips = (0.0, 0.0, 0.0)
 
     def check(self, net: Any) -> None:
         """Called by the Trainer before anything else; raises ValueError if there is nothing to look at."""
@@ -103,15 +103,17 @@ class GradientMonitor:
     def _clipping(self, trainer: Any, row: Row) -> None:
         """What the clippers did since the last look: the busiest flat one, and those inside BPTT."""
         flat = [clipper for clipper in trainer.clips if not isinstance(clipper, ClipStep)]
+        many = len(trainer.net.params)  # of a clipper that counts parameters
         counts = (
-            max((clipper.calls for clipper in flat), default=0),
-            max((clipper.clipped for clipper in flat), default=0),
-            sum(clipper.clipped for clipper in trainer.clips if isinstance(clipper, ClipStep)),
+            float(max((clipper.calls for clipper in flat), default=0)),
+            float(max((one.clipped / (many if one.takes_names else 1) for one in flat), default=0)),
+            # Each counts what the layers did, for all of them.
+            float(max((clip.clipped for clip in trainer.clips if isinstance(clip, ClipStep)), default=0)),
         )
         calls, clipped, steps = (now - then for now, then in zip(counts, self._clips, strict=True))
         self._clips = counts
         row["clipped"] = clipped / calls if calls > 0 else 0.0
-        row["clipped_steps"] = float(steps)
+        row["clipped_steps"] = steps
 
     def _flow(self, trainer: Any, row: Row) -> GradientFlow:
         """Look at a few rows of the latest pass."""
@@ -247,7 +249,7 @@ class GradientMonitor:
             for profiles in state["profiles"]
         ]
         self._warned = bool(state["warned"])
-        calls, clipped, steps = (int(count) for count in state["clips"])
+        calls, clipped, steps = (float(count) for count in state["clips"])
         self._clips = (calls, clipped, steps)
         self._before = state.get("before")
 
