@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from .blas import one_blas_thread
 from .checks import (
     check_array,
     check_dtype,
@@ -36,6 +37,9 @@ Array = NDArray[Any]
 State = tuple[Any, ...] | None
 
 
+# Below, OpenBLAS does a QR by one thread anyway. At 512 units two threads took 136 ms and one 56 on a machine
+# with other work, and an LSTM once 34 s.
+WIDE = 128
 WITH_ROWS = RecurrentTape, BidirectionalTape  # tapes that know B
 
 
@@ -88,8 +92,14 @@ class Network:
         self.training = True
         self.packed = False
         self._bind()
-        for layer in layers if initialize else ():
-            layer.initialize(layer.params, self.rng)
+        if initialize:
+            with one_blas_thread() if self._is_wide() else nullcontext():
+                for layer in layers:
+                    layer.initialize(layer.params, self.rng)
+
+    def _is_wide(self) -> bool:
+        """Whether a matrix is so large that LAPACK, for initial weights, would take several threads."""
+        return any(min(array.shape) >= WIDE for array in self.params.values() if array.ndim > 1)
 
     def _bind(self) -> None:
         """Make the two buffers and give each layer its views."""

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from rnncore import initializers, load, save
 from rnncore.layers import GRU, LSTM, Clockwork, Dense, Elman, Embedding, LeakyElman
@@ -116,6 +117,23 @@ def test_recurrent_layers_start_glorot_and_orthogonal_gate_by_gate(layer):
 def test_lstm_starts_with_its_forget_bias(forget_bias):
     bias = Network(LSTM(3, 4, forget_bias=forget_bias)).params["0.bias"]
     np.testing.assert_array_equal(bias, np.repeat([0, forget_bias, 0, 0], 4))
+
+
+@pytest.mark.parametrize(
+    ("layer", "solver"), [(LSTM(3, 128), "qr"), (Elman(2, 130, recurrent_init="spectral:0.9"), "eigvals")]
+)
+def test_one_thread_factors_the_weights(layer, solver, monkeypatch):
+    """Several meet at barriers, for which a busy machine has them wait: a hundred times the work itself."""
+    solve, threads = getattr(np.linalg, solver), []
+
+    def counting(matrix):
+        threads.extend(pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas")
+        return solve(matrix)
+
+    monkeypatch.setattr(np.linalg, solver, counting)
+    with threadpool_limits(2, user_api="blas"):
+        Network(layer)
+    assert set(threads) == {1}
 
 
 def test_forget_bias_is_one_unless_told():

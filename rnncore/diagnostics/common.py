@@ -12,6 +12,7 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from ..blas import one_blas_thread as one_blas_thread
 from ..layers import Elman
 from ..layers.recurrent import Flow, Recurrent, RecurrentTape, SegmentedTape
 from ..network import Network
@@ -131,16 +132,6 @@ def looking(net: Network, layers: dict[str, Recurrent], gates: bool = False) -> 
         for name, layer in layers.items():
             for each, value in zip(kept, before[name], strict=True):
                 setattr(layer, each, value)
-
-
-@contextmanager
-def one_blas_thread() -> Iterator[None]:
-    """BLAS and LAPACK by one thread: on the small matrices of long chains a second one costs more than it
-    brings, and tenfold on a machine with other work."""
-    from threadpoolctl import threadpool_limits
-
-    with threadpool_limits(1, user_api="blas"):
-        yield
 
 
 def double(layer: Recurrent) -> Recurrent:
