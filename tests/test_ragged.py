@@ -185,6 +185,8 @@ def test_an_index_beyond_the_end_is_an_error():
     assert ragged[-1].tolist() == [2, 3, 4]
     with pytest.raises(IndexError, match="sequence 2"):
         ragged[2]
+    with pytest.raises(TypeError, match=r"index is slice\(0, 1, None\), but a whole number"):
+        ragged[0:1]
 
 
 @pytest.mark.parametrize(

@@ -151,6 +151,8 @@ class Ragged:
         return len(self.lengths)
 
     def __getitem__(self, index: int) -> Array:
+        if not isinstance(index, (int, np.integer)):
+            raise TypeError(f"index is {index!r}, but a whole number is wanted; take(rows) gives several")
         if not -len(self) <= index < len(self):
             raise IndexError(f"sequence {index} is wanted, but there are {len(self)}")
         index %= len(self)

@@ -138,7 +138,7 @@ class Gradient:
             return tape, np.zeros_like(y), 0
         value, dy = self.loss(y, *piece.loss_arguments)
         if not math.isfinite(value):
-            raise FloatingPointError(f"the loss is {value}")
+            raise FloatingPointError(f"the loss is {value}: a lower learning rate, or clipping, may help")
         count = self.loss.count(*piece.loss_arguments)
         if position.unit == 0:
             position.unit = float(count)
