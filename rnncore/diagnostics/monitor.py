@@ -56,8 +56,8 @@ class GradientMonitor:
         last look, with ClipParameter of parameters), ``clipped_steps`` (interventions of ClipStep since
         then); for each recurrent layer what `diagnose` measures under the same names, ``<name>.half_life``,
         ``.reach``, ``.growth``, ``.saturated`` (units), ``.dead``, and ``.saturated_gates`` (those that open
-        and shut), ``.state_norm``; for each parameter ``<name>.update_ratio``, the norm of the latest update over the
-        parameter's own.
+        and shut), ``.state_norm``; for each parameter ``<name>.update_ratio``, the norm of the latest update
+        over the parameter's own.
     profiles : list of dict
         For each look and layer, the share of the gradient that is left by lag, ``(L,)``.
     """
