@@ -226,7 +226,8 @@ class Network:
         -------
         y, state, tape
             ``state`` and ``tape`` have one entry per layer; ``tape`` is None with ``record=False``, and in
-            `inference_mode`.
+            `inference_mode`. It refers to x and, where the last layer is recurrent, to y: leave both as they
+            are until `backward` is done.
 
         Raises
         ------

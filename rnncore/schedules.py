@@ -23,6 +23,10 @@ class Schedule:
         """What a checkpoint must keep."""
         return {}
 
+    def __repr__(self) -> str:
+        own = {name: value for name, value in vars(self).items() if name not in self.state()}
+        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in own.items())})"
+
     def load_state(self, state: Mapping[str, Any]) -> None:
         """Take over what ``state`` returned."""
         if set(state) != set(self.state()):

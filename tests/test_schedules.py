@@ -49,6 +49,20 @@ def test_linear_and_cosine_meet_half_way():
     assert Cosine(1.0, 100)(25) == pytest.approx(0.5 * (1 + math.sqrt(0.5)))
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Constant(lr=0.1)",
+        "Step(lr=0.1, every=3, factor=0.5)", "Cosine(lr=0.1, final=0.01, steps=9, warmup=2)",
+        "Linear(lr=0.1, final=0.0, steps=9, warmup=0)", "Plateau(lr=0.1, min_lr=0.0, factor=0.5, patience=1)",
+    ],
+)  # fmt: skip
+def test_a_schedule_says_how_to_make_it(text):
+    schedule = eval(text)  # names of this module
+    assert repr(schedule) == text
+    assert [eval(repr(schedule))(step) for step in range(12)] == [schedule(step) for step in range(12)]
+
+
 def test_plateau_waits_for_its_patience():
     schedule = Plateau(1.0, factor=0.5, patience=2, min_lr=0.2)
     seen = []

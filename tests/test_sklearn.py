@@ -187,5 +187,15 @@ def test_lists_of_different_lengths_are_sequences():
     objects = np.empty(4, object)
     objects[:] = arrays
     model = RNNRegressor(hidden_size=4, max_iter=1, random_state=0).fit(arrays, np.arange(4.0))
-    for same in (lists, objects, [array[:, 0].tolist() for array in arrays]):
+
+    class Series:  # what a pandas Series of arrays has of an array; its labels need not be places
+        ndim, dtype = 1, objects.dtype
+
+        def __len__(self):
+            return 4
+
+        def __iter__(self):
+            return iter(arrays)
+
+    for same in (lists, objects, Series(), [array[:, 0].tolist() for array in arrays]):
         assert np.array_equal(model.predict(same), model.predict(arrays))

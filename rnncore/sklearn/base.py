@@ -95,7 +95,7 @@ class RNN(BaseEstimator):  # type: ignore[misc]
     def _sequences(self, X: Any, reset: bool) -> Ragged:
         """X as sequences of numbers; ``reset`` where it sets what later ones must look like."""
         if _is_list_of_sequences(X):
-            ragged = Ragged.from_list(X, "X")
+            ragged = Ragged.from_list(list(X), "X")
             flat = ragged.flat if ragged.flat.ndim == 2 else ragged.flat[:, None]
             ragged = Ragged(check_array(flat, dtype=np.float32, input_name="X"), ragged.offsets)
         elif _axes(X) >= 3:
@@ -223,8 +223,8 @@ class RNN(BaseEstimator):  # type: ignore[misc]
 
 
 def _is_list_of_sequences(X: Any) -> bool:
-    """Whether X is a list of arrays, or of lists of different lengths, and no table written as lists."""
-    if isinstance(X, np.ndarray) and X.dtype == object and X.ndim == 1:
+    """Whether X is a list or column of arrays, or of lists of different lengths, and no table as lists."""
+    if getattr(X, "ndim", 0) == 1 and getattr(X.dtype, "kind", "") == "O":  # an array, or a Series of pandas
         return all(np.ndim(part) > 0 for part in X)
     return (
         isinstance(X, (list, tuple))

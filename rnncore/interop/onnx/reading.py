@@ -54,6 +54,9 @@ class Model:
         self.report = Report(float("nan"), "nothing")
         self._tracer, self._outputs = tracer, outputs
 
+    def __repr__(self) -> str:
+        return f"<Model of {self.net}, inputs {', '.join(self.inputs)}>"
+
     def run(self, inputs: Mapping[str, Array]) -> list[Array]:
         """The file's outputs from its own inputs, in its own layout, computed by the network."""
         missing = [name for name in self.inputs if name not in inputs]
