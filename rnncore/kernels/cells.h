@@ -5,6 +5,7 @@
  * (cells with a second state) 1 gate functions an entry. Backward: some 10 G flops an entry here; the
  * product with W_hh is product.h's.
  */
+#include "flat.h"
 #include "product.h"
 #include "step.h"
 
@@ -412,16 +413,13 @@ static void clip_rows(const Step *step, double threshold, Clipped *clipped)
                          step->dc ? (real *)step->dc + step->rows[i] * step->units : NULL};
         double square = 0;
         for (int part = 0; part < 2 && parts[part]; part++)
-            for (ptrdiff_t u = 0; u < step->units; u++)
-                square += (double)parts[part][u] * parts[part][u];
+            square += sum_squares(parts[part], 1.0, step->units);
         if (!(square > threshold * threshold))
             continue;
-        const double exact = threshold / __builtin_sqrt(square);
-        const real factor = (real)exact;
+        const double factor = threshold / __builtin_sqrt(square);
         for (int part = 0; part < 2 && parts[part]; part++)
-            for (ptrdiff_t u = 0; u < step->units; u++)
-                parts[part][u] *= factor;
+            scale_array(parts[part], factor, step->units);
         clipped->times++;
-        clipped->factors += exact;
+        clipped->factors += factor;
     }
 }

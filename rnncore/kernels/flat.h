@@ -1,6 +1,9 @@
 /* Passes over the flat buffers: norm, clipping, penalties, optimizer updates. Each reads and writes every array once.
  * Settings arrive as double and are rounded to `real` once.
  */
+#ifndef RNNCORE_FLAT_H
+#define RNNCORE_FLAT_H
+
 #include <math.h>
 
 #include "simd.h"
@@ -14,11 +17,12 @@ typedef double wide __attribute__((vector_size(LANES * sizeof(double))));
 
 INLINE double sum_parts(const wide *parts)
 {
-    double total = 0;
-    for (int j = 0; j < PARTS; j++)
-        for (ptrdiff_t lane = 0; lane < LANES; lane++)
-            total += parts[j][lane];
-    return total;
+    double sums[PARTIAL_SUMS];
+    memcpy(sums, parts, sizeof(sums));
+    for (int half = PARTIAL_SUMS / 2; half; half /= 2)
+        for (int i = 0; i < half; i++)
+            sums[i] += sums[i + half];
+    return sums[0];
 }
 
 static double sum_squares(const real *x, double factor, ptrdiff_t n)
@@ -178,3 +182,4 @@ static void adam_array(void *params_, const void *grads_, void *mean_, void *squ
 
 #undef PARTS
 #undef PARTIAL_SUMS
+#endif
