@@ -37,9 +37,9 @@ Array = NDArray[Any]
 State = tuple[Any, ...] | None
 
 
-# Below, OpenBLAS does a QR by one thread anyway. At 512 units two threads took 136 ms and one 56 on a machine
-# with other work, and an LSTM once 34 s.
-WIDE = 128
+# From here on OpenBLAS takes several threads for a QR. At 512 units two took 136 ms and one 56, on a machine
+# with other work, where an LSTM's four once took 34 s.
+WIDE = 64
 WITH_ROWS = RecurrentTape, BidirectionalTape  # tapes that know B
 
 

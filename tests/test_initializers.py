@@ -120,7 +120,7 @@ def test_lstm_starts_with_its_forget_bias(forget_bias):
 
 
 @pytest.mark.parametrize(
-    ("layer", "solver"), [(LSTM(3, 128), "qr"), (Elman(2, 130, recurrent_init="spectral:0.9"), "eigvals")]
+    ("layer", "solver"), [(LSTM(3, 64), "qr"), (Elman(2, 65, recurrent_init="spectral:0.9"), "eigvals")]
 )
 def test_one_thread_factors_the_weights(layer, solver, monkeypatch):
     """Several meet at barriers, for which a busy machine has them wait: a hundred times the work itself."""

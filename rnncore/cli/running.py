@@ -91,12 +91,14 @@ def announce(options: Options, net: Network, **lines: str) -> None:
 
 
 def _short(config: Mapping[str, Any], kind: str) -> str:
-    """A layer by its type and the values of its arguments."""
+    """A layer by its type and its arguments; sizes go without their names."""
     values = [
         _short({name: part for name, part in value.items() if name != "type"}, value["type"])
         if isinstance(value, Mapping)
         else str(value)
-        for value in config.values()
+        if isinstance(value, (int, str))
+        else f"{name}={value}"
+        for name, value in config.items()
     ]
     return f"{kind}({', '.join(values)})"
 
