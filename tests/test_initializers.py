@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from rnncore import initializers, load, save
+from rnncore.blas import one_blas_thread
 from rnncore.layers import GRU, LSTM, Clockwork, Dense, Elman, Embedding, LeakyElman
 from rnncore.network import Network
 
@@ -127,13 +128,28 @@ def test_one_thread_factors_the_weights(layer, solver, monkeypatch):
     solve, threads = getattr(np.linalg, solver), []
 
     def counting(matrix):
-        threads.extend(pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas")
+        threads.extend(blas_threads())
         return solve(matrix)
 
     monkeypatch.setattr(np.linalg, solver, counting)
     with threadpool_limits(2, user_api="blas"):
         Network(layer)
     assert set(threads) == {1}
+
+
+def blas_threads():
+    return {pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"}
+
+
+def test_the_threads_of_blas_come_back_whoever_leaves_first():
+    with threadpool_limits(2, user_api="blas"):
+        first, second = one_blas_thread(), one_blas_thread()
+        first.__enter__()
+        second.__enter__()
+        first.__exit__(None, None, None)
+        assert blas_threads() == {1}
+        second.__exit__(None, None, None)
+        assert blas_threads() == {2}
 
 
 def test_forget_bias_is_one_unless_told():
