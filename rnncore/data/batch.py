@@ -9,7 +9,10 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from ..brief import brief
 
+
+@brief
 @dataclass(frozen=True, slots=True)
 class Batch:
     """Sequences side by side, time-major.

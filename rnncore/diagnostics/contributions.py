@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..brief import brief
 from ..layers import GRU
 from ..layers.recurrent import Recurrent
 from ..network import Network
@@ -37,6 +38,7 @@ STEPS = 24  # at which the loss enters, if none are given
 AGREEMENT = 1e-3  # of the parts' sum with the gradient itself, which is float32 perhaps
 
 
+@brief
 @dataclass(frozen=True, slots=True)
 class LayerContributions:
     """One layer's part.
@@ -67,6 +69,7 @@ class LayerContributions:
         return mean_of_rows(aligned.T)
 
 
+@brief
 @dataclass(frozen=True, slots=True)
 class Contributions(ByLayer[LayerContributions]):
     """What `weight_contributions` measured: a `LayerContributions` for each recurrent layer, by name."""

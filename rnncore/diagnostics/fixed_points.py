@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..brief import brief
 from ..checks import (
     check_array,
     check_finite,
@@ -30,6 +31,7 @@ from .linearize import linearize, step_forward
 FIXED = 1e-8  # length of a step, beside that of the state, at a point called fixed
 
 
+@brief
 @dataclass(frozen=True, slots=True)
 class FixedPoints:
     """What was found, slowest first; N points of n state dimensions (LSTM: h, then c).

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..brief import brief
 from ..layers import Bidirectional
 from ..network import Network
 from .common import (
@@ -65,6 +66,7 @@ def mean_of_rows(norms: Norms) -> Norms:
     return mean
 
 
+@brief
 @dataclass(frozen=True, slots=True)
 class LayerFlow:
     """The gradient flow through one recurrent layer.
@@ -148,6 +150,7 @@ class LayerFlow:
         return table[state]
 
 
+@brief
 @dataclass(frozen=True, slots=True)
 class GradientFlow(ByLayer[LayerFlow]):
     """What `gradient_flow` measured: ``value``, the loss, and a `LayerFlow` for each recurrent layer, by

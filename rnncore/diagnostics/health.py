@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..brief import brief
 from ..layers import GRU, LSTM, LeakyElman
 from ..layers.recurrent import Recurrent, RecurrentTape
 from ..network import Network
@@ -36,6 +37,7 @@ CANDIDATES = ("g", "n", "h")  # the units that write; the other gates open and s
 Floats = NDArray[np.float64]
 
 
+@brief
 @dataclass(frozen=True, slots=True)
 class LayerHealth:
     """One layer; G gates by name, or the unit itself.
@@ -101,6 +103,7 @@ class LayerHealth:
         return 0.0 if self.dead is None else float(self.dead.mean())
 
 
+@brief
 @dataclass(frozen=True, slots=True)
 class Health(ByLayer[LayerHealth]):
     """A `LayerHealth` for each recurrent layer, by name."""

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..brief import brief
 from ..layers import Elman
 from ..layers.recurrent import Recurrent, RecurrentTape
 from .common import Array, felt_weights, one_blas_thread, require_recurrent, require_tape, row_lengths
@@ -25,6 +26,7 @@ STATES = ("h", "all")
 LARGEST_SLOPE = {"tanh": 1.0, "sigmoid": 0.25, "relu": 1.0, "identity": 1.0}
 
 
+@brief
 @dataclass(frozen=True, slots=True)
 class Spectrum:
     """The Jacobian over a span of steps, by the logarithms of its singular values.

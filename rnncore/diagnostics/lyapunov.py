@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..brief import brief
 from ..checks import check_array, check_finite, check_positive_integer
 from ..layers.recurrent import Recurrent
 from .common import Array, double, one_blas_thread, require_recurrent
@@ -27,6 +28,7 @@ BLOCKS = (16, 8, 4)
 EDGE = 0.01  # nats per step, within which neither order nor chaos is claimed
 
 
+@brief
 @dataclass(frozen=True, slots=True)
 class Lyapunov:
     """Exponents, largest first, and how well they have converged.

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ..brief import brief
 from ..data.batch import as_batch
 from ..layers import LastStep
 from ..layers.base import ExplodingState
@@ -75,6 +76,7 @@ class Finding:
     remedies: tuple[Remedy, ...]
 
 
+@brief
 @dataclass(frozen=True, slots=True)
 class Report:
     """What `diagnose` found.

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from .. import kernels
+from ..brief import brief
 from ..checks import check_array, check_lengths
 from ..kernels.memory import empty
 from .base import Array, Layer, State
@@ -31,6 +32,7 @@ CELLS: dict[str, type[Recurrent]] = {
 MERGES = ("concat", "sum")
 
 
+@brief
 @dataclass(slots=True)
 class BidirectionalTape:
     """The tapes of both directions.

@@ -11,11 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import initializers, kernels
+from ..brief import brief
 from ..checks import check_array, check_lengths, check_positive_integer, zero_padding
 from ..kernels.memory import empty
 from .base import Array, Layer, State
 
 
+@brief
 @dataclass(slots=True)
 class DenseTape:
     """The input, (T, B, I) or (B, I), zero in the padding, and the rows' lengths (B,) or None."""

@@ -7,12 +7,14 @@ from typing import Any
 
 import numpy as np
 
+from ..brief import brief
 from ..checks import check_array
 from ..kernels.memory import empty
 from .base import Array, Layer, State
 from .masks import check_probability, draw_mask
 
 
+@brief
 @dataclass(slots=True)
 class DropoutTape:
     """The shape of x, and its factors, 0 or 1/(1-p) an entry; None where nothing was dropped."""

@@ -11,11 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import initializers, kernels
+from ..brief import brief
 from ..checks import check_array, check_lengths, check_positive_integer, padding_mask
 from ..kernels.memory import empty
 from .base import Array, Layer, State
 
 
+@brief
 @dataclass(slots=True)
 class EmbeddingTape:
     """The ids as intp (T, B), -1 in the padding, of a table of so many rows."""

@@ -9,12 +9,14 @@ from typing import Any, ClassVar
 import numpy as np
 
 from .. import initializers
+from ..brief import brief
 from ..checks import check_flag
 from ..kernels.memory import empty
 from .base import Array, Lengths
 from .recurrent import Clipped, Parts, Recurrent, RecurrentTape, check_activation
 
 
+@brief
 @dataclass(slots=True)
 class GRUTape(RecurrentTape):
     """Also the gates' activations r, z, n (T, B, 3H) and the candidates W_hn h[t-1] + b_hn (T, B, H).

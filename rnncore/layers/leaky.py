@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from .. import initializers
+from ..brief import brief
 from ..checks import check_flag, check_number, check_real, check_seed
 from ..kernels.memory import empty
 from .base import Array, Lengths
@@ -20,6 +21,7 @@ MOST = 40.0
 SHOWN = 8
 
 
+@brief
 @dataclass(slots=True)
 class LeakyTape(RecurrentTape):
     """Also g's values (T, B, H), the leaks (H,) and the noise (T, B, H) of this pass."""

@@ -9,12 +9,14 @@ from typing import Any, ClassVar
 import numpy as np
 
 from .. import initializers
+from ..brief import brief
 from ..checks import check_flag, check_number
 from ..kernels.memory import empty
 from .base import Array, Lengths
 from .recurrent import Clipped, Parts, Recurrent, RecurrentTape, check_activation
 
 
+@brief
 @dataclass(slots=True)
 class LSTMTape(RecurrentTape):
     """Also the cell states (1+T, B, H) and the gates' activations i, f, g, o or i, g, o (T, B, G*H)."""

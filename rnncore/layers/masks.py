@@ -7,11 +7,13 @@ from typing import Any
 
 import numpy as np
 
+from ..brief import brief
 from ..checks import check_number
 from ..kernels.memory import empty
 from .base import Array
 
 
+@brief
 @dataclass(slots=True)
 class Masks:
     """What a pass drops and keeps, drawn once for it, and what the cell had before.

@@ -8,10 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..brief import brief
 from ..checks import check_array, check_flag, check_lengths, zero_padding
 from .base import Array, Layer, State
 
 
+@brief
 @dataclass(slots=True)
 class PoolingTape:
     """Steps T, features F, and the rows' lengths (B,), filled in where none were given."""

@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from .. import initializers, kernels
+from ..brief import brief
 from ..checks import check_array, check_lengths, check_positive_integer
 from ..kernels.memory import empty
 from .base import Array, ExplodingState, Layer, Lengths, State
@@ -23,6 +24,7 @@ Parts = tuple[Array | None, ...]  # what a state consists of, None where it is z
 Clipped = tuple[int, float]  # how often clip_step acted, and the sum of its factors
 
 
+@brief
 @dataclass(slots=True)
 class RecurrentTape:
     """What BPTT needs of one forward pass. States have their past in front: row t is "before step t"."""
@@ -43,6 +45,7 @@ class RecurrentTape:
         return (self.hidden,)
 
 
+@brief
 @dataclass(slots=True)
 class SegmentedTape(RecurrentTape):
     """A pass of which only x, h and the other states before each segment are kept: ``checkpoint_every``."""
@@ -50,6 +53,7 @@ class SegmentedTape(RecurrentTape):
     borders: list[tuple[Array, ...]]  # for each segment, the states beside h before it, (B, H) each
 
 
+@brief
 @dataclass(slots=True)
 class Flow:
     """Asks the next backward pass of a layer to keep what it computes on its way, and holds it then.

@@ -9,12 +9,14 @@ from typing import Any
 import numpy as np
 
 from .. import initializers
+from ..brief import brief
 from ..checks import check_array, check_positive_integer
 from ..kernels.memory import empty
 from .base import Array, Lengths, State
 from .recurrent import Clipped, Parts, Recurrent, RecurrentTape, check_activation
 
 
+@brief
 @dataclass(slots=True)
 class SkipTape(RecurrentTape):
     """The states of all steps, and before them those that the first steps see."""
