@@ -95,7 +95,7 @@ def test_norm_stabilizer_is_the_mean_square_of_the_norms_jumps(lengths):
     assert NormStabilizer(0.7).before(net.layers, tape, 1.0)[0] == pytest.approx(wanted, rel=1e-12)
 
 
-def omega(net, tape, flows):
+def omega(net, tape, flows, power=1):
     """Of the first layer alone, from its definition; h and the gradients are those recorded."""
     weight, hidden, dstates = net.params["0.weight_hh"], tape[0].hidden, flows
     slope = {"tanh": lambda h: 1 - h * h, "sigmoid": lambda h: h * (1 - h), "relu": lambda h: h > 0}
@@ -106,17 +106,18 @@ def omega(net, tape, flows):
             if np.linalg.norm(d) < 1e-10:
                 continue
             jacobian = np.diag(slope[net.layers[0].activation](hidden[t + 1, row]) * 1.0) @ weight
-            terms.append((np.linalg.norm(d @ jacobian) / np.linalg.norm(d) - 1) ** 2)
-    return np.mean(terms)
+            terms.append((np.linalg.norm(d @ jacobian) / np.linalg.norm(d)) ** power - 1)
+    return np.mean(np.square(terms))
 
 
 @pytest.mark.parametrize("activation", ["tanh", "sigmoid", "relu"])
 @pytest.mark.parametrize("lengths", LENGTHS)
 @pytest.mark.parametrize("pools", [False, True])
-def test_omega_and_its_immediate_gradient(activation, lengths, pools):
+@pytest.mark.parametrize("squared", [False, True])
+def test_omega_and_its_immediate_gradient(activation, lengths, pools, squared):
     """Exact for the recurrent weights in the formula, with states and their gradients held fixed."""
     net, batch = draw("gru", LENGTHS[lengths], activation=activation, pools=pools)
-    penalty, plain = Omega(2.0), Omega(0.0)
+    penalty, plain = Omega(2.0, squared), Omega(0.0)
     _, without = measured(net, batch, plain)
     _, with_it = measured(net, batch, penalty)
     got = with_it - without
@@ -132,7 +133,7 @@ def test_omega_and_its_immediate_gradient(activation, lengths, pools):
 
         def moved(s, place=place, before=before):
             weight[place] = before + s
-            return 2.0 * omega(net, tape, flows)
+            return 2.0 * omega(net, tape, flows, 1 + squared)
 
         wanted[place] = derivative(moved, 1e-5 if activation == "relu" else 3e-4)
         weight[place] = before
@@ -141,14 +142,16 @@ def test_omega_and_its_immediate_gradient(activation, lengths, pools):
     assert np.abs(rest).max() < 1e-14
 
 
-def test_omega_is_its_definition():
+@pytest.mark.parametrize("squared", [False, True])
+def test_omega_is_its_definition(squared):
     net, batch = draw("gru", activation="tanh")
-    penalty = Omega(1.0)
+    penalty = Omega(1.0, squared=squared)
+    assert Omega(**penalty.config()).config() == penalty.config() == {"strength": 1.0, "squared": squared}
     y, _, tape = net.forward(batch.x)
     penalty.before(net.layers, tape, 1.0)
     net.backward(SquaredError()(y, batch.target)[1], tape)
     flows = net.layers[0].flow.states[0].copy()
-    assert penalty.after(net.layers, tape, 1.0) == pytest.approx(omega(net, tape, flows), rel=1e-12)
+    assert penalty.after(net.layers, tape, 1.0) == pytest.approx(omega(net, tape, flows, 1 + squared), rel=1e-12)
     assert net.layers[0].flow is None
 
 
