@@ -151,7 +151,8 @@ def test_omega_is_its_definition(squared):
     penalty.before(net.layers, tape, 1.0)
     net.backward(SquaredError()(y, batch.target)[1], tape)
     flows = net.layers[0].flow.states[0].copy()
-    assert penalty.after(net.layers, tape, 1.0) == pytest.approx(omega(net, tape, flows, 1 + squared), rel=1e-12)
+    wanted = omega(net, tape, flows, 1 + squared)
+    assert penalty.after(net.layers, tape, 1.0) == pytest.approx(wanted, rel=1e-12)
     assert net.layers[0].flow is None
 
 
