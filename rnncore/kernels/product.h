@@ -41,30 +41,31 @@ typedef void (*tile_function)(ptrdiff_t, const real *const *, const real *, cons
 static const real ZEROS[MAX_PANEL_VECTORS * LANES] __attribute__((aligned(64)));
 
 /* out[r][j] = start[r][j] + sum over k of a[r][k * stride] * b[k][j], for constant R rows and V of the C vectors of
- * columns j from `first` on; start counts for the first `started` of all. A row of start may be its row of out. Without
- * the pragmas GCC unrolls too late to see that no sum is ever addressed, and clears and stores a copy in memory: 5%. */
+ * columns j from `first` on; start counts for the first `started` of all. A row of start may be its row of out. */
 INLINE void strip(const int R, const int C, const int first, const int V, const int started, ptrdiff_t K,
                   const real *const *a, const ptrdiff_t stride, const real *b, const real *const *start, real *const *out)
 {
     vec sum[MAX_TILE_ROWS][MAX_PANEL_VECTORS];
-#pragma GCC unroll 8
+    UNROLLED
     for (int r = 0; r < R; r++)
-#pragma GCC unroll 4
+        UNROLLED
         for (int j = 0; j < V; j++)
             sum[r][j] = (vec){0};
     const real *panel = b + first * LANES;
     for (ptrdiff_t k = 0; k < K; k++) {
         vec column[MAX_PANEL_VECTORS];
-#pragma GCC unroll 4
+        UNROLLED
         for (int j = 0; j < V; j++)
             column[j] = *(const vec *)(panel + (k * C + j) * LANES);
+        UNROLLED
         for (int r = 0; r < R; r++)
+            UNROLLED
             for (int j = 0; j < V; j++)
                 sum[r][j] += a[r][k * stride] * column[j];
     }
-#pragma GCC unroll 8
+    UNROLLED
     for (int r = 0; r < R; r++)
-#pragma GCC unroll 4
+        UNROLLED
         for (int j = 0; j < V; j++) {
             if (first + j < started)
                 sum[r][j] += load(start[r] + (first + j) * LANES);
@@ -87,13 +88,16 @@ INLINE void tile_pair(const int C, const int started, ptrdiff_t K, const real *a
                       real *out)
 {
     vec sum[2 * MAX_PANEL_VECTORS];
+    UNROLLED
     for (int j = 0; j < 2 * C; j++)
         sum[j] = (vec){0};
     for (ptrdiff_t k = 0; k < K; k++)
+        UNROLLED
         for (int j = 0; j < C; j++) {
             sum[j] += a[k] * *(const vec *)(b + (k * C + j) * LANES);
             sum[C + j] += a[k] * *(const vec *)(b + ((K + k) * C + j) * LANES);
         }
+    UNROLLED
     for (int j = 0; j < 2 * C; j++)
         store(out + j * LANES, j % C < started ? sum[j] + load(start + j * LANES) : sum[j]);
 }
