@@ -501,6 +501,13 @@ def test_bad_calls_of_fit_are_named(more, error, message):
         make_trainer().fit(**{"train": Source(), **more})
 
 
+def test_a_schedule_that_waits_for_validations_wants_some():
+    trainer = make_trainer(schedule=Plateau(0.1))
+    with pytest.raises(ValueError, match="the schedule is a Plateau, which waits for validations"):
+        trainer.fit(Source(), steps=2)
+    trainer.fit(Source(), steps=2, validation=Source())
+
+
 def test_penalty_on_no_parameter_is_refused_at_once():
     with pytest.raises(ValueError, match=r"'\*\.weigth', which matches none"):
         make_trainer(regularizer=L2(0.1, "*.weigth"))

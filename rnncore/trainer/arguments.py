@@ -140,14 +140,17 @@ def check_span(
     validate_every: int | None,
     patience: int | None,
     keep_best: bool,
-    monitor: Any,
+    trainer: Any,
 ) -> None:
     """Raise TypeError or ValueError unless the arguments say how long to train, and fit together."""
     optional_count("epochs", epochs)
     optional_count("steps", steps)
     optional_count("validate_every", validate_every)
     optional_count("patience", patience)
-    if epochs is steps is patience is monitor is None:
+    if epochs is steps is patience is trainer.monitor is None:
         raise ValueError("neither epochs nor steps is given: say how long to train")
     if validation is None and (validate_every is not None or patience is not None or keep_best):
         raise ValueError("validate_every or patience or keep_best is given, but no data to validate on")
+    if validation is None and hasattr(trainer.schedule, "observe"):
+        kind = type(trainer.schedule).__name__
+        raise ValueError(f"the schedule is a {kind}, which waits for validations, but there is no validation")

@@ -228,7 +228,7 @@ class Trainer:
         """
         train = as_source("train", train)
         validation = None if validation is None else as_source("validation", validation)
-        check_span(epochs, steps, validation, validate_every, patience, keep_best, self.monitor)
+        check_span(epochs, steps, validation, validate_every, patience, keep_best, self)
         if resume and self.checkpoint is None:
             raise ValueError("resume is True, but the Trainer has no checkpoint to resume from")
         bptt = list(self.bptt) if isinstance(self.bptt, tuple) else self.bptt  # as JSON gives it back
