@@ -107,6 +107,13 @@ def test_a_time_limit_ends_training():
     out = run("train", "text", *TINY, "--minutes", 0.01, "--no-picture").output
     assert time.monotonic() - began < 30
     assert int(out.split("trained")[1].split()[0].replace(",", "")) >= 1
+    assert " s, all of --minutes\n" in out
+
+
+def test_a_run_says_that_its_patience_was_over():
+    words = "--lr 1e-30 --schedule constant --validate-every 1 --patience 2 --steps 50 --no-picture"
+    assert " s, until --patience was over\n" in run("train", "text", *TINY, *words.split()).output
+    assert "patience" not in run("train", "text", *TINY, "--steps", 2, "--no-picture").output
 
 
 def test_a_timed_schedule_follows_whichever_is_further():

@@ -145,5 +145,5 @@ def _speed(outcome: Outcome, source: RaggedSource, options: ClassifyOptions) -> 
     epoch = math.ceil(len(source) / options.accumulate)
     rate = outcome.updates * len(source.sequences) / epoch / max(outcome.seconds, 1e-9)
     step = outcome.trainer.step
-    click.echo(f"trained     {step:,} updates, {step / epoch:.1f} epochs; {outcome.seconds:.1f} s")
+    click.echo(f"trained     {step:,} updates, {step / epoch:.1f} epochs; {outcome.time}")
     click.echo(f"speed       {rate:,.0f} texts per second in training")

@@ -64,7 +64,7 @@ def forecast(context: click.Context, /, **given: Any) -> None:
     if not outcome.interrupted:
         for name, (part, first) in measured.items():
             _report(name, net, task, values, part, first)
-    click.echo(f"trained     {outcome.trainer.step:,} updates; {outcome.seconds:.1f} s")
+    click.echo(f"trained     {outcome.trainer.step:,} updates; {outcome.time}")
 
     def draw(path: str) -> None:
         part = None if outcome.interrupted else test or validation

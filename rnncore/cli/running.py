@@ -41,6 +41,12 @@ class Outcome:
         return self.history.stopped == "interrupted"
 
     @property
+    def time(self) -> str:
+        """The seconds, and what ended the run before all updates were made."""
+        early = {"minutes": ", all of --minutes", "patience": ", until --patience was over"}
+        return f"{self.seconds:.1f} s{early.get(self.history.stopped, '')}"
+
+    @property
     def updates(self) -> int:
         """Made by this process."""
         first = self.clock.first

@@ -129,5 +129,5 @@ def _report(corpus: Corpus, outcome: Outcome, yardsticks: dict[str, list[float]]
 def _speed(stream: TextStream, outcome: Outcome, epoch: int) -> None:
     rate = outcome.updates * stream.predictions / epoch / max(outcome.seconds, 1e-9)
     step = outcome.trainer.step
-    click.echo(f"trained     {step:,} updates, {step / epoch:.1f} epochs; {outcome.seconds:.1f} s")
+    click.echo(f"trained     {step:,} updates, {step / epoch:.1f} epochs; {outcome.time}")
     click.echo(f"speed       {rate:,.0f} characters per second in training")
