@@ -1,6 +1,7 @@
 """The command line: it trains, resumes, writes and informs; whatever is wrong is one line and status 2."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -48,6 +49,9 @@ def test_training_writes_model_picture_and_history_and_reports(folder):
     assert len((folder / "history.csv").read_text().splitlines()) == 8
     net = rnncore.load(folder / "model.safetensors")
     assert net.vocabulary == Vocabulary.from_text(TEXT)
+    named = "model.safetensors, model.png, history.csv; for --resume model.checkpoint.safetensors"
+    assert f"written     {named}\n" in out
+    assert {path.name for path in folder.iterdir()} >= set(re.findall(r"\S+\.\w+\b", named))
     assert "7 updates" in out
     assert "characters per second" in out
     assert "this network" in out

@@ -164,7 +164,8 @@ def write(
         draw(drawn)
     if options.history is not None:
         outcome.history.to_csv(options.history)
-    click.echo(f"written     {', '.join(filter(None, [options.out, drawn, options.history]))}")
+    files = ", ".join(filter(None, [options.out, drawn, options.history]))
+    click.echo(f"written     {files}; for --resume {options.checkpoint}")
 
 
 def training_axes(result: tuple[float, float] | None = None) -> tuple[Any, Any]:
