@@ -11,30 +11,43 @@
 /* A sum in double kept as 16 partial sums: one running sum would be one chain of additions, and a fixed number of them
  * makes the order, and so the result, the same on every instruction set but for fused multiply-adds. */
 #define PARTIAL_SUMS 16
-#define PARTS (PARTIAL_SUMS / LANES)
+#define WIDE_LANES ((ptrdiff_t)(VECTOR_BYTES / sizeof(double)))
+#define PARTS (PARTIAL_SUMS / WIDE_LANES)
 
-typedef double wide __attribute__((vector_size(LANES * sizeof(double))));
+typedef double wide __attribute__((vector_size(VECTOR_BYTES)));
+typedef int64_t wide_int __attribute__((vector_size(VECTOR_BYTES)));
+typedef real narrow __attribute__((vector_size(VECTOR_BYTES / sizeof(double) * sizeof(real)), aligned(sizeof(real)), may_alias));
 
-INLINE double sum_parts(const wide *parts)
+INLINE wide squared(wide x) { return x * x; }
+INLINE wide absolute(wide x) { return (wide)((wide_int)x & INT64_MAX); }
+
+INLINE void add_terms(const real *x, double factor, wide (*term)(wide), wide *parts)
 {
+    UNROLLED
+    for (int j = 0; j < PARTS; j++)
+        parts[j] += term(factor * __builtin_convertvector(*(const narrow *)(x + j * WIDE_LANES), wide));
+}
+
+/* The sum of term(factor * x[i]), of which term(0) is 0. */
+INLINE double sum_terms(const real *x, double factor, wide (*term)(wide), ptrdiff_t n)
+{
+    wide parts[PARTS] = {{0}};
     double sums[PARTIAL_SUMS];
+    real rest[PARTIAL_SUMS];
+    ptrdiff_t i = 0;
+    for (; i + PARTIAL_SUMS <= n; i += PARTIAL_SUMS)
+        add_terms(x + i, factor, term, parts);
+    for (ptrdiff_t k = 0; k < PARTIAL_SUMS; k += LANES)
+        store(rest + k, load_first(x + i + k, n - i - k));
+    add_terms(rest, factor, term, parts);
     memcpy(sums, parts, sizeof(sums));
     for (int half = PARTIAL_SUMS / 2; half; half /= 2)
-        for (int i = 0; i < half; i++)
-            sums[i] += sums[i + half];
+        for (int k = 0; k < half; k++)
+            sums[k] += sums[k + half];
     return sums[0];
 }
 
-static double sum_squares(const real *x, double factor, ptrdiff_t n)
-{
-    wide parts[PARTS] = {{0}};
-    for (ptrdiff_t i = 0; i < n; i += PARTIAL_SUMS)
-        for (int j = 0; j < PARTS; j++) {
-            const wide v = factor * __builtin_convertvector(load_first(x + i + j * LANES, n - i - j * LANES), wide);
-            parts[j] += v * v;
-        }
-    return sum_parts(parts);
-}
+static double sum_squares(const real *x, double factor, ptrdiff_t n) { return sum_terms(x, factor, squared, n); }
 
 /* Whether no entry is NaN or infinite: of such x - x is NaN, of all others 0. */
 static int all_finite_array(const void *x_, ptrdiff_t n)
@@ -68,10 +81,13 @@ static double norm_array(const void *x, ptrdiff_t n)
 static void scale_array(void *x_, double factor, ptrdiff_t n)
 {
     real *x = x_;
-    for (ptrdiff_t i = 0; i < n; i += LANES) {
-        const wide scaled = factor * __builtin_convertvector(load_first(x + i, n - i), wide);
-        store_first(x + i, __builtin_convertvector(scaled, vec), n - i);
+    ptrdiff_t i = 0;
+    for (; i + WIDE_LANES <= n; i += WIDE_LANES) {
+        narrow *at = (narrow *)(x + i);
+        *at = __builtin_convertvector(factor * __builtin_convertvector(*at, wide), narrow);
     }
+    for (; i < n; i++)
+        x[i] = (real)(factor * x[i]);
 }
 
 INLINE vec magnitude(vec x) { return choose(x < 0, -x, x); }
@@ -80,18 +96,23 @@ INLINE vec magnitude(vec x) { return choose(x < 0, -x, x); }
 static double clip_value_array(void *x_, double threshold, ptrdiff_t n)
 {
     real *x = x_;
-    vec top = {0};
+    vec tops[4] = {{0}};
     ivec is_nan = {0};
-    for (ptrdiff_t i = 0; i < n; i += LANES) {
-        vec v = load_first(x + i, n - i);
-        is_nan |= v != v;
-        top = choose(magnitude(v) > top, magnitude(v), top);
-        store_first(x + i, clamp(v, (real)-threshold, (real)threshold), n - i);
-    }
+    for (ptrdiff_t i = 0; i < n; i += 4 * LANES)
+        for (int j = 0; j < 4; j++) {
+            const ptrdiff_t at = i + j * LANES;
+            const vec v = load_first(x + at, n - at), size = magnitude(v);
+            is_nan |= v != v;
+            tops[j] = choose(size > tops[j], size, tops[j]);
+            store_first(x + at, clamp(v, (real)-threshold, (real)threshold), n - at);
+        }
+    real top = 0;
+    for (int j = 0; j < 4; j++)
+        top = max_lanes(tops[j]) > top ? max_lanes(tops[j]) : top;
     for (ptrdiff_t j = 0; j < LANES; j++)
         if (is_nan[j])
             return NAN;
-    return (double)max_lanes(top);
+    return (double)top;
 }
 
 /* dparams += strength * sign(params); returns strength * sum |params|. */
@@ -100,15 +121,12 @@ static double l1_array(const void *params_, void *dparams_, double strength, ptr
     const real *params = params_;
     real *dparams = dparams_;
     const vec s = splat((real)strength);
-    wide parts[PARTS] = {{0}};
-    for (ptrdiff_t i = 0; i < n; i += PARTIAL_SUMS)
-        for (ptrdiff_t j = 0, at = i; j < PARTS && at < n; j++, at += LANES) {
-            const vec p = load_first(params + at, n - at);
-            const vec signed_strength = choose(p > 0, s, choose(p < 0, -s, (real)0 * p));
-            store_first(dparams + at, load_first(dparams + at, n - at) + signed_strength, n - at);
-            parts[j] += __builtin_convertvector(magnitude(p), wide);
-        }
-    return strength * sum_parts(parts);
+    for (ptrdiff_t i = 0; i < n; i += LANES) {
+        const vec p = load_first(params + i, n - i);
+        const vec signed_strength = choose(p > 0, s, choose(p < 0, -s, (real)0 * p));
+        store_first(dparams + i, load_first(dparams + i, n - i) + signed_strength, n - i);
+    }
+    return strength * sum_terms(params, 1.0, absolute, n);
 }
 
 /* dparams += strength * params; returns strength / 2 * sum params^2. */
@@ -181,5 +199,6 @@ static void adam_array(void *params_, const void *grads_, void *mean_, void *squ
 }
 
 #undef PARTS
+#undef WIDE_LANES
 #undef PARTIAL_SUMS
 #endif
