@@ -58,6 +58,13 @@ def test_the_best_level_is_in_force_and_a_lower_one_can_be():
         assert done.stdout.strip() == level
 
 
+def test_the_command_without_click_names_what_is_missing():
+    script = "import runpy, sys; sys.modules['click'] = None; runpy.run_module('rnncore', {}, '__main__')"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr == 'rnncore: click is not installed: pip install "rnncore[cli]"\n'
+
+
 def test_version_is_that_of_the_installed_package():
     from importlib.metadata import PackageNotFoundError, version
 

@@ -3,6 +3,7 @@
 import math
 import os
 import signal
+import sys
 import threading
 
 import numpy as np
@@ -443,6 +444,12 @@ def test_bar_shows_the_steps(capsys):
     err = capsys.readouterr().err
     assert "6/6" in err
     assert "validation loss" in err
+
+
+def test_a_bar_without_tqdm_is_refused_at_once(monkeypatch):
+    monkeypatch.setitem(sys.modules, "tqdm", None)
+    with pytest.raises(ModuleNotFoundError, match=r'pip install "rnncore\[cli\]"'):
+        make_trainer(progress="bar")
 
 
 def test_off_is_silent(capsys):

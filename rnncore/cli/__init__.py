@@ -12,7 +12,7 @@ except ModuleNotFoundError as error:
         raise
     missing = error.name
 
-    def main(*_: Any) -> None:  # type: ignore[misc]
+    def main(*_: Any, **__: Any) -> None:  # type: ignore[misc]
         """Say what is missing, and end."""
         print(f'rnncore: {missing} is not installed: pip install "rnncore[cli]"', file=sys.stderr)
         sys.exit(2)

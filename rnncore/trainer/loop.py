@@ -31,7 +31,7 @@ from .checkpoint import Run, load_checkpoint, save_checkpoint
 from .gradient import Gradient, mean_loss
 from .history import History
 from .interrupts import CtrlC
-from .progress import MODES, Progress, make_progress
+from .progress import Progress, check_mode, make_progress
 from .segments import Array, Piece, Walk
 
 
@@ -108,8 +108,7 @@ class Trainer:
             require("schedule", schedule, "__call__", "state", "load_state")
         if monitor is not None:
             check_monitor(monitor, net)
-        if progress not in MODES:
-            raise ValueError(f"progress is {progress!r}, but one of {', '.join(MODES)} is wanted")
+        check_mode(progress)
         check_checkpoint(checkpoint, checkpoint_every)
         self.net, self.loss, self.optimizer, self.schedule = net, loss, optimizer, schedule
         self.accumulate = check_positive_integer("accumulate", accumulate)

@@ -98,6 +98,14 @@ class Bar(Progress):
         self.bar.close()
 
 
+def check_mode(mode: Any) -> None:
+    """Raise ValueError if there is no such display, ModuleNotFoundError if what it needs is not installed."""
+    if mode not in MODES:
+        raise ValueError(f"progress is {mode!r}, but one of {', '.join(MODES)} is wanted")
+    if mode == "bar" and not importlib.util.find_spec("tqdm"):
+        raise ModuleNotFoundError('a bar wants tqdm: pip install "rnncore[cli]"', name="tqdm")
+
+
 def make_progress(mode: str, done: int) -> Progress:
     """The display for a mode: ``"auto"``, ``"bar"``, ``"lines"`` or ``"off"``.
 
