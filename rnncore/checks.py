@@ -167,6 +167,17 @@ def check_positive_integer(name: str, value: Any) -> int:
     return int(value)
 
 
+def check_ascending(name: str, values: Any, example: str) -> tuple[int, ...]:
+    """Whole numbers from 1, each once, in ascending order; ``name`` is that of one of them."""
+    listed = values.tolist() if isinstance(values, np.ndarray) else values
+    if isinstance(listed, (str, bytes)) or not isinstance(listed, Sequence) or not listed:
+        raise TypeError(f"{name}s are {values!r}, but whole numbers, such as {example}, are wanted")
+    found = tuple(check_positive_integer(f"a {name}", value) for value in listed)
+    if list(found) != sorted(set(found)):
+        raise ValueError(f"{name}s are {found}, but each is wanted once, in ascending order")
+    return found
+
+
 def check_seed(value: Any, name: str = "seed") -> int:
     """A seed as an int of at least 0; TypeError or ValueError otherwise."""
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)):

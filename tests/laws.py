@@ -84,3 +84,12 @@ def snapshot(network):
     layers = [(layer.training, getattr(layer, "clipped_steps", None)) for layer in network.layers]
     generator = network.rng.bit_generator.state
     return network.params.flat.tobytes(), network.grads.flat.tobytes(), generator, network.training, layers
+
+
+def assert_message(error, pieces):
+    """The pieces, in their order, in one sentence on one line."""
+    message, at = str(error.value), 0
+    assert "\n" not in message
+    for piece in pieces:
+        assert piece in message[at:], f"{piece!r} is missing in: {message}"
+        at = message.index(piece, at) + len(piece)

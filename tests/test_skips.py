@@ -192,7 +192,14 @@ def test_a_batch_shorter_than_a_delay_is_refused_in_segments_too():
         trainer.fit([Batch(draw(8, 2, 3), draw(8, 2, 2))], steps=1)
 
 
+def test_delays_and_periods_may_be_an_array():
+    assert SkipElman(3, 4, np.array([1, 3])).config()["delays"] == [1, 3]
+    assert Clockwork(3, 4, np.array([1, 3], np.uint8)).config()["periods"] == [1, 3]
+
+
 @pytest.mark.parametrize(("call", "error", "message"), [
+    (lambda: SkipElman(3, 4, np.array(4)), TypeError, r"delays are array\(4\)"),
+    (lambda: SkipElman(3, 4, np.array([[1, 4]])), TypeError, r"a delay is \[1, 4\]"),
     (lambda: SkipElman(3, 4, (0, 1)), ValueError, "a delay is 0"),
     (lambda: SkipElman(3, 4, (4, 1)), ValueError, r"delays are \(4, 1\), but each is wanted once"),
     (lambda: SkipElman(3, 4, (1, 1)), ValueError, "each is wanted once"),

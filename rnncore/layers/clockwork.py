@@ -7,9 +7,10 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .. import initializers
-from ..checks import check_positive_integer
+from ..checks import check_ascending
 from ..kernels.memory import empty
 from .base import Array, Lengths
 from .recurrent import Clipped, Parts, Recurrent, RecurrentTape
@@ -49,11 +50,15 @@ class Clockwork(Recurrent):
         self,
         input_size: int,
         hidden_size: int,
-        periods: Sequence[int] = (1, 2, 4, 8),
+        periods: Sequence[int] | NDArray[np.integer[Any]] = (1, 2, 4, 8),
         recurrent_init: str | None = None,
     ) -> None:
         super().__init__(input_size, hidden_size, None, recurrent_init)
-        self.periods = _check_periods(periods, self.hidden_size)
+        self.periods = check_ascending("period", periods, "(1, 2, 4)")
+        if len(self.periods) > self.hidden_size:
+            raise ValueError(
+                f"periods are {self.periods}, a group of units for each, but hidden_size is {hidden_size}"
+            )
 
     def config(self) -> dict[str, Any]:
         return {**super().config(), "periods": list(self.periods)}
@@ -106,15 +111,3 @@ class Clockwork(Recurrent):
             tape.hidden, *dstates, dx, g["weight_ih"], g["weight_hh"], g["bias"], scratch, *flow,
         )  # fmt: skip
         return clipped
-
-
-def _check_periods(periods: Sequence[int], units: int) -> tuple[int, ...]:
-    """The periods, ascending from 1, or TypeError or ValueError."""
-    if isinstance(periods, (str, bytes)) or not isinstance(periods, Sequence) or not periods:
-        raise TypeError(f"periods are {periods!r}, but whole numbers, such as (1, 2, 4), are wanted")
-    found = tuple(check_positive_integer("a period", period) for period in periods)
-    if list(found) != sorted(set(found)):
-        raise ValueError(f"periods are {tuple(periods)}, but each is wanted once, in ascending order")
-    if len(found) > units:
-        raise ValueError(f"periods are {found}, a group of units for each, but hidden_size is {units}")
-    return found

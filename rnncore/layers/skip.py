@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .. import initializers
 from ..brief import brief
-from ..checks import check_array, check_positive_integer
+from ..checks import check_array, check_ascending
 from ..kernels.memory import empty
 from .base import Array, Lengths, State
 from .recurrent import Clipped, Parts, Recurrent, RecurrentTape, check_activation
@@ -57,12 +58,12 @@ class SkipElman(Recurrent):
         self,
         input_size: int,
         hidden_size: int,
-        delays: Sequence[int] = (1, 4),
+        delays: Sequence[int] | NDArray[np.integer[Any]] = (1, 4),
         activation: str = "tanh",
         recurrent_init: str | None = None,
     ) -> None:
         super().__init__(input_size, hidden_size, None, recurrent_init)
-        self.delays = _check_delays(delays)
+        self.delays = check_ascending("delay", delays, "(1, 4)")
         self.skips = len(self.delays) - 1
         self.depth = self.delays[-1]
         self.activation = check_activation("activation", activation)
@@ -142,13 +143,3 @@ class SkipElman(Recurrent):
         )  # fmt: skip
         dstates[0][...] = slots
         return clipped
-
-
-def _check_delays(delays: Sequence[int]) -> tuple[int, ...]:
-    """The delays, ascending from 1, or TypeError or ValueError."""
-    if isinstance(delays, (str, bytes)) or not isinstance(delays, Sequence) or not delays:
-        raise TypeError(f"delays are {delays!r}, but one whole number or several, such as (1, 4), are wanted")
-    found = tuple(check_positive_integer("a delay", delay) for delay in delays)
-    if list(found) != sorted(set(found)):
-        raise ValueError(f"delays are {tuple(delays)}, but each is wanted once, in ascending order")
-    return found
