@@ -162,7 +162,7 @@ def papers(full: bool) -> list[Row]:
         ),
         Row(
             "adding (IRNN)", lambda s, b: Adding(200, b, seed=s), 200, ("IRNN", "plain", "LSTM"), 100,
-            40_000 if full else 12_000, batch=16, rates=(1e-5, 1e-4, 1e-3) if full else (3e-5, 1e-3),
+            40_000 if full else 12_000, batch=16, rates=(3e-6, 1e-5, 1e-4, 1e-3) if full else (3e-5, 1e-3),
             check=500, source=le, published=curves,
         ),
     ]  # fmt: skip
@@ -176,7 +176,7 @@ def papers(full: bool) -> list[Row]:
             ),
             Row(
                 "adding (IRNN)", lambda s, b: Adding(400, b, seed=s), 400, ("IRNN", "plain", "LSTM"), 100,
-                60_000, batch=16, rates=(1e-5, 1e-4, 1e-3), check=500, source=le, published=curves,
+                60_000, batch=16, rates=(3e-6, 1e-5, 1e-4, 1e-3), check=500, source=le, published=curves,
             ),
             Row(
                 "adding (70k weights)", lambda s, b: Adding(600, b, seed=s), 600,
