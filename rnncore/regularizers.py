@@ -152,8 +152,8 @@ class Orthogonality(_WeightPenalty):
         names = self.names(net.params)
         for position, layer in enumerate(net.layers):
             cell = getattr(layer, "layer", layer)  # of a Bidirectional
-            other = getattr(cell, "excitatory", None) is not None or len(getattr(cell, "periods", ())) > 1
-            if other and any(name.startswith(f"{position}.weight_hh") for name in names):
+            as_is = getattr(cell, "felt_as_is", True)
+            if not as_is and any(name.startswith(f"{position}.weight_hh") for name in names):
                 raise ValueError(
                     f"parameters hold '{position}.weight_hh', but {layer} feels it signed, or in part: that "
                     "would not become orthogonal"

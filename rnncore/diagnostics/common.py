@@ -12,7 +12,6 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ..blas import one_blas_thread as one_blas_thread
 from ..layers import Elman
 from ..layers.recurrent import Flow, Recurrent, RecurrentTape, SegmentedTape
 from ..network import Network

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..blas import one_blas_thread
 from ..brief import brief
 from ..layers import GRU
 from ..layers.recurrent import Recurrent
@@ -26,7 +27,6 @@ from .common import (
     ByLayer,
     looking,
     losses_gradient,
-    one_blas_thread,
     recurrent_layers,
     require_loss,
     require_recurrent,

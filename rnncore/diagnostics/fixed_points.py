@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..blas import one_blas_thread
 from ..brief import brief
 from ..checks import (
     check_array,
@@ -25,7 +26,7 @@ from ..checks import (
     padding_mask,
 )
 from ..layers.recurrent import Recurrent
-from .common import Array, double, one_blas_thread, require_recurrent
+from .common import Array, double, require_recurrent
 from .linearize import linearize, step_forward
 
 FIXED = 1e-8  # length of a step, beside that of the state, at a point called fixed

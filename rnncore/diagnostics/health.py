@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..blas import one_blas_thread
 from ..brief import brief
 from ..layers import GRU, LSTM, LeakyElman
 from ..layers.recurrent import Recurrent, RecurrentTape
@@ -21,7 +22,6 @@ from .common import (
     Array,
     ByLayer,
     felt_weights,
-    one_blas_thread,
     recurrent_layers,
     row_lengths,
     tapes_of,

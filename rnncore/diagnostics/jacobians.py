@@ -15,10 +15,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..blas import one_blas_thread
 from ..brief import brief
 from ..layers import Elman
 from ..layers.recurrent import Recurrent, RecurrentTape
-from .common import Array, felt_weights, one_blas_thread, require_recurrent, require_tape, row_lengths
+from .common import Array, felt_weights, require_recurrent, require_tape, row_lengths
 from .linearize import Linearization, walk
 from .product import Product
 

@@ -15,10 +15,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..blas import one_blas_thread
 from ..brief import brief
 from ..checks import check_array, check_finite, check_positive_integer
 from ..layers.recurrent import Recurrent
-from .common import Array, double, one_blas_thread, require_recurrent
+from .common import Array, double, require_recurrent
 from .linearize import walk
 from .product import Product
 

@@ -102,6 +102,10 @@ class Layer:
             came, own = type(state).__name__, type(self).__name__
             raise TypeError(f"{argument} is a {came}, but {own} has no state: None is wanted")
 
+    def zero_state(self, rows: int, steps: int) -> State:
+        """The state before a sequence of ``steps`` that comes in pieces; None where None says as much."""
+        return None
+
     def require_bound(self) -> None:
         """Raise RuntimeError if the layer has no parameters yet."""
         if self.rng is None:

@@ -146,6 +146,10 @@ class Bidirectional(Layer):
         for layer, (own_params, own_grads) in zip((self.layer, self.reverse), halves, strict=True):
             layer.bind(own_params, own_grads, dtype, rng)
 
+    def zero_state(self, rows: int, steps: int) -> State:
+        state = self.layer.zero_state(rows, steps)
+        return None if state is None else (state, state)
+
     def pack(self) -> None:
         self.layer.pack()
         self.reverse.pack()

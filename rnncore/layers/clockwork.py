@@ -55,6 +55,7 @@ class Clockwork(Recurrent):
     ) -> None:
         super().__init__(input_size, hidden_size, None, recurrent_init)
         self.periods = check_ascending("period", periods, "(1, 2, 4)")
+        self.felt_as_is = len(self.periods) == 1
         if len(self.periods) > self.hidden_size:
             raise ValueError(
                 f"periods are {self.periods}, a group of units for each, but hidden_size is {hidden_size}"

@@ -129,6 +129,7 @@ class LeakyElman(Recurrent):
                 f"checkpoint_every is {checkpoint_every}, but noise {noise} cannot be drawn twice alike"
             )
         self.excitatory = None if excitatory is None else check_number("excitatory", excitatory)
+        self.felt_as_is = self.excitatory is None
         if self.excitatory is not None and not 0 <= self.excitatory <= 1:
             raise ValueError(f"excitatory is {excitatory}, but a share from 0 to 1 is wanted")
 

@@ -155,6 +155,8 @@ class Recurrent(Layer):
 
     tape_type = RecurrentTape
     gates: int
+    #: whether units feel weight_hh as it stands, unsigned and whole
+    felt_as_is = True
     #: what the state consists of
     state_names: ClassVar[tuple[str, ...]] = ("h",)
     #: whether every step is the same function of the input and the state of the step before

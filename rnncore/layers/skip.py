@@ -89,6 +89,10 @@ class SkipElman(Recurrent):
     def state_shapes(self, rows: int) -> tuple[tuple[int, ...], ...]:
         return ((self.depth, rows, self.hidden_size),)
 
+    def zero_state(self, rows: int, steps: int) -> State:
+        """Zeros, with which a piece may be shorter than a delay that fits into the sequence."""
+        return None if self.depth > steps else np.zeros(self.state_shapes(rows)[0], self.dtype)
+
     def pack(self) -> None:
         """Nothing: each pass packs the weights for itself."""
 

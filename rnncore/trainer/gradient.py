@@ -13,8 +13,6 @@ from typing import Any
 
 import numpy as np
 
-from ..layers import Layer
-from ..layers.skip import SkipElman
 from ..network import Network
 from .checkpoint import Position
 from .segments import Array, Piece, Walk, map_state
@@ -45,20 +43,12 @@ def mean_loss(
 
 
 def _enter(net: Network, walk: Walk, piece: Piece) -> Any:
-    """The state with which a piece begins; None where it is zero, but for delays longer than the piece."""
+    """The state with which a piece begins; None where it is zero and no layer wants to be given zeros."""
     state = walk.enter(piece)
     if state is not None or len(piece.x) == walk.steps:
         return state
-    zeros = tuple(_zeros(layer, piece.x.shape[1], walk.steps) for layer in net.layers)
+    zeros = tuple(layer.zero_state(piece.x.shape[1], walk.steps) for layer in net.layers)
     return None if all(part is None for part in zeros) else zeros
-
-
-def _zeros(layer: Layer, rows: int, steps: int) -> Any:
-    cell = getattr(layer, "layer", layer)  # of a Bidirectional
-    if not isinstance(cell, SkipElman) or cell.depth > steps:
-        return None
-    zeros = np.zeros(cell.state_shapes(rows)[0], cell.dtype)
-    return zeros if cell is layer else (zeros, zeros)
 
 
 class Gradient:
