@@ -1,13 +1,17 @@
 """Cell health: counts that a loop would find, and closed forms."""
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
 from laws import assert_close, snapshot
 
-from rnncore import GRU, LSTM, Bidirectional, Dense, Elman, Embedding, Network
-from rnncore.diagnostics import cell_health
+from rnncore import GRU, LSTM, Bidirectional, Dense, Elman, Embedding, Network, SquaredError
+from rnncore.diagnostics import cell_health, diagnose
+from rnncore.diagnostics.remedies import recurrent_sums, remedies
+from rnncore.layers import LeakyElman, SkipElman
+from rnncore.layers.recurrent import Recurrent, RecurrentTape
 
 T, B, I, H = 9, 4, 3, 5
 LENGTHS = {"full": None, "ragged": [9, 2, 5, 7]}
@@ -123,3 +127,109 @@ def test_segments_and_both_directions_are_looked_at(rng):
 def test_wrong_calls_are_refused():
     with pytest.raises(ValueError, match="no layer with a recurrent state"):
         cell_health(Network(Dense(I, 2)), np.zeros((T, B, I), np.float32))
+
+
+@dataclass(slots=True)
+class MinimalTape(RecurrentTape):
+    gates: np.ndarray
+
+
+class Minimal(Recurrent):
+    """A minimal gated unit (Zhou, Wu, Zhang & Zhou, 2016) in NumPy: f, n = split(W x + b) and of U h; h' =
+    f h + (1 - f) tanh(n + f m), m the second half of U h."""
+
+    gates = 2
+    tape_type = MinimalTape
+
+    def _new_tape(self, x, lengths, hidden, others, record):
+        return MinimalTape(x, lengths, hidden, np.empty((*x.shape[:2], 2 * self.hidden_size), self.dtype))
+
+    def _run_forward(self, tape, scratch):
+        units = self.hidden_size
+        for t, x in enumerate(tape.x):
+            a = x @ self.params["weight_ih"].T + self.params["bias"]
+            m = tape.hidden[t] @ self.params["weight_hh"].T
+            f = 1 / (1 + np.exp(-a[:, :units] - m[:, :units]))
+            n = np.tanh(a[:, units:] + f * m[:, units:])
+            tape.gates[t] = np.hstack([f, n])
+            tape.hidden[t + 1] = f * tape.hidden[t] + (1 - f) * n
+
+    def _run_backward(self, dy, tape, dstates, dx, scratch, flow):
+        units, dh = self.hidden_size, dstates[0]
+        for t in reversed(range(len(dy))):
+            h, f, n = tape.hidden[t], tape.gates[t, :, :units], tape.gates[t, :, units:]
+            m = h @ self.params["weight_hh"][units:].T
+            total = dh + dy[t]
+            dn = total * (1 - f) * (1 - n * n)
+            df = (total * (h - n) + dn * m) * f * (1 - f)
+            da, dm = np.hstack([df, dn]), np.hstack([df, dn * f])
+            for record, value in zip(flow, (total, da, dm), strict=False):
+                if record is not None:
+                    record[t + (len(record) > len(dy))] = value
+            self.grads["weight_ih"] += da.T @ tape.x[t]
+            self.grads["weight_hh"] += dm.T @ h
+            self.grads["bias"] += da.sum(axis=0)
+            if dx is not None:
+                dx[t] = da @ self.params["weight_ih"]
+            dh[...] = total * f + dm @ self.params["weight_hh"]
+        return 0, 0.0
+
+
+class NamedMinimal(Minimal):
+    gate_names = ("f", "n")
+
+
+@pytest.mark.parametrize("layer", [Minimal, NamedMinimal])
+def test_a_layer_of_ones_own_has_as_many_gates_as_its_weights(layer, rng):
+    net = Network(layer(I, H), seed=3, dtype="float64")
+    net.params.flat[:] *= 4
+    x = rng.standard_normal((T, B, I))
+    gates = net.forward(x)[2][0].gates.reshape(T, B, 2, H)
+    found = cell_health(net, x)[0]
+    assert found.gates == (("0", "1") if layer is Minimal else ("f", "n"))
+    for array in (found.saturated, found.spectral_radius, found.saturated_by_unit):
+        assert len(array) == layer.gates
+    assert_close(found.activity, gates.mean(axis=1), 1e-12)
+    if layer is Minimal:  # nobody knows which of them writes
+        assert np.isnan([*found.saturated, found.saturated_units, found.saturated_gates]).all()
+    else:
+        assert found.saturated_units == pytest.approx((np.abs(gates[:, :, 1]) > 0.95).mean())
+        assert found.saturated_gates == pytest.approx((np.abs(gates[:, :, 0] - 0.5) > 0.45).mean())
+    assert len(str(cell_health(net, x)).splitlines()) == 1 + layer.gates
+
+
+@pytest.mark.parametrize("layer", [Minimal, NamedMinimal])
+def test_a_layer_of_ones_own_is_diagnosed(layer, rng):
+    net = Network(layer(I, H), Dense(H, 1), seed=3, dtype="float64")
+    batch = rng.standard_normal((T, B, I)), rng.standard_normal((T, B, 1))
+    report = diagnose(net, batch, SquaredError())
+    assert str(report)
+
+
+SUMMED = {
+    "Elman": lambda: Elman(I, H),
+    "LeakyElman": lambda: LeakyElman(I, H, leak=0.5),
+    "LeakyElman, Dale": lambda: LeakyElman(I, H, leak=0.5, excitatory=0.6),
+    "SkipElman": lambda: SkipElman(I, H, delays=(1, 4)),
+    "SkipElman, later": lambda: SkipElman(I, H, delays=(2, 3)),
+}
+
+
+@pytest.mark.parametrize("cell", SUMMED)
+def test_the_recurrent_sums_of_a_remedy_are_those_that_units_feel(cell, rng):
+    net = Network(SUMMED[cell](), seed=4, dtype="float64")
+    layer, x = net.layers[0], rng.standard_normal((T, B, I))
+    tape = net.forward(x)[2][0]
+    of_input = x @ layer.params["weight_ih"].T + layer.params["bias"]
+    squashed = getattr(tape, "gates", tape.hidden[1:])
+    assert_close(np.tanh(of_input + recurrent_sums(layer, tape)), squashed, 1e-12)
+
+
+def test_the_remedy_under_dales_law_counts_the_weights_with_their_signs(rng):
+    """Stored with random signs the recurrent weights cancel; as the units feel them they add up."""
+    layer = LeakyElman(I, H, leak=0.5, excitatory=1.0)
+    net = Network(layer, dtype="float64")
+    net.params["0.weight_hh"][...] = 2 * np.array([1, -1, 1, -1, 0])
+    tape = net.forward(rng.standard_normal((T, B, I)))[2][0]
+    tape.hidden[...] = 1
+    assert "recurrent weights" in remedies("saturated", layer, "0", tape)[0].why

@@ -48,8 +48,8 @@ class LayerHealth:
         The layer's place in the network, its class, and the names of its gates.
     saturated
         Share of saturated entries of each gate, ``(G,)``; ``saturated_by_step (T, G)`` and
-        ``saturated_by_unit (G, H)`` say when and where. NaN at steps that no row has, and for ReLU and
-        identity units.
+        ``saturated_by_unit (G, H)`` say when and where. NaN at steps that no row has, for ReLU and identity
+        units, and for gates that the layer does not name.
     activity
         The mean over rows of each gate's activation, ``(T, G, H)``.
     dead
@@ -89,7 +89,8 @@ class LayerHealth:
     def saturated_units(self) -> float:
         """Share of saturated entries of what the units say, h, or write, g or n: without the gates that open
         and shut."""
-        return float(self.saturated[[name in CANDIDATES for name in self.gates]].mean())
+        writing = self.saturated[[name in CANDIDATES for name in self.gates]]
+        return float(writing.mean()) if len(writing) else math.nan
 
     @property
     def saturated_gates(self) -> float:
@@ -155,8 +156,8 @@ def layer_health(
     tape = whole_tape(layer, tape)
     steps = len(tape.x)
     valid = np.arange(steps)[:, None] < row_lengths(tape)
-    names, activations, bounded = _activations(layer, tape)
-    activations = np.where(valid[:, :, None, None], activations, 0)
+    names = _gate_names(layer)
+    activations = np.where(valid[:, :, None, None], _activations(layer, tape), 0)
     low, high = _edges(names, layer)
     outside = (activations < low[:, None]) | (activations > high[:, None])
     outside &= valid[:, :, None, None]
@@ -165,8 +166,8 @@ def layer_health(
     by_step = outside.sum(axis=(1, 3)) / (count * layer.hidden_size)
     by_step[~valid.any(axis=1)] = np.nan
     by_unit = outside.sum(axis=(0, 1)) / valid.sum()
-    if not bounded:
-        by_step, by_unit = np.full_like(by_step, np.nan), np.full_like(by_unit, np.nan)
+    unbounded = np.isinf(high)
+    by_step[:, unbounded], by_unit[unbounded] = np.nan, np.nan
     hidden = tape.hidden[1:]
     dead = None
     if names == ("h",) and layer.activation == "relu":
@@ -182,22 +183,31 @@ def layer_health(
     )  # fmt: skip
 
 
-def _activations(layer: Recurrent, tape: Any) -> tuple[tuple[str, ...], Array, bool]:
-    """The gates' names and activations (T, B, G, H), and whether the candidate saturates at all."""
-    steps, rows = tape.x.shape[:2]
-    names: tuple[str, ...] = ("h",)
-    if isinstance(layer, LSTM):
-        names = ("i", "g", "o") if layer.coupled else ("i", "f", "g", "o")
-    elif isinstance(layer, GRU):
-        names = ("r", "z", "n")
-    values = getattr(tape, "gates", tape.hidden[1:])  # where nothing but h is kept, it is what the unit says
-    return names, values.reshape(steps, rows, -1, layer.hidden_size), layer.activation in EDGES
+def _gate_names(layer: Recurrent) -> tuple[str, ...]:
+    """The gates' names: those that the layer gives, else numbers; with one gate, the unit itself."""
+    if len(layer.gate_names) == layer.gates:
+        return layer.gate_names
+    return ("h",) if layer.gates == 1 else tuple(map(str, range(layer.gates)))
+
+
+def _activations(layer: Recurrent, tape: Any) -> Array:
+    """The gates' activations (T, B, G, H); NaN where the tape keeps none of several gates."""
+    shape = (*tape.x.shape[:2], layer.gates, layer.hidden_size)
+    values = getattr(tape, "gates", None)
+    if values is None and layer.gates == 1:
+        values = tape.hidden[1:]  # where nothing but h is kept, it is what the unit says
+    if values is None or values.size != math.prod(shape):
+        return np.full(shape, np.nan, layer.dtype)
+    activations: Array = values.reshape(shape)
+    return activations
 
 
 def _edges(names: tuple[str, ...], layer: Recurrent) -> tuple[Array, Array]:
-    """Below and above what each gate counts as saturated, (G,) each."""
+    """Below and above what each gate counts as saturated, (G,) each; infinite where that cannot be said."""
     gate = getattr(layer, "gate_activation", "sigmoid")
-    kinds = [layer.activation if name in CANDIDATES else gate for name in names]
+    kinds = [
+        layer.activation if name in CANDIDATES else "unknown" if name.isdecimal() else gate for name in names
+    ]
     edges = np.array([EDGES.get(kind, (-math.inf, math.inf)) for kind in kinds])
     return edges[:, 0], edges[:, 1]
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from ..layers import GRU, LSTM, LeakyElman
+from ..layers import GRU, LSTM, LeakyElman, SkipElman
 from ..layers.recurrent import Recurrent, RecurrentTape
-from .common import row_lengths
+from .common import Array, felt_weights, row_lengths
 
 SIZES = ("input_size", "hidden_size")
 DEFAULTS = {"activation": "tanh", "forget_bias": 1.0}  # that configurations name all the same
@@ -128,5 +129,18 @@ def _input_dominates(layer: Recurrent, tape: RecurrentTape) -> bool:
     """Whether the input adds more to the gates' sums than the recurrent product does."""
     valid = np.arange(len(tape.x))[:, None] < row_lengths(tape)
     of_input = tape.x[valid] @ layer.params["weight_ih"].T + layer.params["bias"]
-    of_state = tape.hidden[:-1][valid] @ layer.params["weight_hh"].T
+    of_state = recurrent_sums(layer, tape)[valid]
     return bool(np.square(of_input, dtype=np.float64).sum() >= np.square(of_state, dtype=np.float64).sum())
+
+
+def recurrent_sums(layer: Recurrent, tape: Any) -> Array:
+    """What the states before each step add to the gates' sums, (T, B, G*H)."""
+    if not isinstance(layer, SkipElman):
+        sums: Array = tape.hidden[:-1] @ felt_weights(layer).T
+        return sums
+    weights = layer.params["weight_hh"], *layer.params.get("weight_skip", ())
+    first, steps = layer.depth - np.array(layer.delays), len(tape.x)
+    all_sums: Array = np.sum(
+        [tape.all_states[n : n + steps] @ weight.T for n, weight in zip(first, weights, strict=True)], axis=0
+    )
+    return all_sums

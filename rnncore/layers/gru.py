@@ -63,6 +63,7 @@ class GRU(Recurrent):
     """
 
     gates = 3
+    gate_names = ("r", "z", "n")
     options: ClassVar[dict[str, Any]] = {
         "chrono": None,
         "reset_after": True,

@@ -101,7 +101,8 @@ class LSTM(Recurrent):
             raise ValueError(f"forget_bias is {forget_bias}, but chrono {chrono} sets that bias too")
         self.peepholes = check_flag("peepholes", peepholes)
         self.coupled = check_flag("coupled", coupled)
-        self.gates = 3 if coupled else 4
+        self.gate_names = ("i", "g", "o") if coupled else ("i", "f", "g", "o")
+        self.gates = len(self.gate_names)
         self.gate_activation = check_activation("gate_activation", gate_activation)
         self.activation = check_activation("activation", activation)
 

@@ -155,6 +155,8 @@ class Recurrent(Layer):
 
     tape_type = RecurrentTape
     gates: int
+    #: what the gates are called, in the order of the weights' rows: g, n or h writes, others open and shut
+    gate_names: tuple[str, ...] = ()
     #: whether units feel weight_hh as it stands, unsigned and whole
     felt_as_is = True
     #: what the state consists of
