@@ -16,7 +16,6 @@ import json
 import math
 import os
 import reprlib
-import secrets
 import stat
 from collections.abc import Callable, Mapping
 from typing import Any, BinaryIO
@@ -26,10 +25,10 @@ from numpy.typing import NDArray
 
 from . import layers
 from .data import Task, Vocabulary, task_from_dict
+from .disk import Path, open_without_waiting, remove_abandoned, write_atomically
 from .network import Network
 
 Array = NDArray[Any]
-Path = str | os.PathLike[str]
 # Name to (dtype, shape): what a header claims.
 Claims = dict[str, tuple[np.dtype[Any], tuple[int, ...]]]
 
@@ -207,47 +206,6 @@ def _build_task(data: Any) -> Task | None:
         raise ValueError(f"its task is impossible: {str(error)[:200]}") from error
 
 
-def write_atomically(path: Path, data: bytes) -> None:
-    """Put ``data`` at ``path``: at every moment, even of a power cut, the old or the new file is there.
-
-    The bytes go to a temporary file in the same folder (a rename is atomic only within one file system),
-    are forced to the disk, and take the place of ``path`` in one step. A file that stood there before passes
-    on its permissions.
-
-    Raises
-    ------
-    OSError
-        If ``path`` cannot be written, or is something other than a regular file.
-    """
-    target = os.path.realpath(path)  # a symbolic link stays, and what it points to is replaced
-    folder, name = os.path.split(target)
-    if os.path.exists(target) and not os.path.isfile(target):
-        raise OSError(f"cannot write {os.fspath(path)}: there is something there that is no regular file")
-    temporary = os.path.join(folder, f".{name[:100]}-{secrets.token_hex(6)}.tmp")
-    try:
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
-        descriptor = os.open(temporary, flags, 0o666)
-    except OSError as error:  # the user knows the path, not the temporary name
-        raise type(error)(error.errno, error.strerror, os.fspath(path)) from None
-    try:
-        with open(descriptor, "wb") as file:
-            if os.path.exists(target):
-                os.chmod(temporary, stat.S_IMODE(os.stat(target).st_mode))
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, target)
-    except BaseException:
-        os.unlink(temporary)
-        raise
-    if os.name == "posix":  # the new name is durable once the folder itself is on the disk
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
-
-
 def write_tensors(path: Path, tensors: Mapping[str, Array], metadata: Mapping[str, Any]) -> None:
     """Write arrays and a JSON-able dictionary as one .safetensors file, atomically.
 
@@ -304,6 +262,7 @@ def read_tensors(
     from safetensors.numpy import load as deserialize
 
     path = os.fspath(path)
+    remove_abandoned(path)
     with open_without_waiting(path) as file:
         try:
             claims, ours = _read_header(file)
@@ -323,12 +282,6 @@ def read_tensors(
         except RecursionError:
             raise ValueError(f"{path} cannot be read: its metadata is nested too deeply") from None
     return tensors, metadata
-
-
-def open_without_waiting(path: Path) -> BinaryIO:
-    """A file for reading; a pipe without a writer is open at once, where ``open`` would wait for ever."""
-    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
-    return open(path, "rb", opener=lambda name, _: os.open(name, flags))
 
 
 def _dump(value: Any) -> str:

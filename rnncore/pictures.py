@@ -7,6 +7,7 @@ Agg and stays clear of pyplot: no window opens, and the backend that the user ha
 from __future__ import annotations
 
 import importlib
+import io
 import os
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -14,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .disk import write_atomically
 from .trainer import History
 
 # Dark and light, so that the lines differ in print without colours too; the two strong ones are told apart by
@@ -69,7 +71,11 @@ def save_picture(path: str | os.PathLike[str], axes: Any) -> None:
     """
     check_name(path)
     first = axes if not isinstance(axes, (Sequence, np.ndarray)) else np.ravel(np.asarray(axes))[0]
-    first.figure.canvas.figure.savefig(path, dpi=150)  # the whole figure, where axes are in a part of one
+    picture = io.BytesIO()
+    kind = os.path.splitext(path)[1][1:].lower()
+    figure = first.figure.canvas.figure  # the whole figure, where axes are in a part of one
+    figure.savefig(picture, format=kind, dpi=150)
+    write_atomically(path, picture.getvalue())
 
 
 def training_picture(

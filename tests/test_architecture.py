@@ -19,7 +19,7 @@ FLOORS = [
     {"trainer", "diagnostics", "pictures"},
     {"network", "stream", "data", "files", "problems", "reservoir"},
     {"layers", "losses", "ctc", "metrics", "optimizers", "schedules", "clipping", "regularizers"}
-    | {"initializers", "params", "checks", "flat", "blas", "brief"},
+    | {"initializers", "params", "checks", "flat", "blas", "brief", "disk"},
     {"kernels", "reference", "version"},
 ]  # fmt: skip
 FLOOR = {name: height for height, names in enumerate(reversed(FLOORS)) for name in names}

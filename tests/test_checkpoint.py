@@ -218,6 +218,15 @@ def test_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
     assert os.listdir(tmp_path) == ["run.safetensors"]
 
 
+def test_a_checkpoint_that_cannot_be_written_is_known_before_the_first_update(tmp_path):
+    for path in ("/proc/x", tmp_path / ("x" * 300), tmp_path):
+        trainer = make_trainer(checkpoint=path)
+        before = trainer.net.params.flat.copy()
+        with pytest.raises(OSError, match=os.path.basename(path)):
+            trainer.fit(Source(), steps=3)
+        np.testing.assert_array_equal(trainer.net.params.flat, before)
+
+
 @pytest.fixture
 def written(tmp_path):
     """A checkpoint after 2 steps, half a window, with a carried state."""

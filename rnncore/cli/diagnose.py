@@ -10,6 +10,7 @@ import click
 
 from ..diagnostics import diagnose as examine
 from ..diagnostics.page import write_page
+from ..disk import write_atomically
 from ..files import load
 from ..losses import BinaryCrossEntropy, CrossEntropy, SquaredError
 from ..pictures import new_figure
@@ -58,8 +59,7 @@ def diagnose(
         raise ValueError(f"{' '.join(data)}: {error}") from error
     click.echo(str(report))
     if json_path is not None:
-        with open(json_path, "w", encoding="utf-8") as file:
-            json.dump(report.to_dict(), file, indent=1, allow_nan=False)
+        write_atomically(json_path, json.dumps(report.to_dict(), indent=1, allow_nan=False).encode())
     path = os.path.splitext(model)[0] + ".html" if page is None else page
     title = f"Diagnosis of {os.path.basename(model)}"
     write_page(path, report, net, batch.x, batch.target, own, batch.lengths, title=title)

@@ -14,7 +14,8 @@ import numpy as np
 from ..data import Classification, Forecast, RaggedSource, read_table
 from ..data.labelled import texts_of
 from ..data.table import read_lines
-from ..files import load, write_atomically
+from ..disk import write_atomically
+from ..files import load
 from ..layers import Dense, Embedding
 from ..network import Network
 from ..trainer import predict as run

@@ -13,6 +13,7 @@ import click
 
 from .. import pictures
 from ..data import Task, Vocabulary
+from ..disk import check_writable
 from ..files import save
 from ..network import Network
 from ..trainer import History, Trainer
@@ -84,6 +85,11 @@ def _check_writable(name: str, path: str) -> None:
         raise click.UsageError(f"{name} is {path}, but that is a folder")
     if not os.access(folder, os.W_OK):
         raise click.UsageError(f"{name} is {path}, but the folder {folder} cannot be written to")
+    try:
+        check_writable(path)
+    except OSError as error:
+        reason = error.strerror or error
+        raise click.UsageError(f"{name} is {path}, but it cannot be written: {reason}") from error
 
 
 def announce(options: Options, net: Network, **lines: str) -> None:

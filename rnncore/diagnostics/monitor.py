@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import math
 import os
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from ..checks import check_flag, check_positive_integer
 from ..clipping import ClipStep
 from ..ctc import CTC
+from ..disk import write_atomically
 from .common import Array, recurrent_layers
 from .flow import GradientFlow, gradient_flow, jsonable
 from .health import layer_health
@@ -188,19 +190,21 @@ class GradientMonitor:
 
     def to_csv(self, path: str | os.PathLike[str]) -> None:
         """One line per look."""
-        with open(path, "w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, self.columns)
-            writer.writeheader()
-            writer.writerows(self.history)
+        text = io.StringIO(newline="")
+        writer = csv.DictWriter(text, self.columns)
+        writer.writeheader()
+        writer.writerows(self.history)
+        write_atomically(path, text.getvalue().encode())
 
     def to_jsonl(self, path: str | os.PathLike[str]) -> None:
         """One JSON object per look; what is not finite is null. ``profile.<layer>`` is the flow by lag."""
-        with open(path, "w", encoding="utf-8") as file:
-            for row, profiles in zip(self.history, self.profiles, strict=True):
-                numbers: dict[str, Any] = {name: jsonable(value) for name, value in row.items()}
-                for name, profile in profiles.items():
-                    numbers[f"profile.{name}"] = [jsonable(value) for value in profile]
-                file.write(json.dumps(numbers, allow_nan=False) + "\n")
+        lines = []
+        for row, profiles in zip(self.history, self.profiles, strict=True):
+            numbers: dict[str, Any] = {name: jsonable(value) for name, value in row.items()}
+            for name, profile in profiles.items():
+                numbers[f"profile.{name}"] = [jsonable(value) for value in profile]
+            lines.append(json.dumps(numbers, allow_nan=False) + "\n")
+        write_atomically(path, "".join(lines).encode())
 
     def to_tensorboard(self, folder: str | os.PathLike[str]) -> None:
         """Event files for TensorBoard (the extra ``tensorboard``), one scalar per quantity.

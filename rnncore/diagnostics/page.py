@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from ..disk import write_atomically
 from ..network import Network
 from ..pictures import new_figure
 from . import pictures
@@ -85,8 +86,7 @@ def write_page(
         f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{html.escape(title)}</title>'
         f"<style>{_STYLE}</style></head>\n<body>\n{body}\n</body></html>\n"
     )
-    with open(path, "w", encoding="utf-8") as file:
-        file.write(page)
+    write_atomically(path, page.encode(errors="replace"))
 
 
 def _findings(report: Report) -> str:

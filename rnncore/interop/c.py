@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..files import write_atomically
+from ..disk import write_atomically
 from ..network import Network
 from ..stream import Stage, stages
 from ..version import __version__

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..files import open_without_waiting
+from ..disk import open_without_waiting
 from ..layers import GRU, LSTM, Bidirectional, Dense, Dropout, Elman, Embedding, LastStep, Layer, MeanPool
 from ..network import Network
 from .cells import directions, fill, options, reorder

@@ -22,7 +22,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..checks import take_array
-from ..files import open_without_waiting, read_tensors
+from ..disk import open_without_waiting
+from ..files import read_tensors
 from ..layers import GRU, LSTM, Bidirectional, Dense, Dropout, Elman, Embedding, Layer
 from ..network import Network
 from .cells import REVERSE, directions, fill, options

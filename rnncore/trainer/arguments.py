@@ -129,7 +129,7 @@ def check_checkpoint(path: Any, every: int | None) -> None:
     if path is None:
         if every is not None:
             raise ValueError("checkpoint_every is given, but checkpoint, the path to write to, is not")
-    elif not os.path.isdir(os.path.dirname(os.path.abspath(path))):
+    elif not os.path.isdir(os.path.dirname(os.path.abspath(path))):  # fit tries whether it can be written to
         raise ValueError(f"checkpoint is {os.fspath(path)!r}, but its folder does not exist")
 
 

@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..files import Claims, Path, read_tensors, write_tensors
+from ..disk import Path
+from ..files import Claims, read_tensors, write_tensors
 from ..network import Network
 from .history import History
 from .segments import map_state

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import csv
+import io
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
+
+from ..disk import write_atomically
 
 Array = NDArray[Any]
 Row = dict[str, float]
@@ -125,11 +128,12 @@ class History:
     def to_csv(self, path: str | os.PathLike[str]) -> None:
         """One line per update; ``validation_loss`` is empty where none was measured."""
         losses = {row["step"]: row["loss"] for row in self.validations}
-        with open(path, "w", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file)
-            writer.writerow([*STEP_FIELDS, "validation_loss"])
-            for row in self.steps:
-                writer.writerow([*row.values(), losses.get(row["step"], "")])
+        text = io.StringIO(newline="")
+        writer = csv.writer(text)
+        writer.writerow([*STEP_FIELDS, "validation_loss"])
+        for row in self.steps:
+            writer.writerow([*row.values(), losses.get(row["step"], "")])
+        write_atomically(path, text.getvalue().encode())
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, History) and self.to_dict() == other.to_dict()

@@ -14,7 +14,7 @@ import numpy as np
 from .. import kernels
 from ..checks import check_positive_integer, check_seed
 from ..clipping import ClipNorm, ClipStep
-from ..files import Path
+from ..disk import Path, check_writable
 from ..network import Network
 from .arguments import (
     as_list,
@@ -220,10 +220,11 @@ class Trainer:
         Raises
         ------
         FloatingPointError
-            If loss, gradient or parameters are not finite any more; the checkpoint on the disk is the last
-            good one.
+            If loss, gradient or parameters are not finite any more; the last good checkpoint stays.
         TypeError, ValueError
             If an argument or a batch is not as wanted.
+        OSError
+            If the checkpoint cannot be written, which is tried before the first update.
         """
         train = as_source("train", train)
         validation = None if validation is None else as_source("validation", validation)
@@ -236,6 +237,8 @@ class Trainer:
         self._run = self._new_run(settings)
         if resume and self.checkpoint is not None:
             load_checkpoint(self.checkpoint, self._run)
+        if self.checkpoint is not None:
+            check_writable(self.checkpoint)
         run, position = self._run, self._run.position
         run.history.steps.reserve(steps or 0)
         run.history.stopped = ""

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...files import open_without_waiting
+from ...disk import open_without_waiting
 from ...layers import Bidirectional, Embedding
 from ...network import Network
 from ..cells import fill

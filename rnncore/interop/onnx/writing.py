@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...files import write_atomically
+from ...disk import write_atomically
 from ...layers import Bidirectional, Dense, Dropout, Embedding, LastStep, Layer, MeanPool
 from ...network import Network
 from ..cells import directions
