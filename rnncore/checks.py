@@ -18,6 +18,11 @@ from .kernels.clipping import all_finite
 
 Array = NDArray[Any]
 
+#: of a count, which kernels hold in 64 bits
+LARGEST = 2**63 - 1
+#: of a size, a delay or a period: BLAS counts in 32 bits, and products of two stay within 64
+LARGEST_SIZE = 2**31 - 1
+
 
 def check_array(name: str, value: Any, dtype: np.dtype[Any], axes: str, sizes: Sequence[int | None]) -> Array:
     """``value`` as it is, if it is a C-contiguous array of ``dtype`` with the wanted sizes.
@@ -158,21 +163,33 @@ def check_finite(name: str, value: Array, lengths: NDArray[np.intp] | None = Non
         raise ValueError(f"{name}[{index}] is {value[place]}, but only finite numbers can be used")
 
 
-def check_positive_integer(name: str, value: Any) -> int:
-    """``value`` as an int of at least 1; TypeError or ValueError otherwise."""
+def check_positive_integer(name: str, value: Any, most: int = LARGEST) -> int:
+    """``value`` as an int of at least 1 and at most ``most``; TypeError or ValueError otherwise."""
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
         raise TypeError(f"{name} is {value!r}, but a whole number is wanted")
     if value < 1:
-        raise ValueError(f"{name} is {value}, but at least 1 is wanted")
+        raise ValueError(f"{name} is {_few_digits(int(value))}, but at least 1 is wanted")
+    if value > most:
+        raise ValueError(f"{name} is {_few_digits(int(value))}, but at most {most} can be used")
     return int(value)
 
 
+def check_size(name: str, value: Any) -> int:
+    """``value`` as an int from 1 to 2**31 - 1, for a size or a delay; TypeError or ValueError otherwise."""
+    return check_positive_integer(name, value, LARGEST_SIZE)
+
+
+def _few_digits(value: int) -> str:
+    """A number for a message: Python refuses to write thousands of digits."""
+    return str(value) if value.bit_length() < 128 else f"a number of {value.bit_length()} bits"
+
+
 def check_ascending(name: str, values: Any, example: str) -> tuple[int, ...]:
-    """Whole numbers from 1, each once, in ascending order; ``name`` is that of one of them."""
+    """Sizes, each once, in ascending order; ``name`` is that of one of them."""
     listed = values.tolist() if isinstance(values, np.ndarray) else values
     if isinstance(listed, (str, bytes)) or not isinstance(listed, Sequence) or not listed:
         raise TypeError(f"{name}s are {values!r}, but whole numbers, such as {example}, are wanted")
-    found = tuple(check_positive_integer(f"a {name}", value) for value in listed)
+    found = tuple(check_size(f"a {name}", value) for value in listed)
     if list(found) != sorted(set(found)):
         raise ValueError(f"{name}s are {found}, but each is wanted once, in ascending order")
     return found
@@ -183,7 +200,7 @@ def check_seed(value: Any, name: str = "seed") -> int:
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
         raise TypeError(f"{name} is {value!r}, but a whole number is wanted")
     if value < 0:
-        raise ValueError(f"{name} is {value}, but at least 0 is wanted")
+        raise ValueError(f"{name} is {_few_digits(int(value))}, but at least 0 is wanted")
     return int(value)
 
 
@@ -211,7 +228,10 @@ def check_real(name: str, value: Any) -> float:
     """``value`` as a float, which may be infinite or NaN; TypeError if it is no number."""
     if isinstance(value, bool) or not isinstance(value, Real):
         raise TypeError(f"{name} is {value!r}, but a number is wanted")
-    return float(value)
+    try:
+        return float(value)
+    except OverflowError:
+        raise ValueError(f"{name} is too large for a float") from None
 
 
 def check_number(name: str, value: Any) -> float:

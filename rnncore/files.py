@@ -17,7 +17,7 @@ import math
 import os
 import reprlib
 import stat
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -36,6 +36,7 @@ METADATA_KEY = "rnncore"
 MAX_HEADER = 100_000_000  # the limit of the safetensors library, which refuses to read more
 KIND = "rnncore model"
 VERSION = 1
+FREE_STATE = 1 << 24  # bytes of state of a layer, for one row, that any file may ask for
 # What a file may ask for: names from this list, never an import by name.
 LAYERS: dict[str, type[layers.Layer]] = {
     name: getattr(layers, name) for name in layers.__all__ if name != "Layer"
@@ -87,6 +88,7 @@ def save(
                 raise ValueError(f"layer {place} is a {came}, but a file can only hold {known}")
     vocabulary = net.vocabulary if vocabulary is None else vocabulary
     task = net.task if task is None else task
+    _check_states(net.layers, net.params.flat.nbytes, net.dtype.itemsize)
     content = {
         "kind": KIND,
         "version": VERSION,
@@ -111,7 +113,10 @@ def load(path: Path) -> Network:
 
     def check(claims: Claims, content: dict[str, Any]) -> None:
         chain.extend(_build_layers(content))
-        _compare(claims, chain, content["architecture"]["dtype"])
+        dtype = content["architecture"]["dtype"]
+        _compare(claims, chain, dtype)
+        size = sum(found.itemsize * math.prod(shape) for found, shape in claims.values())
+        _check_states(chain, size, np.dtype(dtype).itemsize)
 
     tensors, content = read_tensors(path, check)
     try:
@@ -178,6 +183,23 @@ def _compare(claims: Claims, chain: list[layers.Layer], dtype: str) -> None:
                 f"its tensor {name!r} is {found} {reprlib.repr(shape)}, but its architecture asks for "
                 f"{dtype} {reprlib.repr(wanted[name])}"
             )
+
+
+def _check_states(chain: Iterable[layers.Layer], size: int, itemsize: int) -> None:
+    """Raise ValueError where the state of one row would be out of proportion to ``size`` bytes of parameters.
+
+    The state of a long delay is the one thing in an architecture that no tensor pays for.
+    """
+    most = FREE_STATE + 4 * size
+    for place, layer in enumerate(chain):
+        for part in (layer, layer.layer) if isinstance(layer, layers.Bidirectional) else (layer,):
+            shapes = getattr(part, "state_shapes", lambda rows: ())(1)
+            asked = itemsize * sum(map(math.prod, shapes))
+            if asked > most:
+                raise ValueError(
+                    f"layer {place}, {str(part)[:200]}, keeps {asked} bytes of state for each row; a file "
+                    f"whose parameters take {size} bytes may ask for {most}"
+                )
 
 
 def _frozen(names: Any) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -32,7 +33,10 @@ class Params(Mapping[str, Array]):
     """
 
     def __init__(self, shapes: Mapping[str, tuple[int, ...]], dtype: DTypeLike = np.float32) -> None:
-        self._flat: Array = np.zeros(sum(math.prod(shape) for shape in shapes.values()), dtype)
+        total = sum(math.prod(shape) for shape in shapes.values())
+        if total * np.dtype(dtype).itemsize > sys.maxsize:
+            raise ValueError(f"there would be {total} parameters, more than any memory holds")
+        self._flat: Array = np.zeros(total, dtype)
         self._views: dict[str, Array] = {}
         start = 0
         for name, shape in shapes.items():

@@ -12,7 +12,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from numpy.typing import NDArray
 
-from .checks import check_array, check_finite, check_positive_integer, take_array, take_state
+from .checks import check_array, check_finite, check_size, take_array, take_state
 from .kernels import dispatch
 from .kernels.stream import Program, Runner
 from .layers import GRU, LSTM, Dense, Dropout, Elman, Embedding, Layer, LeakyElman, SkipElman
@@ -197,7 +197,7 @@ class Stream(Runner):
 
 def stream(network: Network, batch: int, softmax: bool) -> Stream:
     """A stream over ``batch`` rows; see `Network.stream`."""
-    batch = check_positive_integer("batch", batch)
+    batch = check_size("batch", batch)
     if not isinstance(softmax, bool):
         raise TypeError(f"softmax is {softmax!r}, but True or False is wanted")
     return Stream(packed(network), batch, softmax, network)

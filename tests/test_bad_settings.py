@@ -4,7 +4,18 @@ import numpy as np
 import pytest
 from laws import assert_message
 
-from rnncore.layers import GRU, LSTM, Dense, Dropout, Elman, Embedding, LastStep
+from rnncore.layers import (
+    GRU,
+    LSTM,
+    Clockwork,
+    Dense,
+    Dropout,
+    Elman,
+    Embedding,
+    LastStep,
+    LeakyElman,
+    SkipElman,
+)
 from rnncore.network import Network
 
 CONSTRUCTORS = {
@@ -83,3 +94,37 @@ def test_constructors_refuse(case):
     with pytest.raises(kind) as error:
         make()
     assert_message(error, pieces)
+
+
+SIZES = {
+    "hidden_size": lambda n: LSTM(2, n),
+    "input_size": lambda n: GRU(n, 2),
+    "in_features": lambda n: Dense(n, 2),
+    "out_features": lambda n: Dense(2, n),
+    "num_embeddings": lambda n: Embedding(n, 2),
+    "embedding_dim": lambda n: Embedding(2, n),
+    "a delay": lambda n: SkipElman(2, 4, delays=(1, n)),
+    "a period": lambda n: Clockwork(2, 4, periods=(1, n)),
+    "batch": lambda n: Network(Elman(2, 2)).stream(n),
+}
+
+
+@pytest.mark.parametrize("value", [2**31, 2**32 + 1, 2**63 - 1, 2**63, 2**64 + 1, 10**4000])
+@pytest.mark.parametrize("name", SIZES)
+def test_a_size_beyond_all_memories_is_refused_where_it_is_given(name, value):
+    with pytest.raises(ValueError, match=f"^{name} is .*, but at most 2147483647 can be used"):
+        SIZES[name](value)
+
+
+@pytest.mark.parametrize("make", [
+    lambda n: LeakyElman(2, 3, leak=n), lambda n: Elman(2, 3, limit=n), lambda n: Dropout(n),
+    lambda n: LSTM(2, 3, forget_bias=n), lambda n: GRU(2, 3, zoneout=n),
+])  # fmt: skip
+def test_a_number_beyond_all_floats_is_refused_where_it_is_given(make):
+    with pytest.raises(ValueError, match="is too large for a float"):
+        make(10**400)
+
+
+def test_parameters_beyond_all_memories_are_refused():
+    with pytest.raises(ValueError, match="more than any memory holds"):
+        Network(Dense(2**31 - 1, 2**31 - 1))

@@ -13,7 +13,19 @@ from hypothesis import strategies as st
 from rnncore import files
 from rnncore.data import Classification, Forecast, Tokens, Vocabulary
 from rnncore.files import load, read_tensors, save, write_atomically, write_tensors
-from rnncore.layers import GRU, LSTM, Dense, Dropout, Elman, Embedding, LastStep, Layer, MeanPool
+from rnncore.layers import (
+    GRU,
+    LSTM,
+    Bidirectional,
+    Dense,
+    Dropout,
+    Elman,
+    Embedding,
+    LastStep,
+    Layer,
+    MeanPool,
+    SkipElman,
+)
 from rnncore.network import Network
 
 
@@ -287,8 +299,8 @@ def tensor(name, value):
         (layer(1, type="os.system"), "its layer 1 is of type 'os.system'; known are"),
         (layer(1, type="Layer"), "its layer 1 is of type 'Layer'"),
         (layer(1, type=["GRU"]), "its layer 1 is of type"),
-        (layer(1, hidden_size=10**12), r"its tensor '1.weight_ih' is .*asks for .*\(3000000000000, 2\)"),
-        (layer(1, hidden_size=10**30), "its tensor '1.weight_ih' is float32"),
+        (layer(1, hidden_size=10**9), r"its tensor '1.weight_ih' is .*asks for .*\(3000000000, 2\)"),
+        (layer(1, hidden_size=10**30), "its layer 1, GRU, is impossible: hidden_size is 10*, but at most"),
         (layer(1, hidden_size=0), "its layer 1, GRU, is impossible: hidden_size is 0"),
         (layer(1, hidden_size="2"), "its layer 1, GRU, is impossible: hidden_size is '2'"),
         (layer(1, colour="red"), "its layer 1, GRU, is impossible: .*colour"),
@@ -320,6 +332,30 @@ def test_an_architecture_that_does_not_fit_gets_one_clear_error(model, tmp_path,
     target = tmp_path / "edited.safetensors"
     edited(path, target, change)
     refused(target, message)
+
+
+@pytest.mark.parametrize("inside", [False, True], ids=["alone", "in both directions"])
+@pytest.mark.parametrize("delay", [10**7, 10**8, 2**31 - 1, 2**32 + 1, 2**63 - 1, 2**63, 10**4000])
+def test_a_state_that_no_tensor_pays_for_is_refused(delay, inside, tmp_path):
+    """A delay multiplies the state, and nothing else: it is bounded by what the file holds."""
+    layer = SkipElman(2, 4, delays=(1, 2))
+    path = tmp_path / "model.safetensors"
+    save(Network(Bidirectional(layer) if inside else layer), path)
+
+    def change(tensors, content):
+        found = content["architecture"]["layers"][0]
+        (found["layer"] if inside else found)["delays"] = [1, delay]
+
+    edited(path, path, change)
+    refused(path, "layer 0, .*(bytes of state for each row|delay is .*at most)|not valid JSON|metadata")
+
+
+def test_what_is_saved_can_be_loaded_also_with_long_delays(tmp_path):
+    path = tmp_path / "model.safetensors"
+    save(Network(SkipElman(2, 4, delays=(1, 10**6))), path)
+    assert load(path).layers[0].delays == (1, 10**6)
+    with pytest.raises(ValueError, match=r"layer 0, SkipElman.*keeps 160000000 bytes of state"):
+        save(Network(SkipElman(2, 4, delays=(1, 10**7))), path)
 
 
 def entry(shape, stop, dtype="F32", start=0):

@@ -292,7 +292,7 @@ def test_a_variant_is_refused_by_name(variant):
 
 def test_wrong_arguments_are_named():
     net, stream, _ = small(batch=2)
-    for batch, error in ((0, ValueError), (1.5, TypeError), (2**62, MemoryError)):
+    for batch, error in ((0, ValueError), (1.5, TypeError), (2**62, ValueError)):
         with pytest.raises(error):
             net.stream(batch)
     with pytest.raises(TypeError, match="softmax is 1"):

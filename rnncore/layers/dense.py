@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from .. import initializers, kernels
 from ..brief import brief
-from ..checks import check_array, check_lengths, check_positive_integer, zero_padding
+from ..checks import check_array, check_lengths, check_size, zero_padding
 from ..kernels.memory import empty
 from .base import Array, Layer, State
 
@@ -48,8 +48,8 @@ class Dense(Layer):
 
     def __init__(self, in_features: int, out_features: int) -> None:
         super().__init__()
-        self.in_features = check_positive_integer("in_features", in_features)
-        self.out_features = check_positive_integer("out_features", out_features)
+        self.in_features = check_size("in_features", in_features)
+        self.out_features = check_size("out_features", out_features)
 
     def config(self) -> dict[str, Any]:
         return {"in_features": self.in_features, "out_features": self.out_features}

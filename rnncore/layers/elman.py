@@ -10,6 +10,7 @@ from typing import Any, Literal
 import numpy as np
 
 from .. import initializers
+from ..checks import check_real
 from .base import Array, Lengths
 from .recurrent import Clipped, Parts, Recurrent, RecurrentTape, check_activation
 
@@ -62,7 +63,7 @@ class Elman(Recurrent):
         if limit is not None and not (isinstance(limit, Real) and limit > 0):
             raise ValueError(f"limit is {limit!r}, but a number above 0 is wanted; infinite tests for NaN")
         self.activation = check_activation("activation", activation)
-        self.limit = None if limit is None else float(limit)
+        self.limit = None if limit is None else check_real("limit", limit)
 
     def config(self) -> dict[str, Any]:
         limit: dict[str, Any] = {} if self.limit is None else {"limit": self.limit}

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from .. import initializers, kernels
 from ..brief import brief
-from ..checks import check_array, check_lengths, check_positive_integer, padding_mask
+from ..checks import check_array, check_lengths, check_size, padding_mask
 from ..kernels.memory import empty
 from .base import Array, Layer, State
 
@@ -46,8 +46,8 @@ class Embedding(Layer):
 
     def __init__(self, num_embeddings: int, embedding_dim: int) -> None:
         super().__init__()
-        self.num_embeddings = check_positive_integer("num_embeddings", num_embeddings)
-        self.embedding_dim = check_positive_integer("embedding_dim", embedding_dim)
+        self.num_embeddings = check_size("num_embeddings", num_embeddings)
+        self.embedding_dim = check_size("embedding_dim", embedding_dim)
 
     def config(self) -> dict[str, Any]:
         return {"num_embeddings": self.num_embeddings, "embedding_dim": self.embedding_dim}

@@ -15,7 +15,7 @@ import numpy as np
 
 from .. import initializers, kernels
 from ..brief import brief
-from ..checks import check_array, check_lengths, check_positive_integer
+from ..checks import check_array, check_lengths, check_positive_integer, check_size
 from ..kernels.memory import empty
 from .base import Array, ExplodingState, Layer, Lengths, State
 from .masks import Masks, check_probability, check_zoneout, draw_mask
@@ -191,8 +191,8 @@ class Recurrent(Layer):
         zoneout: float | Sequence[float] = 0.0,
     ) -> None:
         super().__init__()
-        self.input_size = check_positive_integer("input_size", input_size)
-        self.hidden_size = check_positive_integer("hidden_size", hidden_size)
+        self.input_size = check_size("input_size", input_size)
+        self.hidden_size = check_size("hidden_size", hidden_size)
         if checkpoint_every is not None:
             checkpoint_every = check_positive_integer("checkpoint_every", checkpoint_every)
         self.checkpoint_every = checkpoint_every
