@@ -230,13 +230,13 @@ def stages(network: Network) -> list[Stage]:
         If a layer cannot go step by step.
     """
     entries = enumerate(network.layers)
-    found = [_stage(place, layer) for place, layer in entries if type(layer) is not Dropout]
+    found = [stage_of(place, layer) for place, layer in entries if type(layer) is not Dropout]
     if not found:
         raise ValueError("a network of Dropout alone does nothing in evaluation: there is nothing to run")
     return found
 
 
-def _stage(place: int, layer: Layer) -> Stage:
+def stage_of(place: int, layer: Layer) -> Stage:
     """What the kernels want to know of a layer."""
     own = type(layer).__name__
     if layer.pools:

@@ -7,28 +7,11 @@ no flops but those of sums; every number is read and written once. Steps are sha
 from cython cimport floating
 from libc.string cimport memcpy, memset
 
-from .dispatch cimport Kernels, kernels
+from .dispatch cimport kernels
 from .threads cimport part, run_shares, threads_for
 
 cdef enum:
     FLOPS_A_NUMBER = 50    # moving a number takes about as long as so many flops in the tiles
-
-# One pass over the rows (T, B) of two arrays: copy or add ``features`` numbers of each row of the source to
-# the target, whose rows may be longer than that.
-cdef struct Move:
-    const Kernels *kernels
-    Py_ssize_t steps
-    Py_ssize_t rows
-    Py_ssize_t features
-    int item                   # bytes of a number
-    int shares
-    bint reverse
-    bint add
-    const Py_ssize_t *lengths  # (B,) or NULL
-    const char *source
-    Py_ssize_t source_bytes    # of a whole row
-    char *target
-    Py_ssize_t target_bytes
 
 
 cdef Move plan(

@@ -1,9 +1,19 @@
 """Networks step by step: what stream.pyx offers to other compiled modules."""
 
 cimport numpy as cnp
+from cython cimport floating
 
 from .dispatch cimport Kernels
 from .steps cimport Cell
+
+# One thread at a time, also where there is no GIL: whether the flag was free; and giving it back.
+cdef extern from *:
+    """
+    static inline int rnncore_take(int *flag) { return !__atomic_exchange_n(flag, 1, __ATOMIC_ACQUIRE); }
+    static inline void rnncore_leave(int *flag) { __atomic_store_n(flag, 0, __ATOMIC_RELEASE); }
+    """
+    bint rnncore_take(int *flag) noexcept nogil
+    void rnncore_leave(int *flag) noexcept nogil
 
 # One place of the chain: an embedding's table, or a cell.
 cdef struct Stage:
@@ -31,6 +41,10 @@ cdef struct Session:
 # Steps of the whole chain: x (T, B, F), or ids as Py_ssize_t (T, B), to y (T, B, O). The arguments are
 # trusted. Returns the number of the stage whose states left its limit, where the run ended; else -1.
 cdef int run_session(const Session *session, Py_ssize_t steps, const void *x, void *y) noexcept nogil
+
+
+# Whether no entry leaves ±limit or is NaN.
+cdef bint within(const floating *h, Py_ssize_t n, floating limit) noexcept nogil
 
 
 cdef class Program:

@@ -24,15 +24,6 @@ cnp.import_array()
 cdef extern from "Python.h":
     long long PyLong_AsLongLongAndOverflow(object value, int *overflow) except? -1
 
-cdef extern from *:
-    """
-    /* One thread at a time, also where there is no GIL. */
-    static inline int rnncore_take(int *flag) { return !__atomic_exchange_n(flag, 1, __ATOMIC_ACQUIRE); }
-    static inline void rnncore_leave(int *flag) { __atomic_store_n(flag, 0, __ATOMIC_RELEASE); }
-    """
-    bint rnncore_take(int *flag) noexcept nogil
-    void rnncore_leave(int *flag) noexcept nogil
-
 cdef enum:
     BLOCK_ROWS = 256   # (step, row) pairs that a run takes at a time
     # A call of fewer flops keeps the GIL: releasing it would cost more than other threads gain.
