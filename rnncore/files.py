@@ -34,6 +34,8 @@ Claims = dict[str, tuple[np.dtype[Any], tuple[int, ...]]]
 
 METADATA_KEY = "rnncore"
 MAX_HEADER = 100_000_000  # the limit of the safetensors library, which refuses to read more
+# Each takes Python 20 times its bytes in the file, and more time the more there are.
+MAX_CONTAINERS, MAX_VALUES = 100_000, 4_000_000
 KIND = "rnncore model"
 VERSION = 1
 FREE_STATE = 1 << 24  # bytes of state of a layer, for one row, that any file may ask for
@@ -125,7 +127,7 @@ def load(path: Path) -> Network:
         net = Network(*chain, seed=seed, dtype=dtype, initialize=False)
         net.vocabulary = _build_vocabulary(content.get("vocabulary"))
         net.task = _build_task(content.get("task"))
-        net.freeze(*_frozen(architecture.get("frozen", [])))
+        net.freeze(*_frozen(architecture.get("frozen", []), net))
     except (TypeError, ValueError) as error:
         raise ValueError(f"{os.fspath(path)} cannot be read: {error}") from error
     for name, tensor in tensors.items():
@@ -202,9 +204,13 @@ def _check_states(chain: Iterable[layers.Layer], size: int, itemsize: int) -> No
                 )
 
 
-def _frozen(names: Any) -> list[str]:
+def _frozen(names: Any, net: Network) -> list[str]:
+    """Names as they were saved: no patterns, each of which would be compared with all names."""
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise ValueError("its frozen parameters are no list of names")
+    for name in names:
+        if name not in net.params:
+            raise ValueError(f"its frozen parameter {reprlib.repr(name)} is none of its network")
     return names
 
 
@@ -249,6 +255,7 @@ def write_tensors(path: Path, tensors: Mapping[str, Array], metadata: Mapping[st
     header = int.from_bytes(data[:8], "little")
     if header > MAX_HEADER:
         raise ValueError(f"cannot write {os.fspath(path)}: its header of {header} bytes exceeds {MAX_HEADER}")
+    _check_json(data[8 : 8 + header], f"cannot write {os.fspath(path)}: its header")
     write_atomically(path, data)
 
 
@@ -369,6 +376,16 @@ def _claim(name: str, entry: Any) -> tuple[np.dtype[Any], tuple[int, ...]]:
     return _DTYPES[dtype], tuple(shape)
 
 
+def _check_json(text: bytes, what: str) -> None:
+    """Raise ValueError where a text holds more than a reader would take apart."""
+    containers, commas = text.count(b"[") + text.count(b"{"), text.count(b",")
+    if containers > MAX_CONTAINERS or commas > MAX_VALUES:
+        raise ValueError(
+            f"{what} has {containers} brackets and {commas} commas, but at most {MAX_CONTAINERS} and "
+            f"{MAX_VALUES} are read"
+        )
+
+
 def _object(text: str | bytes, what: str) -> dict[str, Any]:
     """A JSON object, read strictly: a key given twice could mean one thing to us, another to the library."""
 
@@ -378,6 +395,7 @@ def _object(text: str | bytes, what: str) -> dict[str, Any]:
             raise ValueError("a key stands twice in one object")
         return found
 
+    _check_json(text if isinstance(text, bytes) else text.encode(errors="replace"), what)
     try:
         value = json.loads(text.decode() if isinstance(text, bytes) else text, object_pairs_hook=unique)
     except RecursionError:

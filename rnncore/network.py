@@ -79,11 +79,13 @@ class Network:
     ) -> None:
         if not layers:
             raise ValueError("a network wants at least one layer")
+        seen: set[int] = set()
         for position, layer in enumerate(layers):
             if not isinstance(layer, Layer):
                 raise TypeError(f"layer {position} is a {type(layer).__name__}, but a layer is wanted")
-            if layer.rng is not None or any(layer is other for other in layers[:position]):
+            if layer.rng is not None or id(layer) in seen:
                 raise ValueError(f"layer {position}, {layer}, belongs to a network already: make a new one")
+            seen.add(id(layer))
         self._in_features = _check_chain(layers)
         self.dtype = check_dtype(dtype)
         self.layers = layers
@@ -148,13 +150,16 @@ class Network:
         TypeError, ValueError
             If a pattern is no text, or matches no parameter.
         """
+        chosen = set(self.frozen)
         for pattern in patterns:
             if not isinstance(pattern, str):
                 raise TypeError(f"a pattern is {pattern!r}, but a name, such as '0.bias' or '0.*', is wanted")
-            if not any(fnmatchcase(name, pattern) for name in self.params):
+            known = pattern in self.params
+            matches = {pattern} if known else {name for name in self.params if fnmatchcase(name, pattern)}
+            if not matches:
                 raise ValueError(f"{pattern!r} matches none of the parameters {', '.join(self.params)}")
-        chosen = [name for name in self.params if any(fnmatchcase(name, pattern) for pattern in patterns)]
-        self.frozen = tuple(name for name in self.params if name in {*self.frozen, *chosen})
+            chosen |= matches
+        self.frozen = tuple(name for name in self.params if name in chosen)
         for name in self.frozen:
             self.grads[name].fill(0)
         return self

@@ -297,6 +297,13 @@ def change(path, edit):
     write_tensors(path, tensors, metadata)
 
 
+def nested(depth):
+    value = 0
+    for _ in range(depth):
+        value = [value]
+    return value
+
+
 FORGERIES = {
     "no position": lambda t, m: m.pop("position"),
     "position of another type": lambda t, m: m["position"].update(step="3"),
@@ -306,6 +313,15 @@ FORGERIES = {
     "generator of text": lambda t, m: m["generators"].update(network="PCG64"),
     "state that is not there": lambda t, m: m.update(carry=[99]),
     "carry of text": lambda t, m: m.update(carry=["x"]),
+    "carry without end": lambda t, m: m.update(carry=nested(900)),
+    "carry too deep for a state": lambda t, m: m.update(carry=nested(300)),
+    "carry of infinity": lambda t, m: m.update(carry=[float("inf")]),
+    "layers without end in each other": lambda t, m: m.update(layers=nested(900)),
+    "settings without end in each other": lambda t, m: m["settings"].update(bptt=nested(900)),
+    "generator of too many bits": lambda t, m: m["generators"]["network"]["state"].update(state=2**200),
+    "generator below 0": lambda t, m: m["generators"]["network"]["state"].update(inc=-1),
+    "steps beyond all counts": lambda t, m: m["position"].update(step=2**63),
+    "time beyond all counts": lambda t, m: m["position"].update(time=10**4000),
     "no gradient": lambda t, m: t.pop("grads"),
     "no history": lambda t, m: t.pop("history.steps"),
     "history of another shape": lambda t, m: t.update({"history.steps": np.zeros(3)}),

@@ -253,3 +253,24 @@ def test_what_is_no_text_is_named(units):
         Tokens(units).encode(None)
     with pytest.raises(TypeError, match="texts are a str, but a list"):
         Classification(Tokens(units), ("a", "b")).sequences("abc")
+
+
+def encodings():
+    import encodings
+    import pkgutil
+
+    return sorted(name for _, name, _ in pkgutil.iter_modules(encodings.__path__) if name != "aliases")
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of unicode_escape
+@pytest.mark.parametrize("encoding", [*encodings(), "rot13", "no such", "\0", ""])
+@pytest.mark.parametrize("data", [b"a,b\n1,2\n", bytes(range(256)), b"xn--\xff\n\\N{", b"\xff\xfe"])
+def test_every_encoding_reads_or_is_one_clear_error(encoding, data, tmp_path):
+    path = tmp_path / "table.csv"
+    path.write_bytes(data)
+    for read in (read_table, read_lines):
+        try:
+            read(path, encoding)
+        except ValueError as error:
+            assert type(error) is ValueError  # noqa: PT017
+            assert str(path) in str(error) or "encoding is" in str(error)  # noqa: PT017

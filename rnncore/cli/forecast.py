@@ -83,7 +83,8 @@ def read_series(options: ForecastOptions) -> tuple[Floats, Forecast, int, int]:
     table = read_table(options.file, options.encoding, options.delimiter)
     targets = list(options.target) or _only_column(table)
     named = [] if options.columns is None else [name.strip() for name in options.columns.split(",")]
-    columns = [*named, *(target for target in targets if target not in named)]
+    known = set(named)
+    columns = [*named, *(target for target in targets if target not in known)]
     values, _ = check_series(read_columns(table, columns), columns)
     middle, last = split_times(len(values), options.validation, options.test)
     if options.season >= middle:
@@ -98,7 +99,7 @@ def read_series(options: ForecastOptions) -> tuple[Floats, Forecast, int, int]:
 def read_columns(table: Table, columns: list[str]) -> Floats:
     """Columns of numbers side by side, ``(N, F)``."""
     for column in columns:
-        table.place(column)  # a wrong name is missed before a wrong number
+        table.column(column)  # a wrong name is missed before a wrong number
     return np.stack([table.numbers(column) for column in columns], axis=1)
 
 

@@ -22,6 +22,7 @@ from ..data import (
     read_table,
     read_text,
 )
+from ..data.arrays import read_npz
 from ..losses import CrossEntropy, SquaredError
 from ..network import Network
 from .forecast import read_columns
@@ -116,16 +117,10 @@ def read_arrays(net: Network, path: str, rows: int) -> Batch:
     ValueError
         If it holds no x and target.
     """
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays: dict[str, Any] = {name: file[name] for name in file.files}
-    except (OSError, ValueError) as error:
-        if isinstance(error, FileNotFoundError):
-            raise
-        raise ValueError(f"{path} cannot be read as .npz: {error}") from error
+    arrays = read_npz(path, ("x", "target", "lengths"))
     for name in ("x", "target"):
         if name not in arrays:
-            came = ", ".join(arrays) or "nothing"
+            came = f"{', '.join(arrays)} alone" if arrays else "neither"
             raise ValueError(f"{path} holds {came}, but arrays x and target are wanted")
         if arrays[name].ndim < 1 + (name == "x"):
             raise ValueError(f"{path}: {name} has shape {arrays[name].shape}, but time-major rows are wanted")

@@ -66,7 +66,7 @@ def texts_of(table: Table, column: str) -> list[str]:
     fields = [field.strip() for field in table.column(column)]
     for number, field in enumerate(fields):
         if not field:
-            raise ValueError(f"{table.name}, line {table.lines[number]}: column {column!r} is empty")
+            raise ValueError(f"{table.name}, line {table.ends[number]}: column {column!r} is empty")
     return fields
 
 

@@ -104,8 +104,8 @@ class Forecast:
         for name, names in (("columns", self.columns), ("targets", self.targets)):
             if len(set(names)) < len(names):
                 raise ValueError(f"{name} are {listed(names)}, but all must be different")
-        if absent := [target for target in self.targets if target not in self.columns]:
-            raise ValueError(f"target {absent[0]!r} is none of the columns {listed(self.columns)}")
+        if absent := set(self.targets) - set(self.columns):
+            raise ValueError(f"target {min(absent)!r} is none of the columns {listed(self.columns)}")
         if not len(self.center) == len(self.scale) == len(self.columns):
             raise ValueError(f"center and scale are not one for each of {len(self.columns)} columns")
         if not all(map(math.isfinite, self.center)) or not all(0 < scale < math.inf for scale in self.scale):
@@ -157,7 +157,8 @@ class Forecast:
     @property
     def places(self) -> Index:
         """Where the targets stand among the columns."""
-        return np.array([self.columns.index(target) for target in self.targets], np.intp)
+        numbers = {column: number for number, column in enumerate(self.columns)}
+        return np.array([numbers[target] for target in self.targets], np.intp)
 
     def inputs(self, values: Floats) -> Floats:
         """What a network reads of a series ``(N, F)``: ``(N, features)``.

@@ -6,7 +6,10 @@ import codecs
 import csv
 import math
 import os
+from array import array
+from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +20,7 @@ Path = str | os.PathLike[str]
 
 DELIMITERS = ("\t", ",", ";")
 ALONE = "\x1f"  # Unicode's separator of units, which no text has: one column, in quotes or not
+BLOCK = 1000  # rows that are turned into columns at once
 MISSING = frozenset({"", "na", "n/a", "nan", "null", "none", "?"})
 
 
@@ -28,29 +32,41 @@ class Table:
     ----------
     name
         Of the file, for messages.
-    header
-        The names of the columns.
-    rows
-        The fields of each row, as many as the header has.
-    lines
+    columns
+        The fields of each column, by its name.
+    ends
         The line of the file at which each row ends.
     """
 
     name: str
-    header: list[str]
-    rows: list[list[str]]
-    lines: list[int]
+    columns: dict[str, list[str]]
+    ends: array[int]
+
+    @property
+    def header(self) -> list[str]:
+        """The names of the columns."""
+        return list(self.columns)
+
+    @property
+    def rows(self) -> list[list[str]]:
+        """The fields of each row, as many as the header has."""
+        return [list(row) for row in zip(*self.columns.values(), strict=True)]
+
+    @property
+    def lines(self) -> list[int]:
+        """The line of the file at which each row ends."""
+        return self.ends.tolist()
 
     def place(self, column: str) -> int:
-        """The column of this name; ValueError lists those that there are."""
-        if column not in self.header:
-            raise ValueError(f"{self.name} has no column {column!r}; its columns are {listed(self.header)}")
+        """The number of a column; ValueError lists those that there are."""
+        self.column(column)
         return self.header.index(column)
 
     def column(self, column: str) -> list[str]:
-        """The fields of one column."""
-        place = self.place(column)
-        return [row[place] for row in self.rows]
+        """The fields of one column; ValueError lists those that there are."""
+        if column not in self.columns:
+            raise ValueError(f"{self.name} has no column {column!r}; its columns are {listed(self.header)}")
+        return self.columns[column]
 
     def numbers(self, column: str) -> NDArray[np.float64]:
         """One column as numbers, ``(N,)``, NaN where the field is empty or says NA, NaN, null or ?.
@@ -60,12 +76,12 @@ class Table:
         ValueError
             If a field is text or not finite, or no number is there at all; the message names column and line.
         """
-        values = np.empty(len(self.rows))
+        values = np.empty(len(self.ends))
         for number, field in enumerate(self.column(column)):
             value = _number(field)
             if value is None:
                 raise ValueError(
-                    f"{self.name}, line {self.lines[number]}: column {column!r} holds {field[:40]!r}, but "
+                    f"{self.name}, line {self.ends[number]}: column {column!r} holds {field[:40]!r}, but "
                     "numbers are wanted"
                 )
             values[number] = value
@@ -76,8 +92,8 @@ class Table:
     def number_columns(self) -> list[str]:
         """The columns whose first field that is not missing is a number."""
         found = []
-        for place, name in enumerate(self.header):
-            first = next((row[place] for row in self.rows if row[place].strip().lower() not in MISSING), "")
+        for name, fields in self.columns.items():
+            first = next((field for field in fields if field.strip().lower() not in MISSING), "")
             if first and _number(first) is not None:
                 found.append(name)
         return found
@@ -118,27 +134,47 @@ def read_table(path: Path, encoding: str = "utf-8", delimiter: str | None = None
                 quoting=csv.QUOTE_NONE if quotes is None else csv.QUOTE_MINIMAL,
             )  # fmt: skip
             header = [field.strip() for field in next(reader, [])]
-            rows, lines = [], []
-            for row in reader:
-                if not row:
-                    continue
-                if len(row) != len(header):
-                    raise ValueError(
-                        f"{name}, line {reader.line_num} has {len(row)} fields, but the header has "
-                        f"{len(header)}: {listed(header)}"
-                    )
-                rows.append(row)
-                lines.append(reader.line_num)
-        except UnicodeDecodeError as error:
-            raise _wrong_encoding(name, error) from None
+            fields, lines = _read_rows(name, reader, header)
+        except UnicodeError as error:
+            raise _wrong_encoding(name, encoding, error) from None
         except csv.Error as error:
             raise ValueError(f"{name}, line {reader.line_num} cannot be read: {error}") from None
-    if not rows:
+    if not lines:
         raise ValueError(f"{name} holds no rows below a header, but at least one is wanted")
-    twice = {column for column in header if header.count(column) > 1}
+    twice = [column for column, count in Counter(header).items() if count > 1]
     if twice:
-        raise ValueError(f"{name} has more than one column {sorted(twice)[0]!r}")
-    return Table(name, header, rows, lines)
+        raise ValueError(f"{name} has more than one column {min(twice)!r}")
+    return Table(name, dict(zip(header, fields, strict=True)), lines)
+
+
+def _read_rows(name: str, reader: Any, header: list[str]) -> tuple[list[list[str]], array[int]]:
+    """The fields of each column, and the line at which each row ends; a block of rows at a time.
+
+    A list for each row would take dozens of times the bytes of a short line.
+    """
+    fields: list[list[str]] = [[] for _ in header]
+    lines = array("q")
+    block: list[list[str]] = []
+    for row in reader:
+        if not row:
+            continue
+        if len(row) != len(header):
+            raise ValueError(
+                f"{name}, line {reader.line_num} has {len(row)} fields, but the header has "
+                f"{len(header)}: {listed(header)}"
+            )
+        block.append(row)
+        lines.append(reader.line_num)
+        if len(block) == BLOCK:
+            _extend(fields, block)
+            block = []
+    _extend(fields, block)
+    return fields, lines
+
+
+def _extend(fields: list[list[str]], block: list[list[str]]) -> None:
+    for column, more in zip(fields, zip(*block, strict=True), strict=bool(block)):
+        column.extend(more)
 
 
 def read_lines(path: Path, encoding: str = "utf-8") -> list[str]:
@@ -154,10 +190,11 @@ def read_lines(path: Path, encoding: str = "utf-8") -> list[str]:
     name = os.fspath(path)
     with open(path, "rb") as file:
         data = file.read()
+    known = check_encoding(encoding)
     try:
-        text = data.decode(check_encoding(encoding))
-    except UnicodeDecodeError as error:
-        raise _wrong_encoding(name, error) from None
+        text = data.decode(known)
+    except UnicodeError as error:
+        raise _wrong_encoding(name, encoding, error) from None
     lines = [line.strip() for line in text.split("\n") if line.strip()]
     if not lines:
         raise ValueError(f"{name} holds no text, but at least one line is wanted")
@@ -175,6 +212,8 @@ def check_encoding(encoding: str) -> str:
     """An encoding's name for reading, or ValueError if there is none of this name."""
     try:
         name = codecs.lookup(encoding).name
+        with suppress(UnicodeError):
+            b"a".decode(encoding)  # LookupError for those that turn bytes into bytes, or text into text
     except (LookupError, ValueError):
         raise ValueError(f"encoding is {encoding!r}, which is not known; utf-8 and cp1252 are") from None
     return "utf-8-sig" if name == "utf-8" else name
@@ -186,11 +225,13 @@ def listed(names: Sequence[Any]) -> str:
     return ", ".join([*shown, f"and {len(names) - 30} more"] if len(names) > 30 else shown)
 
 
-def _wrong_encoding(name: str, error: UnicodeDecodeError) -> ValueError:
-    byte = error.object[error.start]
+def _wrong_encoding(name: str, encoding: str, error: UnicodeError) -> ValueError:
+    found, reason = encoding, str(error)[:200]
+    if isinstance(error, UnicodeDecodeError):
+        found = error.encoding
+        reason = f"it holds a byte 0x{error.object[error.start]:02x} ({error.reason})"
     return ValueError(
-        f"{name} is not {error.encoding} text: it holds a byte 0x{byte:02x} ({error.reason}); "
-        "--encoding or the argument encoding says what else it is"
+        f"{name} is not {found} text: {reason}; --encoding or the argument encoding says what else it is"
     )
 
 

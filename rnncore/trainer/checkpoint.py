@@ -8,6 +8,7 @@ and arrays, and ``load_state()``. Arrays become tensors, everything else JSON.
 from __future__ import annotations
 
 import copy
+import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
@@ -15,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..checks import LARGEST
 from ..disk import Path
 from ..files import Claims, read_tensors, write_tensors
 from ..network import Network
@@ -25,6 +27,7 @@ Array = NDArray[Any]
 
 KIND = "rnncore training checkpoint"
 VERSION = 2
+MAX_DEPTH = 8  # a state is a tuple of layers' states, which are tuples of arrays
 
 
 @dataclass
@@ -137,8 +140,9 @@ def load_checkpoint(path: Path, run: Run) -> None:
     tensors, metadata = read_tensors(path, check)
     try:
         _restore(run, tensors, metadata)
-    except (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError) as error:
-        raise ValueError(f"{path} is a damaged checkpoint: {error}") from error
+    except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
+        reason = " ".join(str(error).split())[:300]  # what a stranger wrote
+        raise ValueError(f"{os.fspath(path)} is a damaged checkpoint: {reason}") from error
 
 
 def _short(value: Any) -> str:
@@ -219,17 +223,19 @@ def _position(entries: Any) -> Position:
         raise ValueError(f"its position is {_short(entries)}")
     for entry in fields(Position):
         kind, value = type(defaults[entry.name]), entries[entry.name]
-        if type(value) is not kind or (kind is int and value < 0):
+        if type(value) is not kind or (kind is int and not 0 <= value <= LARGEST):
             raise ValueError(f"its position has {entry.name} {_short(value)}")
     return Position(**entries)
 
 
-def _carry(tree: Any, tensors: Mapping[str, Array]) -> Any:
+def _carry(tree: Any, tensors: Mapping[str, Array], depth: int = 0) -> Any:
     """The carried state: numbers of tensors in lists, which JSON made of tuples."""
+    if depth > MAX_DEPTH:
+        raise ValueError(f"its carried state is nested more than {MAX_DEPTH} deep")
     if tree is None:
         return None
     if isinstance(tree, list):
-        return tuple(_carry(part, tensors) for part in tree)
+        return tuple(_carry(part, tensors, depth + 1) for part in tree)
     return tensors[f"state.{int(tree)}"]
 
 
