@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +27,7 @@ from .layers import Layer
 from .layers.base import ExplodingState
 from .layers.bidirectional import BidirectionalTape
 from .layers.recurrent import RecurrentTape
+from .modes import ENTERED, evaluation, inference
 from .params import Params
 
 if TYPE_CHECKING:
@@ -123,7 +124,8 @@ class Network:
     def __getstate__(self) -> dict[str, Any]:
         """For copy and pickle: the buffers, of which the layers' arrays are views, are copied once."""
         flat = {"params": self.params.flat.copy(), "grads": self.grads.flat.copy()}
-        return self.__dict__ | flat | {"packed": False, "chain": None}
+        kept = {name: value for name, value in self.__dict__.items() if name != ENTERED}
+        return kept | flat | {"packed": False, "chain": None}
 
     def __copy__(self) -> Network:
         return copy.deepcopy(self)  # a layer belongs to one network
@@ -180,20 +182,11 @@ class Network:
         """Switch to evaluation: dropout passes its input unchanged."""
         return self.train(False)
 
-    @contextmanager
-    def evaluating(self) -> Iterator[Network]:
+    def evaluating(self) -> AbstractContextManager[Network]:
         """Evaluation for as long as the block lasts."""
-        before = self.training
-        if before:
-            self.eval()
-        try:
-            yield self
-        finally:
-            if before:
-                self.train()
+        return evaluation(self)
 
-    @contextmanager
-    def inference_mode(self) -> Iterator[Network]:
+    def inference_mode(self) -> AbstractContextManager[Network]:
         """For many forward passes with the same weights: these are packed once, and no tape is kept.
 
         ``with net.inference_mode(): y, state, _ = net.forward(x)``. Results are the same bits as without, and
@@ -203,21 +196,9 @@ class Network:
         Raises
         ------
         RuntimeError
-            If the network is in inference mode already.
+            If the network is in inference mode already, also in another thread.
         """
-        if self.packed:
-            raise RuntimeError("this network is in inference mode already: enter it once, around all passes")
-        try:
-            self.params.lock(True)
-            for layer in self.layers:
-                layer.pack()
-            self.packed = True
-            yield self
-        finally:
-            self.packed = False
-            for layer in self.layers:
-                layer.unpack()
-            self.params.lock(False)
+        return inference(self)
 
     def zero_grad(self) -> None:
         """Set all gradients to 0."""

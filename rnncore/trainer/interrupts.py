@@ -17,7 +17,7 @@ class CtrlC:
 
     def __init__(self) -> None:
         self.pressed = False
-        self._listening = False
+        self._before: Any = None  # the handler to go back to
 
     def check(self) -> None:
         """Raise the KeyboardInterrupt that was held back."""
@@ -26,18 +26,24 @@ class CtrlC:
 
     def __enter__(self) -> CtrlC:
         main = threading.current_thread() is threading.main_thread()
-        if main and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        before = signal.getsignal(signal.SIGINT)
+        if main and _is_ours(before):
+            self._before = before
             signal.signal(signal.SIGINT, self._listen)
-            self._listening = True
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._listening:
-            signal.signal(signal.SIGINT, signal.default_int_handler)
-            self._listening = False
+        if self._before is not None:
+            signal.signal(signal.SIGINT, self._before)
+            self._before = None
 
     def _listen(self, number: int, frame: Any) -> None:
         self.check()
         self.pressed = True
+
+
+def _is_ours(handler: Any) -> bool:
+    """Whether it is Python's own, or that of a `CtrlC` which a second Ctrl-C kept from removing it."""
+    return handler is signal.default_int_handler or getattr(handler, "__func__", None) is CtrlC._listen
