@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from .clipping import ClipNorm, ClipParameter, ClipStep, ClipValue
 from .kernels import get_include
+from .kernels.float_state import keep_denormals
 from .kernels.threads import get_num_threads, set_num_threads
 from .layers import (
     GRU,
@@ -61,6 +62,7 @@ __all__ = [
     "diagnostics",
     "get_include",
     "get_num_threads",
+    "keep_denormals",
     "load",
     "save",
     "set_num_threads",

@@ -22,6 +22,7 @@ from .checks import (
     take_array,
     take_state,
 )
+from .kernels.float_state import flushing
 from .kernels.memory import empty
 from .layers import Layer
 from .layers.base import ExplodingState
@@ -343,7 +344,8 @@ class Network:
             if extra is not None and position in extra:
                 # In place but for the caller's array, which the top layers may hand through.
                 sums = empty(gradient.shape, self.dtype) if np.may_share_memory(gradient, dy) else gradient
-                gradient = np.add(gradient, extra[position], out=sums)
+                with flushing():
+                    gradient = np.add(gradient, extra[position], out=sums)
             wanted = input_gradient or position > lowest
             gradient, initial = self.layers[position].backward(gradient, tape[position], upstream, wanted)
             dstates.append(initial)

@@ -18,6 +18,7 @@ import numpy as np
 
 from . import kernels
 from .checks import check_flag, check_real, padding_mask
+from .kernels.float_state import flushing
 from .kernels.memory import empty
 from .layers.base import Layer
 from .layers.elman import Elman
@@ -225,7 +226,8 @@ class NormStabilizer(ActivityPenalty):
         value, gradients = 0.0, {}
         for position, layer in enumerate(layers):
             if self.acts_on(layer):
-                added, gradients[position] = self._of_layer(tape[position], weight)
+                with flushing():
+                    added, gradients[position] = self._of_layer(tape[position], weight)
                 value += added
         return value, gradients
 
@@ -298,13 +300,14 @@ class Omega(ActivityPenalty):
                 flow = layer.flow
                 assert flow is not None
                 assert flow.dgates is not None
-                value += self._of_layer(
-                    flow.states[0][1:],
-                    flow.dgates,
-                    layer.params["weight_hh"],
-                    layer.grads["weight_hh"],
-                    weight,
-                )
+                with flushing():
+                    value += self._of_layer(
+                        flow.states[0][1:],
+                        flow.dgates,
+                        layer.params["weight_hh"],
+                        layer.grads["weight_hh"],
+                        weight,
+                    )
         for layer in self._lent:
             layer.flow = None
         return value

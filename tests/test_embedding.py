@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from processor import HAPPENED, UPWARD, computing, float_state
 
 import rnncore
 from rnncore.layers import LeakyElman, SkipElman
@@ -134,7 +135,11 @@ def test_variants_give_the_bits_of_their_layers(kind, layer, variants, rng):
     arrays = {**layer.params}
     arrays |= {"leak": layer.leaks()} if kind == "leaky" else {}
     arrays |= {"delays": np.array(layer.delays, np.intp)} if kind == "skip" else {}
-    variants.run(kind, arrays, layer.zoneout and layer.zoneout[0], x, hidden, cells, state, y)
+    with computing(UPWARD, HAPPENED):
+        before = float_state()
+        variants.run(kind, arrays, layer.zoneout and layer.zoneout[0], x, hidden, cells, state, y)
+        after = float_state()
+    assert after == before
     assert hidden[past:].tobytes() == y.tobytes() == wanted.tobytes()
     assert state.tobytes() == np.concatenate(final if kind == "lstm" else [final], axis=None).tobytes()
     if kind == "lstm":

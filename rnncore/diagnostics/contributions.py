@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from ..blas import one_blas_thread
 from ..brief import brief
+from ..kernels.float_state import keep_denormals
 from ..layers import GRU
 from ..layers.recurrent import Recurrent
 from ..network import Network
@@ -77,6 +78,7 @@ class Contributions(ByLayer[LayerContributions]):
     layers: dict[str, LayerContributions]
 
 
+@keep_denormals()
 def weight_contributions(
     net: Network,
     x: Array,

@@ -25,6 +25,7 @@ from ..checks import (
     check_seed,
     padding_mask,
 )
+from ..kernels.float_state import keep_denormals
 from ..layers.recurrent import Recurrent
 from .common import Array, double, require_recurrent
 from .linearize import linearize, step_forward
@@ -87,6 +88,7 @@ class FixedPoints:
         return "\n".join(lines)
 
 
+@keep_denormals()
 def fixed_points(
     layer: Recurrent,
     x: Array,

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..brief import brief
+from ..kernels.float_state import keep_denormals
 from ..layers import Bidirectional
 from ..network import Network
 from .common import (
@@ -194,6 +195,7 @@ class GradientFlow(ByLayer[LayerFlow]):
         return "\n".join(lines)
 
 
+@keep_denormals()
 def gradient_flow(
     net: Network,
     x: Array,

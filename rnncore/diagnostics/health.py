@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from ..blas import one_blas_thread
 from ..brief import brief
+from ..kernels.float_state import keep_denormals
 from ..layers import GRU, LSTM, LeakyElman
 from ..layers.recurrent import Recurrent, RecurrentTape
 from ..network import Network
@@ -127,6 +128,7 @@ class Health(ByLayer[LayerHealth]):
         return "\n".join(lines)
 
 
+@keep_denormals()
 def cell_health(net: Network, x: Array, lengths: Any = None, state: Any = None) -> Health:
     """Look at the gates, states and recurrent weights of every recurrent layer on a batch.
 
@@ -148,6 +150,7 @@ def cell_health(net: Network, x: Array, lengths: Any = None, state: Any = None) 
     return Health({name: layer_health(name, layer, tapes[name]) for name, layer in layers.items()})
 
 
+@keep_denormals()
 def layer_health(
     name: str, layer: Recurrent, tape: RecurrentTape, weights: bool = True, memory: bool = True
 ) -> LayerHealth:

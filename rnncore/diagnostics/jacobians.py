@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from ..blas import one_blas_thread
 from ..brief import brief
+from ..kernels.float_state import keep_denormals
 from ..layers import Elman
 from ..layers.recurrent import Recurrent, RecurrentTape
 from .common import Array, felt_weights, require_recurrent, require_tape, row_lengths
@@ -69,6 +70,7 @@ class Spectrum:
         return np.asarray(self.log_values / max(self.t - self.k, 1))
 
 
+@keep_denormals()
 def jacobian(
     layer: Recurrent,
     tape: RecurrentTape,
@@ -107,6 +109,7 @@ def jacobian(
     return product[:, : layer.hidden_size] if state == "h" else product
 
 
+@keep_denormals()
 def jacobian_spectrum(
     layer: Recurrent,
     tape: RecurrentTape,

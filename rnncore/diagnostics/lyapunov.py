@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from ..blas import one_blas_thread
 from ..brief import brief
 from ..checks import check_array, check_finite, check_positive_integer
+from ..kernels.float_state import keep_denormals
 from ..layers.recurrent import Recurrent
 from .common import Array, double, require_recurrent
 from .linearize import walk
@@ -70,6 +71,7 @@ class Lyapunov:
         return f"{self.regime}: {shown}{more} nats per step (largest: standard error {self.error[0]:.2g})"
 
 
+@keep_denormals()
 def lyapunov_exponents(
     layer: Recurrent, x: Array | int, state: Any = None, k: int | None = None, discard: int | None = None
 ) -> Lyapunov:

@@ -10,6 +10,7 @@ import numpy as np
 
 from ..brief import brief
 from ..data.batch import as_batch
+from ..kernels.float_state import keep_denormals
 from ..layers import LastStep
 from ..layers.base import ExplodingState
 from ..layers.recurrent import Recurrent, RecurrentTape
@@ -142,6 +143,7 @@ class Report:
         return "\n".join(lines)
 
 
+@keep_denormals()
 def diagnose(net: Network, batch: Any, loss: Any, state: Any = None) -> Report:
     """Say what keeps a recurrent network from learning on this batch.
 

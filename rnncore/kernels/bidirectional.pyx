@@ -8,6 +8,7 @@ from cython cimport floating
 from libc.string cimport memcpy, memset
 
 from .dispatch cimport kernels
+from .float_state cimport enter, float_state, leave
 from .threads cimport part, run_shares, threads_for
 
 cdef enum:
@@ -52,11 +53,13 @@ cdef void move(
     Move *m, const char *source, Py_ssize_t wide, char *target, Py_ssize_t target_wide
 ) noexcept nogil:
     """Move between rows of ``wide`` and ``target_wide`` numbers."""
+    cdef float_state before = enter()
     cdef double flops = FLOPS_A_NUMBER * <double>(m.steps * m.rows * m.features)
     m.source, m.source_bytes = source, wide * m.item
     m.target, m.target_bytes = target, target_wide * m.item
     m.shares = <int>min(<Py_ssize_t>threads_for(flops), m.steps)
     run_shares(m.shares, move_share, m)
+    leave(before)
 
 
 def reverse_rows(

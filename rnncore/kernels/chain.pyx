@@ -14,10 +14,11 @@ from libc.string cimport memcmp, memcpy, memset
 
 from .bidirectional cimport Move, move
 from .dispatch cimport Kernels, kernels
+from .float_state cimport enter, float_state, leave
 from .ids cimport copy_ids
 from .memory cimport carve
 from .plan cimport clear_padding
-from .steps cimport advance_cell, cell_work_size, dense_rows
+from .steps cimport advance_entered, cell_work_size, dense_entered
 from .stream cimport Program, Stage, rnncore_leave, rnncore_take, within
 
 import numpy as np
@@ -50,7 +51,7 @@ cdef dict KINDS = {
 cdef struct Link:
     Kind kind
     const char *table        # (V, F), of an embedding: the layer's own
-    const Stage *stage       # of a dense layer or a cell; of both directions the forward one's, then the other
+    const Stage *stage       # of a dense layer or cell; of both directions the forward one's, then the other
     Py_ssize_t outputs
 
 # One call: sizes, the buffers that hold what goes from layer to layer, and working memory.
@@ -73,7 +74,7 @@ cdef bint run_cell_of(const Call *c, const Stage *stage, const char *x, char *h)
     cdef Py_ssize_t states = c.rows * stage.outputs, used = stage.n_states * states
     cdef Py_ssize_t numbers = c.steps * states
     memset(c.states, 0, used * c.item)
-    advance_cell(stage.cell, c.steps, c.rows, x, c.states, h, c.work)
+    advance_entered(stage.cell, c.steps, c.rows, x, c.states, h, c.work)
     clear_padding(c.lengths, c.steps, c.rows, h, stage.outputs * c.item, 0, 1)
     if stage.limit <= 0:
         return True
@@ -137,10 +138,7 @@ cdef bint run_link(Call *c, const Link *link, Py_ssize_t inputs, char *x, char *
             memcpy(y + i * size, link.table + c.ids[i] * size, size)
     elif link.kind == DENSE:
         clear_padding(c.lengths, c.steps, c.rows, x, inputs * c.item, 0, 1)
-        if c.item == 8:
-            dense_rows(link.stage.cell, c.steps * c.rows, <const double *>x, <double *>y)
-        else:
-            dense_rows(link.stage.cell, c.steps * c.rows, <const float *>x, <float *>y)
+        dense_entered(link.stage.cell, c.steps * c.rows, x, y)
     elif link.kind == CELL:
         return run_cell_of(c, link.stage, x, y)
     elif link.kind == DIRECTIONS:
@@ -158,14 +156,18 @@ cdef bint run_links(
     Call *c, const Link *links, int n_links, Py_ssize_t inputs, char *x, char *y
 ) noexcept nogil:
     """The whole chain, x to y."""
+    cdef float_state before = enter()
     cdef char *out
     cdef int k
+    cdef bint fine = True
     for k in range(n_links):
         out = y if k == n_links - 1 else c.between[k % 2]
-        if not run_link(c, &links[k], inputs, x, out):
-            return False
+        fine = run_link(c, &links[k], inputs, x, out)
+        if not fine:
+            break
         x, inputs = out, links[k].outputs
-    return True
+    leave(before)
+    return fine
 
 
 cdef class Layers:

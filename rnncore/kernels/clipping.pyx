@@ -4,6 +4,7 @@ from cython cimport floating
 from libc.math cimport INFINITY
 
 from .dispatch cimport Kernels, kernels
+from .float_state cimport enter, float_state, leave
 
 cdef inline void *start(floating[::1] array) noexcept nogil:
     return &array[0] if array.shape[0] else NULL
@@ -29,8 +30,11 @@ def global_norm(floating[::1] grads):
     """
     cdef const Kernels *table = kernels(sizeof(floating) == 8)
     cdef double norm
+    cdef float_state before
     with nogil:
+        before = enter()
         norm = table.norm(start(grads), grads.shape[0])
+        leave(before)
     return norm
 
 
@@ -43,10 +47,13 @@ def clip_norm(floating[::1] grads, double threshold):
     """
     cdef const Kernels *table = kernels(sizeof(floating) == 8)
     cdef double norm
+    cdef float_state before
     with nogil:
+        before = enter()
         norm = table.norm(start(grads), grads.shape[0])
         if norm > threshold and norm < INFINITY:
             table.scale(start(grads), threshold / norm, grads.shape[0])
+        leave(before)
     return norm
 
 
@@ -57,6 +64,9 @@ def clip_value(floating[::1] grads, double threshold):
     """
     cdef const Kernels *table = kernels(sizeof(floating) == 8)
     cdef double largest
+    cdef float_state before
     with nogil:
+        before = enter()
         largest = table.clip_value(start(grads), threshold, grads.shape[0])
+        leave(before)
     return largest

@@ -15,6 +15,7 @@ from libc.math cimport isinf
 from libc.string cimport memcpy, memset
 
 from .dispatch cimport ACTIVATION_TANH, Clipped, Kernels, Step, kernels
+from .float_state cimport enter, float_state, leave
 from .memory cimport carve
 from .plan cimport MAX_SHARES, all_clipped, clear_padding
 from .threads cimport part, run_shares, threads_for
@@ -373,7 +374,6 @@ cdef Work start(
 ):
     """What both directions have in common; the rest is zero."""
     cdef Work w
-    cdef Py_ssize_t heard
     memset(&w, 0, sizeof(Work))
     w.kernels, w.item = kernels(sizeof(floating) == sizeof(double)), sizeof(floating)
     w.steps, w.rows, w.inputs, w.units = x.shape[0], x.shape[1], x.shape[2], weight_hh.shape[1]
@@ -382,9 +382,12 @@ cdef Work start(
         w.lengths = &lengths[0]
     w.x, w.hidden = <const char *>&x[0, 0, 0], <char *>&hidden[0, 0, 0]
     w.weight_ih, w.weight_hh = <const char *>&weight_ih[0, 0], <const char *>&weight_hh[0, 0]
-    heard = w.inputs + w.units // 2
-    w.shares = <int>min(threads_for(2.0 * w.steps * w.rows * w.units * heard / w.groups), w.rows)
     return w
+
+
+cdef void choose_shares(Work *w) noexcept nogil:
+    cdef Py_ssize_t heard = w.inputs + w.units // 2
+    w.shares = <int>min(threads_for(2.0 * w.steps * w.rows * w.units * heard / w.groups), w.rows)
 
 
 def clockwork_forward(
@@ -400,11 +403,15 @@ def clockwork_forward(
     """x (T, B, I), periods (G,) -> hidden (1+T, B, H), whose row 0 holds the initial state; padding becomes
     0."""
     cdef Work w = start(x, lengths, weight_ih, weight_hh, periods, hidden)
+    cdef float_state before
     w.bias = <const char *>&bias[0]
     lay_out(&w, <char *>&scratch[0], False)
     with nogil:
+        before = enter()
+        choose_shares(&w)
         pack(&w, False)
         run_shares(w.shares, forward_share, &w)
+        leave(before)
 
 
 def clockwork_backward(
@@ -440,6 +447,7 @@ def clockwork_backward(
     cdef char *dweights = <char *>&dweight_ih[0, 0]
     cdef char *drecurrents = <char *>&dweight_hh[0, 0]
     cdef char *dbiases = <char *>&dbias[0]
+    cdef float_state before
     w.clip_step = clip_step
     w.dy, w.dh = <const char *>&dy[0, 0, 0], <char *>&dh[0, 0]
     w.dx = NULL if dx is None else <char *>&dx[0, 0, 0]
@@ -449,6 +457,8 @@ def clockwork_backward(
     if dhidden is not None:
         w.dhidden = <char *>&dhidden[0, 0, 0]
     with nogil:
+        before = enter()
+        choose_shares(&w)
         pack(&w, True)
         run_shares(w.shares, backward_share, &w)
         for g in range(w.groups):
@@ -456,4 +466,5 @@ def clockwork_backward(
         if drecurrent is not None:
             memcpy(&drecurrent[0, 0, 0], w.dgates, w.steps * w.rows * w.units * w.item)
         clipped = all_clipped(w.clipped, w.shares)
+        leave(before)
     return clipped.times, clipped.factors

@@ -18,6 +18,7 @@ from libc.math cimport INFINITY, exp, log, log1p
 from libc.string cimport memset
 
 from .dispatch cimport Kernels, kernels
+from .float_state cimport enter, float_state, leave
 from .threads cimport part, run_shares, threads_for
 
 cdef enum:
@@ -193,8 +194,7 @@ cdef void loss_share(void *job_, int k) noexcept nogil:
 
 
 cdef Job plan(
-    const floating[:, :, ::1] y, const Py_ssize_t[::1] lengths, Py_ssize_t blank, Py_ssize_t states,
-    double[:, ::1] scratch
+    const floating[:, :, ::1] y, const Py_ssize_t[::1] lengths, Py_ssize_t blank, double[:, ::1] scratch
 ):
     """What all calls have in common; the rest is zero."""
     cdef Job job
@@ -206,9 +206,16 @@ cdef Job plan(
         job.lengths = &lengths[0]
     job.blank = blank
     job.scratch, job.scratch_size = &scratch[0, 0], scratch.shape[1]
-    job.shares = threads_for(FLOPS_A_STATE * <double>(job.steps * job.rows) * states)
-    job.shares = <int>min(<Py_ssize_t>job.shares, min(job.rows, scratch.shape[0]))
+    job.shares = <int>min(job.rows, scratch.shape[0])
     return job
+
+
+cdef void run(Job *job, Py_ssize_t states, void (*task)(void *job, int share) noexcept nogil) noexcept nogil:
+    """All shares of a job of so many states a step, as many as there is scratch for at most."""
+    cdef float_state before = enter()
+    job.shares = min(job.shares, threads_for(FLOPS_A_STATE * <double>(job.steps * job.rows) * states))
+    run_shares(job.shares, task, job)
+    leave(before)
 
 
 def ctc_scratch_size(Py_ssize_t steps, Py_ssize_t labels):
@@ -234,13 +241,13 @@ def ctc_loss(
     loss and no gradient. Padding is not read, and dy is 0 there. scratch (threads, ctc_scratch_size).
     """
     cdef Py_ssize_t average = offsets[offsets.shape[0] - 1] // (offsets.shape[0] - 1)
-    cdef Job job = plan(y, lengths, blank, 2 * average + 1, scratch)
+    cdef Job job = plan(y, lengths, blank, scratch)
     if labels.shape[0]:
         job.labels = &labels[0]
     job.offsets, job.scales = &offsets[0], &scales[0]
     job.losses, job.dy = &losses[0], <char *>&dy[0, 0, 0]
     with nogil:
-        run_shares(job.shares, loss_share, &job)
+        run(&job, 2 * average + 1, loss_share)
 
 
 # --- prefix beam search
@@ -450,8 +457,8 @@ def ctc_search(
     found_lengths (B,) and scores (B,), log p of the labels by the alignments that were kept, are written.
     scratch and places (threads, ctc_search_sizes).
     """
-    cdef Job job = plan(y, lengths, blank, width, scratch)
+    cdef Job job = plan(y, lengths, blank, scratch)
     job.width, job.found, job.found_lengths = width, &found[0, 0], &found_lengths[0]
     job.scores, job.places, job.places_size = &scores[0], &places[0, 0], places.shape[1]
     with nogil:
-        run_shares(job.shares, search_share, &job)
+        run(&job, width, search_share)

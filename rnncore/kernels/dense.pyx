@@ -11,6 +11,7 @@ from libc.stdint cimport uintptr_t
 
 from .blas cimport gemm
 from .dispatch cimport Kernels, kernels
+from .float_state cimport enter, float_state, leave
 from .threads cimport part, run_shares, threads_for
 
 cdef enum:
@@ -82,16 +83,19 @@ def dense_forward(
     """x (N, I), weight (O, I), bias (O,) -> y (N, O); with panels from pack_dense weights and bias are not
     looked at."""
     cdef Work w
+    cdef float_state before
     w.kernels, w.item = kernels(floating is double), sizeof(floating)
     w.rows, w.inputs, w.outputs = x.shape[0], x.shape[1], weight.shape[0]
     w.x, w.weight, w.y = <const char *>&x[0, 0], <const char *>&weight[0, 0], <char *>&y[0, 0]
     w.bias, w.packed = <const char *>&bias[0], aligned(&scratch[0] if panels is None else &panels[0])
     w.packed_bias = w.packed + w.kernels.packed_size(w.inputs, w.outputs, 1) * w.item
     with nogil:
+        before = enter()
         w.shares = threads_for(2.0 * w.rows * w.inputs * w.outputs)
         if panels is None:
             run_shares(w.shares, pack_for_y, &w)
         run_shares(w.shares, forward_share, &w)
+        leave(before)
 
 
 def pack_dense(const floating[:, ::1] weight, const floating[::1] bias, floating[::1] panels):
@@ -151,6 +155,7 @@ def dense_backward(
 ):
     """dy (N, O) -> dx (N, I) unless it is None, and sums into dweight and dbias."""
     cdef Work w
+    cdef float_state before
     w.kernels, w.item = kernels(floating is double), sizeof(floating)
     w.rows, w.inputs, w.outputs = x.shape[0], x.shape[1], weight.shape[0]
     w.x, w.dy = <const char *>&x[0, 0], <const char *>&dy[0, 0]
@@ -159,6 +164,7 @@ def dense_backward(
     w.dweight, w.dbias = <char *>&dweight[0, 0], <char *>&dbias[0]
     w.packed = aligned(&scratch[0])
     with nogil:
+        before = enter()
         w.packed_rows = w.packed + w.kernels.packed_size(w.outputs, w.inputs, 1) * w.item
         w.shares = threads_for(2.0 * w.rows * w.inputs * w.outputs)
         if w.dx != NULL:
@@ -177,3 +183,4 @@ def dense_backward(
             w.last = min(w.first + CHUNK_ROWS, w.rows)
             run_shares(w.shares, pack_share, &w)
             run_shares(w.shares, weight_share, &w)
+        leave(before)

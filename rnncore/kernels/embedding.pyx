@@ -7,6 +7,7 @@ from cython cimport floating
 from libc.string cimport memcpy, memset
 
 from .dispatch cimport Kernels, kernels
+from .float_state cimport enter, float_state, leave
 
 
 def embedding_forward(const Py_ssize_t[:, ::1] ids, const floating[:, ::1] weight, floating[:, :, ::1] y):
@@ -31,7 +32,10 @@ def embedding_backward(const floating[:, :, ::1] dy, const Py_ssize_t[:, ::1] id
     cdef const floating *upstream = &dy[0, 0, 0]
     cdef floating *table = &dweight[0, 0]
     cdef const Kernels *kernel = kernels(floating is double)
+    cdef float_state before
     with nogil:
+        before = enter()
         for i in range(n):
             if row[i] >= 0:
                 kernel.add_rows(1, upstream + i * features, features, features, table + row[i] * features)
+        leave(before)

@@ -49,21 +49,21 @@ INLINE double sum_terms(const real *x, double factor, wide (*term)(wide), ptrdif
 
 static double sum_squares(const real *x, double factor, ptrdiff_t n) { return sum_terms(x, factor, squared, n); }
 
-/* Whether no entry is NaN or infinite: of such x - x is NaN, of all others 0. */
+/* Whether no entry is NaN or infinite: these have all bits of the exponent set. Nothing is computed, so that a caller
+ * need not set the floating-point state. */
 static int all_finite_array(const void *x_, ptrdiff_t n)
 {
     const real *x = x_;
-    vec parts[4] = {{0}};
+    const lane_int exponent = ((lane_int)2 * EXPONENT_BIAS + 1) << EXPONENT_SHIFT;
+    ivec parts[4] = {{0}};
     for (ptrdiff_t i = 0; i < n; i += 4 * LANES)
-        for (int j = 0; j < 4; j++) {
-            const vec v = load_first(x + i + j * LANES, n - i - j * LANES);
-            parts[j] += v - v;
-        }
-    const vec all = (parts[0] + parts[1]) + (parts[2] + parts[3]);
-    int finite = 1;
+        for (int j = 0; j < 4; j++)
+            parts[j] |= ((ivec)load_first(x + i + j * LANES, n - i - j * LANES) & exponent) == exponent;
+    const ivec all = (parts[0] | parts[1]) | (parts[2] | parts[3]);
+    lane_int found = 0;
     for (ptrdiff_t lane = 0; lane < LANES; lane++)
-        finite &= all[lane] == 0;
-    return finite;
+        found |= all[lane];
+    return !found;
 }
 
 /* L2 norm. Squares of floats fit into a double, squares of doubles need not: beyond the bounds, where they may have

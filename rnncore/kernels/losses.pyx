@@ -9,6 +9,7 @@ from libc.stdint cimport int32_t, int64_t
 from libc.string cimport memset
 
 from .dispatch cimport Kernels, kernels
+from .float_state cimport enter, float_state, leave
 
 ctypedef fused floating:
     float
@@ -55,7 +56,9 @@ def softmax_cross_entropy(
     cdef const Kernels *kernel = kernels(floating is double)
     cdef const double *of_row = weights_of(weights)
     cdef double total = 0, weight = 1
+    cdef float_state before
     with nogil:
+        before = enter()
         for t in range(steps):
             for b in range(rows):
                 if of_row != NULL:
@@ -66,7 +69,9 @@ def softmax_cross_entropy(
                 total += weight * kernel.softmax_row(
                     &y[t, b, 0], classes, target[t, b], scale * weight, &dy[t, b, 0]
                 )
-    return total * scale
+        total *= scale
+        leave(before)
+    return total
 
 
 def first_class_outside(const class_id[:, ::1] target, const Py_ssize_t[::1] lengths, Py_ssize_t classes):
@@ -143,14 +148,18 @@ def sigmoid_cross_entropy(
     cdef const Py_ssize_t *length = first(lengths)
     cdef const double *of_row = weights_of(weights)
     cdef double total
+    cdef float_state before
     with nogil:
+        before = enter()
         total = over_spans(
             kernels(floating is double).sigmoid_span,
             <const char *>&y[0, 0, 0], <const char *>&target[0, 0, 0], length,
             y.shape[0], y.shape[1], y.shape[2], sizeof(floating), scale, <char *>&dy[0, 0, 0],
             of_row,
         )
-    return total * scale
+        total *= scale
+        leave(before)
+    return total
 
 
 def squared_error(
@@ -170,11 +179,15 @@ def squared_error(
     cdef const Py_ssize_t *length = first(lengths)
     cdef const double *of_row = weights_of(weights)
     cdef double total
+    cdef float_state before
     with nogil:
+        before = enter()
         total = over_spans(
             kernels(floating is double).squared_span,
             <const char *>&y[0, 0, 0], <const char *>&target[0, 0, 0], length,
             y.shape[0], y.shape[1], y.shape[2], sizeof(floating), scale, <char *>&dy[0, 0, 0],
             of_row,
         )
-    return total * scale
+        total *= scale
+        leave(before)
+    return total

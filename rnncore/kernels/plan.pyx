@@ -3,6 +3,7 @@
 from libc.string cimport memset
 
 from .dispatch cimport Kernels, kernels
+from .float_state cimport enter, float_state, leave
 from .memory cimport carve
 from .threads cimport part, threads_for
 
@@ -117,17 +118,21 @@ def scratch_size(
     cdef Sequence s
     cdef Work w
     cdef Py_ssize_t size
+    cdef float_state before
     s.steps, s.rows, s.inputs, s.units, s.gates = steps, rows, inputs, units, gates
     s.item = np.dtype(dtype).itemsize
     s.kernels = kernels(s.item == 8)
     s.scratch = s.scratch_end = s.panels = NULL
     s.further = skips
+    before = enter()  # so that as many threads are counted on as will be in the kernel
     # Enough for any cell with so many gates.
     s.two_products, s.dleak = gates == 3, <char *>&s if leaky else NULL
     s.reset_before = False
     size = max(lay_out(&s, &w, False), lay_out(&s, &w, True))
     s.reset_before = gates == 3
-    return (max(size, lay_out(&s, &w, False), lay_out(&s, &w, True)) + 64) // s.item + 1
+    size = max(size, lay_out(&s, &w, False), lay_out(&s, &w, True))
+    leave(before)
+    return (size + 64) // s.item + 1
 
 
 def panels_size(Py_ssize_t inputs, Py_ssize_t units, int gates, dtype, bint reset_before=False):

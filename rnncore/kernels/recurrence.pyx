@@ -24,6 +24,7 @@ from .dispatch cimport (
     Step,
     kernels,
 )
+from .float_state cimport enter, float_state, leave
 from .masks cimport enter_product, leave_product, point_masked, rejoin, settle, unsettle
 from .plan cimport (
     Sequence,
@@ -308,6 +309,7 @@ def pack_recurrent(
     weights no more. reset_before: whether the last gate's product is with r h[t-1]."""
     cdef Sequence s
     cdef Work w
+    cdef float_state before
     s.item, s.kernels, s.further = sizeof(floating), kernels(sizeof(floating) == sizeof(double)), 0
     s.inputs, s.units = weight_ih.shape[1], weight_hh.shape[1]
     s.gates, s.reset_before = <int>(weight_hh.shape[0] // weight_hh.shape[1]), reset_before
@@ -315,19 +317,23 @@ def pack_recurrent(
     s.bias = <const char *>&bias[0]
     w.sequence = &s
     lay_out_panels(&s, &w, <char *>&panels[0])
-    # By its time a number packed is some 100 flops.
-    w.threads = threads_for(100.0 * weight_hh.shape[0] * (s.inputs + s.units))
     with nogil:
+        before = enter()
+        # By its time a number packed is some 100 flops.
+        w.threads = threads_for(100.0 * s.gates * s.units * (s.inputs + s.units))
         run_shares(w.threads, pack_forward, &w)
+        leave(before)
 
 
 cdef void run_forward(Sequence *s) noexcept nogil:
+    cdef float_state before = enter()
     cdef Work w
     lay_out(s, &w, False)
     arrange(s, &w)
     if s.panels == NULL:
         run_shares(w.threads, pack_forward, &w)
     run_shares(w.shares, forward_share, &w)
+    leave(before)
 
 
 cdef void record_hidden(const Sequence *s, const Step *step, Py_ssize_t t) noexcept nogil:
@@ -439,6 +445,7 @@ cdef Clipped run_backward(Sequence *s) noexcept nogil:
     """BPTT over the whole sequence; returns what clip_step did."""
     cdef Work w
     cdef Py_ssize_t width = s.units * s.item, gates = s.gates * width
+    cdef float_state before = enter()
     lay_out(s, &w, True)
     arrange(s, &w)
     memset(w.clipped, 0, sizeof(w.clipped))
@@ -455,4 +462,5 @@ cdef Clipped run_backward(Sequence *s) noexcept nogil:
     else:
         run_shares(w.shares, backward_alone, &w)
         add_own(&w)
+    leave(before)
     return all_clipped(w.clipped, w.shares)

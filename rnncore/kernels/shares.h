@@ -14,6 +14,8 @@
 #include <stdatomic.h>
 #include <stdint.h>
 
+#include "float_state.h"
+
 #define MAX_WORKERS 63
 #define SPINS 2000
 
@@ -29,6 +31,7 @@ static struct {
     share_task task;            /* the job at hand: written only while all its shares are taken */
     void *job;
     int shares;
+    float_state arithmetic;     /* the caller's, which its shares are computed with, whoever takes them */
     _Atomic uint64_t ticket;    /* the job's number in the high half, its next free share in the low one */
     atomic_int done;
 } pool = {.caller = PTHREAD_MUTEX_INITIALIZER, .sleep = PTHREAD_MUTEX_INITIALIZER, .wake = PTHREAD_COND_INITIALIZER};
@@ -43,17 +46,19 @@ static inline void pause_briefly(void)
 }
 
 /* Take shares of the job with this number until none is free. A ticket that still bears the number when a share is taken
- * vouches for task and job, which were read before: they change only once all shares of their job are taken. */
+ * vouches for task, job and the rest, which were read before: they change only once all shares of their job are taken. */
 static void take_shares(uint32_t number)
 {
     uint64_t ticket = atomic_load(&pool.ticket);
     while ((uint32_t)(ticket >> 32) == number) {
         const share_task task = pool.task;
         void *job = pool.job;
+        const float_state arithmetic = pool.arithmetic;
         const int share = (int)(uint32_t)ticket;
         if (share >= pool.shares)
             return;
         if (atomic_compare_exchange_weak(&pool.ticket, &ticket, ticket + 1)) {
+            compute_with(arithmetic);
             task(job, share);
             atomic_fetch_add(&pool.done, 1);
             ticket = atomic_load(&pool.ticket);
@@ -144,6 +149,7 @@ static void share_out(int shares, share_task task, void *job)
     pool.task = task;
     pool.job = job;
     pool.shares = shares;
+    pool.arithmetic = read_float_state();
     atomic_store(&pool.done, 0);
     atomic_store(&pool.ticket, (uint64_t)number << 32);
     pthread_mutex_lock(&pool.sleep);

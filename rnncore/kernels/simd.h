@@ -27,6 +27,7 @@ typedef int64_t lane_int;
 #define LN2_LOW 1.90821492927058770002e-10
 #define EXP_LOW (-708.0)
 #define EXP_HIGH 709.0
+#define SIGMOID_LOW (-708.39)
 #define TANH_SATURATION 20.0
 #else
 typedef int32_t lane_int;
@@ -37,6 +38,7 @@ typedef int32_t lane_int;
 #define LN2_LOW (-2.12194440e-4f)
 #define EXP_LOW (-87.0f)
 #define EXP_HIGH 88.0f
+#define SIGMOID_LOW (-87.33f)
 #define TANH_SATURATION 10.0f
 #endif
 
@@ -229,15 +231,19 @@ INLINE vec reduce(vec y, vec *power)
     return (y - n * LN2_HIGH) - n * LN2_LOW;
 }
 
-/* e^x for EXP_LOW <= x <= EXP_HIGH; beyond, the value at the bound (about 1e-38 and 1e38 in float). */
-INLINE vec vexp(vec x)
+/* e^x for low <= x <= high; beyond, the value at the bound. */
+INLINE vec exp_within(vec x, real low, real high)
 {
     vec power;
-    vec r = reduce(clamp(x, EXP_LOW, EXP_HIGH), &power);
+    vec r = reduce(clamp(x, low, high), &power);
     return exp_minus_one_reduced(r) * power + power;
 }
 
-INLINE vec vsigmoid(vec x) { return divide(splat(1), (real)1 + vexp(-x)); }
+/* From about 1e-38 to 1e38 in float. */
+INLINE vec vexp(vec x) { return exp_within(x, EXP_LOW, EXP_HIGH); }
+
+/* Below SIGMOID_LOW it would become denormal: it stays just above the smallest normal number, for x = -infinity too. */
+INLINE vec vsigmoid(vec x) { return divide(splat(1), (real)1 + exp_within(-x, EXP_LOW, -SIGMOID_LOW)); }
 
 /* tanh x = em / (em + 2) with em = e^(2x) - 1: exact in the relative sense down to the smallest x, because
  * for n = 0 em is the series itself. */

@@ -128,3 +128,9 @@ cdef void run_cell(
 cdef void advance_cell(
     const Cell *cell, Py_ssize_t steps, Py_ssize_t rows, const void *x, void *state, void *y, void *work
 ) noexcept nogil
+
+# advance_cell and dense_rows for a caller that has called float_state.enter itself, once for many.
+cdef void advance_entered(
+    const Cell *cell, Py_ssize_t steps, Py_ssize_t rows, const void *x, void *state, void *y, void *work
+) noexcept nogil
+cdef void dense_entered(const Cell *cell, Py_ssize_t rows, const void *x, void *y) noexcept nogil

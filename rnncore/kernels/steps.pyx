@@ -10,6 +10,7 @@ from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memmove, memset
 
 from .dispatch cimport Kernels, Step, StepFunction, kernels
+from .float_state cimport enter, float_state, leave
 from .memory cimport carve
 
 API_VERSION = RNNCORE_API_VERSION   # what import_rnncore compares
@@ -225,9 +226,11 @@ cdef void fill(char *vector, int item, Py_ssize_t n, double value) noexcept nogi
 
 
 cdef void set_zoneout(Cell *cell, double h, double c) noexcept nogil:
+    cdef float_state before = enter()
     cell.zoned = True
     fill(cell.keep_h, cell.item, cell.units, 1 - h)
     fill(cell.keep_c, cell.item, cell.units, 1 - c)
+    leave(before)
 
 
 cdef void free_cell(Cell *cell) noexcept nogil:
@@ -290,7 +293,7 @@ cdef inline const char *state_at(
     return h + t * states if t >= 0 else before + (depth + t) * states
 
 
-cdef void run_cell(
+cdef void run_entered(
     const Cell *cell, Py_ssize_t steps, Py_ssize_t rows,
     const void *x, const void *h_prev, const void *c_prev,
     void *h, void *c, Py_ssize_t c_stride, void *work
@@ -333,16 +336,34 @@ cdef void run_cell(
             step.h, step.c = h_next, c_next
 
 
-cdef void advance_cell(
+cdef void run_cell(
+    const Cell *cell, Py_ssize_t steps, Py_ssize_t rows,
+    const void *x, const void *h_prev, const void *c_prev,
+    void *h, void *c, Py_ssize_t c_stride, void *work
+) noexcept nogil:
+    cdef float_state before = enter()
+    run_entered(cell, steps, rows, x, h_prev, c_prev, h, c, c_stride, work)
+    leave(before)
+
+
+cdef void advance_entered(
     const Cell *cell, Py_ssize_t steps, Py_ssize_t rows, const void *x, void *state, void *y, void *work
 ) noexcept nogil:
     cdef Py_ssize_t size = rows * cell.units * cell.item, depth = max(1, cell.depth), new = min(steps, depth)
     cdef char *h = <char *>state
     # Of c, of which y has nothing, only the last one is kept.
     cdef char *c = h + size if cell.depth == 0 and cell.states == 2 else NULL
-    run_cell(cell, steps, rows, x, h, c, y, c, 0, work)
+    run_entered(cell, steps, rows, x, h, c, y, c, 0, work)
     memmove(h, h + new * size, (depth - new) * size)
     memcpy(h + (depth - new) * size, <char *>y + (steps - new) * size, new * size)
+
+
+cdef void advance_cell(
+    const Cell *cell, Py_ssize_t steps, Py_ssize_t rows, const void *x, void *state, void *y, void *work
+) noexcept nogil:
+    cdef float_state before = enter()
+    advance_entered(cell, steps, rows, x, state, y, work)
+    leave(before)
 
 
 cdef void elman_step(
@@ -387,9 +408,15 @@ cdef void gru_sequence(
     run_cell(cell, steps, rows, x, hidden, NULL, hidden + rows * cell.units, NULL, 0, work)
 
 
-cdef void dense_rows(const Cell *cell, Py_ssize_t rows, const floating *x, floating *y) noexcept nogil:
+cdef void dense_entered(const Cell *cell, Py_ssize_t rows, const void *x, void *y) noexcept nogil:
     # y = x @ W' + b   (N, I)(I, O)
     cell.kernels.multiply(
         rows, x, NULL, cell.inputs, cell.inputs, cell.packed_ih, cell.units, 1, cell.packed_bias, 0,
         y, NULL, cell.units, cell.units,
     )
+
+
+cdef void dense_rows(const Cell *cell, Py_ssize_t rows, const floating *x, floating *y) noexcept nogil:
+    cdef float_state before = enter()
+    dense_entered(cell, rows, x, y)
+    leave(before)

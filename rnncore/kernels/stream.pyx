@@ -12,10 +12,11 @@ from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy, memset
 
 from .dispatch cimport kernels
+from .float_state cimport enter, float_state, leave
 from .ids cimport copy_ids, ids_fit
 from .memory cimport carve
 from .steps cimport (
-    Cell, advance_cell, cell_states, cell_work_size, dense_rows, free_cell, new_dense, new_elman,
+    Cell, advance_entered, cell_states, cell_work_size, dense_entered, free_cell, new_dense, new_elman,
     new_gru_variant, new_leaky, new_lstm_variant, new_skip, set_zoneout
 )
 
@@ -50,15 +51,13 @@ cdef bint run_stage(
         for i in range(steps * s.rows):
             memcpy(y + i * size, stage.table + ids[i] * size, size)
     elif stage.n_states:
-        advance_cell(stage.cell, steps, s.rows, x, s.states + stage.before * s.rows * s.item, y, s.work)
+        advance_entered(stage.cell, steps, s.rows, x, s.states + stage.before * s.rows * s.item, y, s.work)
         if stage.limit > 0 and s.item == 8:
             return within(<const double *>y, steps * s.rows * stage.outputs, min(stage.limit, DBL_MAX))
         if stage.limit > 0:
             return within(<const float *>y, steps * s.rows * stage.outputs, <float>min(stage.limit, FLT_MAX))
-    elif s.item == 8:
-        dense_rows(stage.cell, steps * s.rows, <const double *>x, <double *>y)
     else:
-        dense_rows(stage.cell, steps * s.rows, <const float *>x, <float *>y)
+        dense_entered(stage.cell, steps * s.rows, x, y)
     return True
 
 
@@ -84,11 +83,13 @@ cdef int run_session(const Session *session, Py_ssize_t steps, const void *x, vo
     cdef Py_ssize_t size = sizeof(Py_ssize_t) if first.table != NULL else first.inputs * session.item
     cdef Py_ssize_t given = session.rows * size, t = 0, n
     cdef int exploding = -1
+    cdef float_state before = enter()
     cdef Py_ssize_t made = session.rows * session.stages[session.n_stages - 1].outputs * session.item
     while t < steps and exploding < 0:
         n = min(steps - t, session.capacity)
         exploding = run_block(session, n, <const char *>x + t * given, <char *>y + t * made)
         t += n
+    leave(before)
     return exploding
 
 

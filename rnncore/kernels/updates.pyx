@@ -7,6 +7,7 @@ from cython cimport floating
 from libc.math cimport pow, sqrt
 
 from .dispatch cimport Kernels, kernels
+from .float_state cimport enter, float_state, leave
 
 cdef inline void *start(floating[::1] array) noexcept nogil:
     return &array[0] if array.shape[0] else NULL
@@ -24,8 +25,11 @@ def sgd_update(
     Cost: 3 P numbers read, 2 P written; without momentum 2 P and P.
     """
     cdef const Kernels *table = kernels(sizeof(floating) == 8)
+    cdef float_state before
     with nogil:
+        before = enter()
         table.sgd(start(params), start(grads), start(velocity), lr, momentum, nesterov, params.shape[0])
+        leave(before)
 
 
 def rmsprop_update(
@@ -41,11 +45,14 @@ def rmsprop_update(
     Cost: 4 P numbers read, 3 P written; without momentum 3 P and 2 P.
     """
     cdef const Kernels *table = kernels(sizeof(floating) == 8)
+    cdef float_state before
     with nogil:
+        before = enter()
         table.rmsprop(
             start(params), start(grads), start(square), start(velocity),
             lr, alpha, eps, momentum, params.shape[0],
         )
+        leave(before)
 
 
 def adam_update(
@@ -62,12 +69,15 @@ def adam_update(
     Cost: 4 P numbers read, 3 P written.
     """
     cdef const Kernels *table = kernels(sizeof(floating) == 8)
+    cdef float_state before
     with nogil:
+        before = enter()
         table.adam(
             start(params), start(grads), start(mean), start(square),
             lr / (1 - pow(beta1, step)), beta1, beta2, eps,
             sqrt(1 - pow(beta2, step)), 1 - lr * decay, params.shape[0],
         )
+        leave(before)
 
 
 def l1_penalty(floating[::1] params, floating[::1] dparams, double strength):
@@ -77,8 +87,11 @@ def l1_penalty(floating[::1] params, floating[::1] dparams, double strength):
     """
     cdef const Kernels *table = kernels(sizeof(floating) == 8)
     cdef double value
+    cdef float_state before
     with nogil:
+        before = enter()
         value = table.l1(start(params), start(dparams), strength, params.shape[0])
+        leave(before)
     return value
 
 
@@ -89,6 +102,9 @@ def l2_penalty(floating[::1] params, floating[::1] dparams, double strength):
     """
     cdef const Kernels *table = kernels(sizeof(floating) == 8)
     cdef double value
+    cdef float_state before
     with nogil:
+        before = enter()
         value = table.l2(start(params), start(dparams), strength, params.shape[0])
+        leave(before)
     return value

@@ -9,6 +9,7 @@ import numpy as np
 
 from ..brief import brief
 from ..checks import check_array
+from ..kernels.float_state import flushing
 from ..kernels.memory import empty
 from .base import Array, Layer, State
 from .masks import check_probability, draw_mask
@@ -58,7 +59,8 @@ class Dropout(Layer):
             return x, None, DropoutTape(x.shape, None) if record else None
         assert self.rng is not None
         mask = draw_mask(x.shape[-2:] if self.variational else x.shape, self.p, self.dtype, self.rng)
-        y = np.multiply(x, mask, out=empty(x.shape, self.dtype))
+        with flushing():
+            y = np.multiply(x, mask, out=empty(x.shape, self.dtype))
         return y, None, DropoutTape(x.shape, mask) if record else None
 
     def backward(
@@ -70,4 +72,5 @@ class Dropout(Layer):
             return None, None
         if tape.mask is None:
             return dy, None
-        return np.multiply(dy, tape.mask, out=empty(tape.shape, self.dtype)), None
+        with flushing():
+            return np.multiply(dy, tape.mask, out=empty(tape.shape, self.dtype)), None

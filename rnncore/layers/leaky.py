@@ -11,6 +11,7 @@ import numpy as np
 from .. import initializers
 from ..brief import brief
 from ..checks import check_flag, check_number, check_real, check_seed
+from ..kernels.float_state import flushing
 from ..kernels.memory import empty
 from .base import Array, Lengths
 from .recurrent import Clipped, Parts, Recurrent, RecurrentTape, check_activation
@@ -218,8 +219,9 @@ class LeakyElman(Recurrent):
             felt_leak = dleak * tape.leak
             if tape.noise is not None:  # which grows with the root of the leak
                 assert flow[0] is not None
-                dproposed = flow[0][1:] * (tape.masks.keep[0] if tape.masks and tape.masks.keep else 1)
-                felt_leak += np.einsum("tbh,tbh->h", dproposed, tape.noise) / 2
+                with flushing():
+                    dproposed = flow[0][1:] * (tape.masks.keep[0] if tape.masks and tape.masks.keep else 1)
+                    felt_leak += np.einsum("tbh,tbh->h", dproposed, tape.noise) / 2
             g["leak_logit"] += felt_leak * (1 - tape.leak)
         return clipped
 

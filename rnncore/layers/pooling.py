@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from ..brief import brief
 from ..checks import check_array, check_flag, check_lengths, zero_padding
+from ..kernels.float_state import flushing
 from .base import Array, Layer, State
 
 
@@ -94,8 +95,9 @@ class MeanPool(_Pooling):
         tape = self._start(x, lengths)
         x = zero_padding(x, tape.lengths)
         # Step after step, as for many features: NumPy adds up a single column in another order.
-        y = x.sum(axis=0) if x[0].size > 1 else x.cumsum(axis=0)[-1]
-        y /= tape.lengths[:, None].astype(self.dtype)
+        with flushing():
+            y = x.sum(axis=0) if x[0].size > 1 else x.cumsum(axis=0)[-1]
+            y /= tape.lengths[:, None].astype(self.dtype)
         return y, None, tape if record else None
 
     def backward(
@@ -104,6 +106,7 @@ class MeanPool(_Pooling):
         self._check_upstream(dy, tape)
         if not input_gradient:
             return None, None
-        share = dy / tape.lengths[:, None].astype(self.dtype)
+        with flushing():
+            share = dy / tape.lengths[:, None].astype(self.dtype)
         within = np.arange(tape.steps)[:, None] < tape.lengths
         return np.where(within[:, :, None], share, self.dtype.type(0)), None
