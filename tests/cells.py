@@ -155,7 +155,8 @@ class Call:
 
     def _common(self, backend):
         s = self.shape
-        more = self.cell == "leaky", len(self.delays) - 1
+        before = "before" in self.choices
+        more = self.cell == "leaky", len(self.delays) - 1, self.cell == "gru" and not before, before
         size = backend.scratch_size(s.T, s.B, s.I, s.H, self.gates, self.dtype, *more)
         if self.cell == "clockwork":
             size = backend.clockwork_scratch_size(s.T, s.B, s.I, s.H, np.array(self.periods), self.dtype)

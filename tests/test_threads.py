@@ -101,6 +101,58 @@ def test_the_default_follows_omp_num_threads(wanted, expected):
     assert done.stdout.strip() == (expected or str(min(cores, 64)))
 
 
+def test_another_thread_may_set_the_number_of_threads_during_a_call():
+    """Chunks and shares follow from one look at it: memory measured for one number serves every other."""
+    code = """if True:
+        import threading, time
+        import numpy as np, rnncore
+        net = rnncore.Network(rnncore.LSTM(8, 32), seed=1)
+        x = np.random.default_rng(1).standard_normal((1024, 16, 8)).astype(np.float32)
+        expected, end = net.forward(x)[0], time.monotonic() + 3
+
+        def turn():
+            while time.monotonic() < end:
+                for n in (1, 2, 3, 64):
+                    rnncore.set_num_threads(n)
+
+        other = threading.Thread(target=turn)
+        other.start()
+        while time.monotonic() < end:
+            y, _, tape = net.forward(x)
+            net.backward(y, tape)
+            assert np.array_equal(y, expected)
+        other.join()
+    """
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_memory_measured_at_one_number_of_threads_serves_every_other(cell):
+    """Also for fewer steps, as a last segment has."""
+    net = Network(CELLS[cell](33, 32), seed=1).eval()
+    layer = net.layers[0]
+    x = np.random.default_rng(5).standard_normal((400, 16, 33)).astype(np.float32)
+    for measured in (1, 2, 3, 64):
+        rnncore.set_num_threads(measured)
+        scratch = layer._scratch(400, 16)
+        layer._scratch = lambda steps, rows, scratch=scratch: scratch
+        for threads in (1, 2, 3, 64):
+            rnncore.set_num_threads(threads)
+            for steps in (400, 37, 1):
+                y, _, tape = net.forward(np.ascontiguousarray(x[:steps]))
+                net.backward(y, tape)
+        del layer._scratch
+
+
+def test_a_scratch_that_is_too_small_is_refused_before_anything_is_written():
+    net = Network(GRU(3, 17), seed=1)
+    net.layers[0].two_products = False  # and so the memory is measured for another cell
+    y, _, tape = net.forward(np.ones((40, 9, 3), np.float32))
+    with pytest.raises(RuntimeError, match="scratch has .* bytes, but this call needs"):
+        net.backward(y, tape)
+    assert not net.grads.flat.any()
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
 def test_a_forked_child_computes():
     code = """if True:

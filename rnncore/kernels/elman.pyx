@@ -28,8 +28,7 @@ def elman_forward(
     s.forward = s.kernels.elman_forward
     s.bias = <const char *>&bias[0]
     s.panels = at_first(panels)
-    with nogil:
-        run_forward(&s)
+    run_forward(&s)
 
 
 def elman_backward(
@@ -71,6 +70,5 @@ def elman_backward(
     s.dweight_ih, s.dweight_hh = <char *>&dweight_ih[0, 0], <char *>&dweight_hh[0, 0]
     s.dbias = <char *>&dbias[0]
     s.dhidden, s.dgates, s.drecurrent = at_start(dhidden), at_start(dgates), at_start(drecurrent)
-    with nogil:
-        clipped = run_backward(&s)
+    clipped = run_backward(&s)
     return clipped.times, clipped.factors

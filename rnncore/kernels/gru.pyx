@@ -57,8 +57,7 @@ def gru_forward(
     s.bias, s.bias_hn = <const char *>&bias[0], at_first(bias_hn)
     s.gate_tape, s.candidates = at_start(gates), at_start(candidates)
     s.panels = at_first(panels)
-    with nogil:
-        run_forward(&s)
+    run_forward(&s)
 
 
 def gru_backward(
@@ -105,6 +104,5 @@ def gru_backward(
     s.dweight_ih, s.dweight_hh = <char *>&dweight_ih[0, 0], <char *>&dweight_hh[0, 0]
     s.dbias, s.dbias_hn = <char *>&dbias[0], at_first(dbias_hn)
     s.dhidden, s.dgates, s.drecurrent = at_start(dhidden), at_start(dgates), at_start(drecurrent)
-    with nogil:
-        clipped = run_backward(&s)
+    clipped = run_backward(&s)
     return clipped.times, clipped.factors

@@ -38,8 +38,7 @@ def leaky_forward(
         s.noise = <const char *>&noise[0, 0, 0]
     s.gate_tape = at_start(gates)
     s.panels = at_first(panels)
-    with nogil:
-        run_forward(&s)
+    run_forward(&s)
 
 
 def leaky_backward(
@@ -85,6 +84,5 @@ def leaky_backward(
     s.dweight_ih, s.dweight_hh = <char *>&dweight_ih[0, 0], <char *>&dweight_hh[0, 0]
     s.dbias, s.dleak = <char *>&dbias[0], at_first(dleak)
     s.dhidden, s.dgates, s.drecurrent = at_start(dhidden), at_start(dgates), at_start(drecurrent)
-    with nogil:
-        clipped = run_backward(&s)
+    clipped = run_backward(&s)
     return clipped.times, clipped.factors

@@ -59,8 +59,7 @@ def lstm_forward(
     s.bias, s.cells = <const char *>&bias[0], <char *>&cells[0, 0, 0]
     s.gate_tape = at_start(gates)
     s.panels = at_first(panels)
-    with nogil:
-        run_forward(&s)
+    run_forward(&s)
 
 
 def lstm_backward(
@@ -126,6 +125,5 @@ def lstm_backward(
     s.dbias = <char *>&dbias[0]
     s.dhidden, s.dgates, s.drecurrent = at_start(dhidden), at_start(dgates), at_start(drecurrent)
     s.dcells = at_start(dcells)
-    with nogil:
-        clipped = run_backward(&s)
+    clipped = run_backward(&s)
     return clipped.times, clipped.factors

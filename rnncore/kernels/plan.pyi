@@ -2,7 +2,7 @@ from numpy.typing import DTypeLike
 
 def scratch_size(
     steps: int, rows: int, inputs: int, units: int, gates: int, dtype: DTypeLike, leaky: bool = ...,
-    skips: int = ...,
+    skips: int = ..., two_products: bool = ..., reset_before: bool = ...,
 ) -> int: ...
 def panels_size(
     inputs: int, units: int, gates: int, dtype: DTypeLike, reset_before: bool = ...

@@ -62,15 +62,17 @@ cdef bint own_pay(const Sequence *s, Work *w) noexcept nogil:
     return w.own_size <= OWN_BYTES and (w.shares - 1) * w.own_size <= room // OWN_PART
 
 
-cdef Py_ssize_t lay_out(const Sequence *s, Work *w, bint back) noexcept nogil:
-    """Carve the working memory of a forward or backward pass from scratch; returns the bytes it takes."""
+cdef Py_ssize_t lay_out(const Sequence *s, Work *w, bint back, bint own) noexcept nogil:
+    """Decide on threads and chunks and carve the working memory of a pass; returns the bytes it takes."""
     cdef Py_ssize_t rows, gate_rows = s.gates * s.units
     cdef const Kernels *k = s.kernels
     cdef char *space = s.scratch
-    cdef bint own
+    cdef char *shared
+    cdef float_state before = enter()  # rounding decides with the threads
     w.sequence = s
     choose_shares(s, w)
-    own = back and own_pay(s, w)
+    leave(before)
+    own = back and own and own_pay(s, w)
     w.chunk = OWN_CHUNK_ROWS if own and 4 * s.rows <= OWN_CHUNK_ROWS else CHUNK_ROWS
     w.chunk = max(1, min(s.steps, w.chunk // s.rows))
     rows = w.chunk * s.rows
@@ -97,9 +99,10 @@ cdef Py_ssize_t lay_out(const Sequence *s, Work *w, bint back) noexcept nogil:
             w.rows_reset = carve(&space, k.packed_size(rows, s.units, 1) * s.item)
         w.own = NULL
         if own:
+            shared = space
             w.own = carve(&space, (w.shares - 1) * w.own_size)
             if s.scratch_end != NULL and space > s.scratch_end:  # it was measured for fewer threads
-                w.own = NULL
+                w.own, space = NULL, shared
     else:
         if s.panels != NULL:
             lay_out_panels(s, w, s.panels)
@@ -111,27 +114,26 @@ cdef Py_ssize_t lay_out(const Sequence *s, Work *w, bint back) noexcept nogil:
 
 def scratch_size(
     Py_ssize_t steps, Py_ssize_t rows, Py_ssize_t inputs, Py_ssize_t units, int gates, dtype,
-    bint leaky=False, Py_ssize_t skips=0,
+    bint leaky=False, Py_ssize_t skips=0, bint two_products=False, bint reset_before=False,
 ):
-    """Entries of working memory that a cell's kernels want for T steps, B rows, I inputs, H units and G
-    gates; leaky ones want more, and so do those with so many skip connections."""
+    """Entries of working memory that a cell's kernels need for T steps, B rows, I inputs, H units and G gates,
+    or for fewer steps, whatever the number of threads by then.
+
+    leaky: whether the leak is learned; skips: skip connections beside the first; two_products: whether gates
+    and their products with h[t-1] have gradients of their own; reset_before: whether the last gate's product
+    is with r h[t-1]. A kernel refuses a scratch that is too small.
+    """
     cdef Sequence s
     cdef Work w
     cdef Py_ssize_t size
-    cdef float_state before
     s.steps, s.rows, s.inputs, s.units, s.gates = steps, rows, inputs, units, gates
     s.item = np.dtype(dtype).itemsize
     s.kernels = kernels(s.item == 8)
     s.scratch = s.scratch_end = s.panels = NULL
     s.further = skips
-    before = enter()  # so that as many threads are counted on as will be in the kernel
-    # Enough for any cell with so many gates.
-    s.two_products, s.dleak = gates == 3, <char *>&s if leaky else NULL
-    s.reset_before = False
-    size = max(lay_out(&s, &w, False), lay_out(&s, &w, True))
-    s.reset_before = gates == 3
-    size = max(size, lay_out(&s, &w, False), lay_out(&s, &w, True))
-    leave(before)
+    s.two_products, s.reset_before, s.dleak = two_products, reset_before, <char *>&s if leaky else NULL
+    # Chunks are longer where shares have no gradients of their own, and with fewer threads they may not.
+    size = max(lay_out(&s, &w, False, False), lay_out(&s, &w, True, False), lay_out(&s, &w, True, True))
     return (size + 64) // s.item + 1
 
 

@@ -7,8 +7,9 @@ from .dispatch cimport Clipped, kernels
 from .masks cimport take_masks
 from .plan cimport Sequence
 
-cdef void run_forward(Sequence *s) noexcept nogil
-cdef Clipped run_backward(Sequence *s) noexcept nogil
+# Both raise RuntimeError, before anything is written, where the scratch is smaller than they need.
+cdef int run_forward(Sequence *s) except -1
+cdef Clipped run_backward(Sequence *s) except *
 
 
 # The kernels' number of an activation: "tanh", "sigmoid", "relu" or "identity".

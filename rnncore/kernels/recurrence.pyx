@@ -325,15 +325,32 @@ def pack_recurrent(
         leave(before)
 
 
-cdef void run_forward(Sequence *s) noexcept nogil:
+cdef void go_forward(Work *w) noexcept nogil:
     cdef float_state before = enter()
-    cdef Work w
-    lay_out(s, &w, False)
-    arrange(s, &w)
-    if s.panels == NULL:
-        run_shares(w.threads, pack_forward, &w)
-    run_shares(w.shares, forward_share, &w)
+    arrange(w.sequence, w)
+    if w.sequence.panels == NULL:
+        run_shares(w.threads, pack_forward, w)
+    run_shares(w.shares, forward_share, w)
     leave(before)
+
+
+cdef int lay_out_within(Sequence *s, Work *w, bint back) except -1:
+    """Take the one decision of a call about threads and chunks; its memory must be in the scratch."""
+    cdef Py_ssize_t room = s.scratch_end - s.scratch, size = lay_out(s, w, back, True)
+    if size > room:
+        raise RuntimeError(
+            f"scratch has {room} bytes, but this call needs {size}; "
+            "take as many entries as scratch_size says for this cell, at the level in force"
+        )
+    return 0
+
+
+cdef int run_forward(Sequence *s) except -1:
+    cdef Work w
+    lay_out_within(s, &w, False)
+    with nogil:
+        go_forward(&w)
+    return 0
 
 
 cdef void record_hidden(const Sequence *s, const Step *step, Py_ssize_t t) noexcept nogil:
@@ -441,15 +458,22 @@ cdef void backward_alone(void *job, int k) noexcept nogil:
     together.clipped[k] = w.clipped[0]
 
 
-cdef Clipped run_backward(Sequence *s) noexcept nogil:
+cdef Clipped run_backward(Sequence *s) except *:
     """BPTT over the whole sequence; returns what clip_step did."""
     cdef Work w
+    lay_out_within(s, &w, True)
+    with nogil:
+        go_backward(&w)
+    return all_clipped(w.clipped, w.shares)
+
+
+cdef void go_backward(Work *w) noexcept nogil:
+    cdef const Sequence *s = w.sequence
     cdef Py_ssize_t width = s.units * s.item, gates = s.gates * width
     cdef float_state before = enter()
-    lay_out(s, &w, True)
-    arrange(s, &w)
+    arrange(s, w)
     memset(w.clipped, 0, sizeof(w.clipped))
-    run_shares(w.threads, pack_backward, &w)
+    run_shares(w.threads, pack_backward, w)
     clear_padding(s.lengths, s.steps, s.rows, s.dx, s.inputs * s.item, 0, 1)
     clear_padding(s.lengths, s.steps, s.rows, s.dgates, gates, 0, 1)
     clear_padding(s.lengths, s.steps, s.rows, s.drecurrent, gates, 0, 1)
@@ -458,9 +482,8 @@ cdef Clipped run_backward(Sequence *s) noexcept nogil:
     if s.dcells != NULL:
         clear_padding(s.lengths, s.steps, s.rows, s.dcells + s.rows * width, width, 0, 1)
     if w.own == NULL:
-        backward_chunks(&w)
+        backward_chunks(w)
     else:
-        run_shares(w.shares, backward_alone, &w)
-        add_own(&w)
+        run_shares(w.shares, backward_alone, w)
+        add_own(w)
     leave(before)
-    return all_clipped(w.clipped, w.shares)

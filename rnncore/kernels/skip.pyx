@@ -46,8 +46,7 @@ def skip_forward(
     s.gates, s.activation = 1, activation_code(activation)
     s.forward = s.kernels.elman_forward
     s.bias = <const char *>&bias[0]
-    with nogil:
-        run_forward(&s)
+    run_forward(&s)
 
 
 def skip_backward(
@@ -90,6 +89,5 @@ def skip_backward(
     s.dweight_ih, s.dweight_hh = <char *>&dweight_ih[0, 0], <char *>&dweight_hh[0, 0]
     s.dweight_skip, s.dbias = at_start(dweight_skip), <char *>&dbias[0]
     s.dhidden, s.dgates, s.drecurrent = at_start(dhidden), at_start(dgates), at_start(drecurrent)
-    with nogil:
-        clipped = run_backward(&s)
+    clipped = run_backward(&s)
     return clipped.times, clipped.factors

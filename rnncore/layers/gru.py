@@ -89,7 +89,7 @@ class GRU(Recurrent):
         )
         self.chrono = None if chrono is None else initializers.check_longest(chrono)
         self.reset_after = check_flag("reset_after", reset_after)
-        self.reset_before = not self.reset_after
+        self.reset_before, self.two_products = not self.reset_after, self.reset_after
         self.gate_activation = check_activation("gate_activation", gate_activation)
         self.activation = check_activation("activation", activation)
 

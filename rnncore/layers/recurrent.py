@@ -171,6 +171,8 @@ class Recurrent(Layer):
     skips: int = 0
     #: whether the last gate's product is with r h[t-1]
     reset_before: bool = False
+    #: whether gates and their products with h[t-1] have gradients of their own
+    two_products: bool = False
     #: what a tape must be of, from bind on
     kind: tuple[Any, ...] = ()
     #: weights packed for many forward passes, or None
@@ -484,7 +486,7 @@ class Recurrent(Layer):
     def _scratch(self, steps: int, rows: int) -> Array:
         """Working memory for the kernels, (N,)."""
         inputs, units = self.input_size, self.hidden_size
-        more = self.leaky, self.skips
+        more = self.leaky, self.skips, self.two_products, self.reset_before
         size = self.backend.scratch_size(steps, rows, inputs, units, self.gates, self.dtype, *more)
         scratch: Array = empty((size,), self.dtype)
         return scratch

@@ -121,7 +121,9 @@ def add_recurrent_gradient(dgates, hidden, dweight_hh, lengths=None, masks=None)
     dweight_hh += flat.T @ entered.reshape(len(flat), -1)
 
 
-def scratch_size(steps, rows, inputs, units, gates, dtype, leaky=False, skips=0):
+def scratch_size(
+    steps, rows, inputs, units, gates, dtype, leaky=False, skips=0, two_products=False, reset_before=False
+):
     """Entries of working memory that a cell's kernels want: none here."""
     return 0
 
