@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,7 +10,8 @@ from functools import cache
 from typing import Any
 
 _lock = threading.Lock()
-_limits: list[Any] = []  # one for each who is inside: the first one's remembers what was before
+_inside: list[int] = []  # threads, once for every block that they are in
+_limit: Any = None  # while anyone is inside, what was before
 
 
 @contextmanager
@@ -19,15 +21,34 @@ def one_blas_thread() -> Iterator[None]:
 
     The number is the process's. Where several threads are inside, the last to leave sets what was before.
     """
+    global _limit
     with _lock:
-        _limits.append(_limits[0] if _limits else _controller().limit(limits=1, user_api="blas"))
+        if _limit is None:
+            _limit = _controller().limit(limits=1, user_api="blas")
+        _inside.append(threading.get_ident())
     try:
         yield
     finally:
         with _lock:
-            limit = _limits.pop()
-            if not _limits:
-                limit.restore_original_limits()
+            _inside.remove(threading.get_ident())
+            if not _inside:
+                _limit.restore_original_limits()
+                _limit = None
+
+
+def _keep_own() -> None:
+    """In a forked child: the lock, and who is inside, without the threads that are not there.
+
+    Where they alone were inside, the number stays 1 until the next who enters leaves.
+    """
+    global _lock
+    _lock = threading.Lock()
+    own = threading.get_ident()
+    _inside[:] = [thread for thread in _inside if thread == own]
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_keep_own)
 
 
 @cache

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import os
 import threading
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -54,6 +55,16 @@ KNOWN = {
 }  # fmt: skip
 _programs: WeakKeyDictionary[Network, tuple[bytes, Program]] = WeakKeyDictionary()
 _programs_lock = threading.Lock()
+
+
+def _renew_lock() -> None:
+    """In a forked child: a thread that is not there may have held the lock."""
+    global _programs_lock
+    _programs_lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew_lock)
 
 
 class Stream(Runner):

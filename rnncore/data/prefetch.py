@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import queue
 import threading
 from collections.abc import Iterator
@@ -43,8 +44,14 @@ class Prefetch:
         arguments = (self.source, epoch, start, ready, stop)
         thread = threading.Thread(target=_fill, args=arguments, name="rnncore-prefetch", daemon=True)
         thread.start()
+        process = os.getpid()
         try:
             while True:
+                if os.getpid() != process:
+                    raise RuntimeError(
+                        "these batches are made by a thread of the process that began the epoch, which a "
+                        "forked one does not have: call batches again in it"
+                    )
                 batch, end = ready.get()
                 if isinstance(end, StopIteration):
                     return

@@ -21,6 +21,9 @@ cdef extern from *:
     #if defined(__linux__)
     #include <sys/mman.h>
     #endif
+    #if defined(__unix__) || defined(__APPLE__)
+    #include <pthread.h>
+    #endif
     #define HUGE_PAGE ((size_t)2 << 20)
 
     /* Large blocks lie on huge pages: a tape of a hundred megabytes is walked with a five-hundredth of the
@@ -36,8 +39,20 @@ cdef extern from *:
     #endif
         return data;
     }
+
+    /* The forking thread takes the lock, so that nobody is within the list at that moment; parent and child
+     * release it. */
+    static void hold_while_forking(void (*hold)(void), void (*release)(void))
+    {
+    #if defined(__unix__) || defined(__APPLE__)
+        pthread_atfork(hold, release, release);
+    #else
+        (void)hold, (void)release;
+    #endif
+    }
     """
     void *allocate_pages(size_t size) nogil
+    void hold_while_forking(void (*hold)() noexcept nogil, void (*release)() noexcept nogil)
     void free(void *data) nogil
 
 cdef struct Span:
@@ -55,6 +70,17 @@ cdef size_t bytes_kept = 0
 cdef size_t bytes_live = 0
 cdef size_t bytes_peak = 0
 cdef void *lock = PyThread_allocate_lock()
+
+
+cdef void hold() noexcept nogil:
+    PyThread_acquire_lock(lock, WAIT_LOCK)
+
+
+cdef void release() noexcept nogil:
+    PyThread_release_lock(lock)
+
+
+hold_while_forking(hold, release)
 
 
 cdef Span drop(int index) noexcept nogil:

@@ -106,7 +106,7 @@ cdef struct Work:
 cdef char *lay_out_panels(const Sequence *s, Work *w, char *space) noexcept nogil
 
 # Decide on threads and chunks and carve the working memory of a forward or backward pass from the scratch;
-# returns the bytes it takes. ``own``: whether each share may have gradients of its own, where these pay and fit.
+# returns the bytes it takes. own: whether each share may have gradients of its own, where these pay and fit.
 cdef Py_ssize_t lay_out(const Sequence *s, Work *w, bint back, bint own) noexcept nogil
 
 # Deal the rows out to the shares, in each by descending length.

@@ -116,8 +116,8 @@ def scratch_size(
     Py_ssize_t steps, Py_ssize_t rows, Py_ssize_t inputs, Py_ssize_t units, int gates, dtype,
     bint leaky=False, Py_ssize_t skips=0, bint two_products=False, bint reset_before=False,
 ):
-    """Entries of working memory that a cell's kernels need for T steps, B rows, I inputs, H units and G gates,
-    or for fewer steps, whatever the number of threads by then.
+    """Entries of working memory that a cell's kernels need for T steps or fewer, B rows, I inputs, H units,
+    G gates, whatever the number of threads by then.
 
     leaky: whether the leak is learned; skips: skip connections beside the first; two_products: whether gates
     and their products with h[t-1] have gradients of their own; reset_before: whether the last gate's product
