@@ -6,8 +6,8 @@
  * product with W_hh is product.h's.
  */
 #include "flat.h"
-#include "product.h"
 #include "step.h"
+#include "unpacked.h"
 
 /* Where a cell works: the row's compact index and its place in the batch, its first unit, and how many of a
  * vector's lanes are units. sums points to the first gate's vector of the projected input plus the recurrent
@@ -46,9 +46,39 @@ INLINE void apply_cell(const Step *step, const int gates, cell_function cell, pt
         }
 }
 
-/* Rows i... of the step's product with panel p, at b; the projected input enters the sums of the first `joined` gates. */
-INLINE void multiply_step(const Step *step, const int gates, const int joined, ptrdiff_t i, ptrdiff_t rows, ptrdiff_t p,
-                          const real *b, real *const *out)
+/* Weights that are not packed, out of the way of those that are. */
+#define APART static __attribute__((noinline, cold))
+
+INLINE Matrix step_matrix(const Step *step, int gates)
+{
+    const ptrdiff_t units = step->units;
+    return (Matrix){step->weight, units, units, gates, units * units, units, 1};
+}
+
+/* Panel p, packed if there are more rows than a tile's; NULL: they take it as it is. */
+APART const real *unpacked_panel(const Step *step, int gates, ptrdiff_t p)
+{
+    const Matrix m = step_matrix(step, gates);
+    if (step->n <= TILE_ROWS(PANEL_VECTORS(gates)))
+        return NULL;
+    pack_panel(&m, p, 0, step->units, step->room);
+    return step->room;
+}
+
+/* out[r] = row[r] times panel p, + start[r] for the first `joined` vectors. */
+APART void multiply_step_unpacked(const Step *step, int gates, ptrdiff_t joined, ptrdiff_t rows, ptrdiff_t p,
+                                  const real *const *row, const real *const *start, real *const *out)
+{
+    const Matrix m = step_matrix(step, gates);
+    sum_panel(&m, p, rows, row, out);
+    for (ptrdiff_t r = 0; r < rows; r++)
+        for (ptrdiff_t j = 0; j < joined * LANES; j += LANES)
+            store(out[r] + j, load(out[r] + j) + load(start[r] + j));
+}
+/* Rows i... of the step's product with panel p, at b or not packed; the projected input enters the sums of the first
+ * `joined` gates. */
+INLINE void multiply_step(const Step *step, const int gates, const int joined, const int is_packed, ptrdiff_t i,
+                          ptrdiff_t rows, ptrdiff_t p, const real *b, real *const *out)
 {
     const int vectors = PANEL_VECTORS(gates);
     const ptrdiff_t width = vectors * LANES, units = step->units, panels = PANEL_COUNT(units, gates);
@@ -58,7 +88,9 @@ INLINE void multiply_step(const Step *step, const int gates, const int joined, p
         row[r] = h + step->rows[i + r] * units;
         start[r] = (const real *)step->projected + ((i + r) * panels + p) * width;
     }
-    if (gates == 3 && joined == 2)
+    if (!is_packed && !b)
+        multiply_step_unpacked(step, gates, gates == 3 ? joined : used, rows, p, row, start, out);
+    else if (gates == 3 && joined == 2)
         tiles_of_3_from_2[rows](units, row, b, start, out);
     else
         multiply_tile(vectors, used, rows, units, row, b, start, out);
@@ -81,7 +113,7 @@ INLINE void walk_forward(const Step *step, const int gates, const int joined, ce
     Tile sums;
     real *out[MAX_TILE_ROWS];
     /* Beyond 64 units a pair of panels leaves the first-level cache, and two streams come slower than one. */
-    const int in_pairs = step->n == 1 && gates > 1 && units <= 64;
+    const int in_pairs = step->n == 1 && gates > 1 && units <= 64 && !step->weight;
     ptrdiff_t done = 0;
     if (in_pairs)
         for (; first + done + 2 <= step->last_panel; done += 2) {
@@ -95,9 +127,10 @@ INLINE void walk_forward(const Step *step, const int gates, const int joined, ce
         out[r] = sums + r * width;
     for (; first + done < step->last_panel; done++) {
         const ptrdiff_t p = in_pairs ? first + done : panel_at(step, done);
+        const real *b = step->weight ? unpacked_panel(step, gates, p) : packed + p * width * units;
         for (ptrdiff_t i = 0, rows; i < step->n; i += rows) {
             rows = tile_height(height, step->n - i);
-            multiply_step(step, gates, joined, i, rows, p, packed + p * width * units, out);
+            multiply_step(step, gates, joined, !step->weight, i, rows, p, b, out);
             apply_cell(step, gates, cell, i, rows, p, sums);
         }
     }
@@ -135,7 +168,7 @@ INLINE vec slope(int activation, vec h)
 }
 
 /* The sums are made where h belongs, and become h there. */
-static void elman_step_forward(const Step *step)
+INLINE void elman_walk_forward(const Step *step, const int is_packed)
 {
     const ptrdiff_t units = step->units, width = PANEL_WIDTH(1), height = TILE_ROWS(4);
     Tile sums;
@@ -143,11 +176,12 @@ static void elman_step_forward(const Step *step)
     for (ptrdiff_t done = 0; step->first_panel + done < step->last_panel; done++) {
         const ptrdiff_t p = panel_at(step, done), unit = p * width, left = units - unit, used = vectors_used(4, left);
         const int whole = left >= used * LANES;
+        const real *b = is_packed ? (const real *)step->packed + unit * units : unpacked_panel(step, 1, p);
         for (ptrdiff_t i = 0, rows; i < step->n; i += rows) {
             rows = tile_height(height, step->n - i);
             for (ptrdiff_t r = 0; r < rows; r++)
                 out[r] = whole ? (real *)step->h + step->rows[i + r] * units + unit : sums + r * width;
-            multiply_step(step, 1, 1, i, rows, p, (const real *)step->packed + unit * units, out);
+            multiply_step(step, 1, 1, is_packed, i, rows, p, b, out);
             for (ptrdiff_t r = 0; r < rows; r++) {
                 for (ptrdiff_t j = 0; j < used * LANES; j += LANES) {
                     store(out[r] + j, activate(step->activation, load(out[r] + j)));
@@ -158,6 +192,16 @@ static void elman_step_forward(const Step *step)
             }
         }
     }
+}
+
+APART void elman_step_unpacked(const Step *step) { elman_walk_forward(step, 0); }
+
+static void elman_step_forward(const Step *step)
+{
+    if (step->weight)
+        elman_step_unpacked(step);
+    else
+        elman_walk_forward(step, 1);
 }
 
 INLINE void elman_spot_backward(const Step *step, const Spot *spot)
@@ -318,6 +362,7 @@ INLINE void gru_variant_spot_backward(const Step *step, const Spot *spot) { gru_
 #define BACKWARD(name) \
     static void name##_step_backward(const Step *step) { walk_backward(step, name##_spot_backward); }
 #define CELL(name, gates, joined)                                                                    \
+    _Static_assert((gates) >= 1 && (gates) <= MAX_GATES, "a panel interleaves up to MAX_GATES gates"); \
     static void name##_step_forward(const Step *step)                                                \
     {                                                                                                \
         walk_forward(step, gates, joined, name##_spot_forward);                                      \
@@ -333,6 +378,17 @@ CELL(gru_variant, 3, 2)
 #undef CELL
 #undef BACKWARD
 
+/* A product with rows of weight_hh from `first` on, packed or not. */
+INLINE void multiply_states(const Step *step, const void *packed, ptrdiff_t first, Product q)
+{
+    if (step->weight) {
+        q.weight = (const real *)step->weight + first * step->units;
+        q.room = step->room;
+        multiply_unpacked(&q);
+    } else
+        multiply(q.n, q.a, q.places_a, q.lda, q.K, packed, q.units, 1, NULL, q.add, q.out, NULL, q.ldo, q.columns);
+}
+
 /* GRU with the reset gate before its product: n = tanh(x_n + W_hn (r h_prev)), so that the step takes two products, and
  * its panels hold plain columns: [r z] in `packed`, n in `packed_hn`. The gates pass through `projected`, and r h_prev
  * takes the place of r there. Both products take what enters, drop h_prev under a mask. */
@@ -341,7 +397,9 @@ static void gru_before_step_forward(const Step *step)
     const ptrdiff_t H = step->units, wide = PANEL_COUNT(3 * H, 1) * PANEL_WIDTH(1);
     const void *entered = step->entering ? step->entering : step->h_prev;
     real *sums = step->projected;
-    multiply(step->n, entered, step->rows, H, H, step->packed, 2 * H, 1, NULL, 1, sums, NULL, wide, 2 * H);
+    Product to_gates = {.n = step->n, .a = entered, .places_a = step->rows, .lda = H, .K = H, .units = 2 * H, .gates = 1,
+                        .unit_stride = H, .k_stride = 1, .add = 1, .out = sums, .ldo = wide, .columns = 2 * H};
+    multiply_states(step, step->packed, 0, to_gates);
     for (ptrdiff_t i = 0; i < step->n; i++)
         for (ptrdiff_t unit = 0; unit < H; unit += LANES) {
             const Spot at = {.index = i, .place = step->rows[i], .unit = unit, .n = H - unit}, *spot = &at;
@@ -357,7 +415,9 @@ static void gru_before_step_forward(const Step *step)
                 PUT(step->candidates, 0, 1, reset);
             }
         }
-    multiply(step->n, sums, NULL, wide, H, step->packed_hn, H, 1, NULL, 1, sums + 2 * H, NULL, wide, H);
+    Product to_candidate = {.n = step->n, .a = sums, .lda = wide, .K = H, .units = H, .gates = 1, .unit_stride = H,
+                            .k_stride = 1, .add = 1, .out = sums + 2 * H, .ldo = wide, .columns = H};
+    multiply_states(step, step->packed_hn, 2 * H, to_candidate);
     for (ptrdiff_t i = 0; i < step->n; i++)
         for (ptrdiff_t unit = 0; unit < H; unit += LANES) {
             const Spot at = {.index = i, .place = step->rows[i], .unit = unit, .n = H - unit}, *spot = &at;
@@ -385,7 +445,9 @@ INLINE void gru_before_backward_at(const Step *step, const int masked)
             PUT(step->dh, 0, 1, dh * z);
         }
     /* d(r entered) = dn @ W_hn, in the place of dr */
-    multiply(step->n, dgates + 2 * H, NULL, 3 * H, H, step->packed_hn, H, 1, NULL, 0, dgates, NULL, 3 * H, H);
+    Product back = {.n = step->n, .a = dgates + 2 * H, .lda = 3 * H, .K = H, .units = H, .gates = 1, .unit_stride = 1,
+                    .k_stride = H, .out = dgates, .ldo = 3 * H, .columns = H};
+    multiply_states(step, step->packed_hn, 2 * H, back);
     for (ptrdiff_t i = 0; i < step->n; i++)
         for (ptrdiff_t unit = 0; unit < H; unit += LANES) {
             const Spot at = {.index = i, .place = step->rows[i], .unit = unit, .n = H - unit}, *spot = &at;

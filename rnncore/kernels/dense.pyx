@@ -8,14 +8,20 @@ its own rows.
 from cython cimport floating
 
 from libc.stdint cimport uintptr_t
+from libc.string cimport memset
 
 from .blas cimport gemm
-from .dispatch cimport Kernels, kernels
+from .dispatch cimport Kernels, Product, kernels
 from .float_state cimport enter, float_state, leave
 from .threads cimport part, run_shares, threads_for
 
 cdef enum:
     CHUNK_ROWS = 1024    # rows whose x is packed at a time for dW
+    TILE = 24            # rows in a share: whole tiles of any height
+    # So few rows read W where it is, each share its own columns; so many flops take as long as reading a
+    # weight.
+    FEW_ROWS = 64
+    READ_FLOPS = 32
 
 cdef struct Work:
     const Kernels *kernels
@@ -34,7 +40,8 @@ cdef struct Work:
     char *dbias
     const char *weight
     const char *bias
-    char *packed            # W in panels
+    bint unpacked           # whether W is read where it is
+    char *packed            # W in panels, or room for some
     char *packed_bias
     char *packed_rows       # rows of x in panels
 
@@ -54,7 +61,8 @@ def dense_scratch_size(Py_ssize_t inputs, Py_ssize_t outputs, dtype):
 cdef void pack_for_y(void *job, int k) noexcept nogil:
     cdef const Work *w = <const Work *>job
     w.kernels.pack(w.bias, 1, w.outputs, 1, 0, 1, 0, k, w.shares, w.packed_bias)
-    w.kernels.pack(w.weight, w.inputs, w.outputs, 1, 0, w.inputs, 1, k, w.shares, w.packed)
+    if not w.unpacked:
+        w.kernels.pack(w.weight, w.inputs, w.outputs, 1, 0, w.inputs, 1, k, w.shares, w.packed)
 
 
 cdef void pack_for_dx(void *job, int k) noexcept nogil:
@@ -62,9 +70,41 @@ cdef void pack_for_dx(void *job, int k) noexcept nogil:
     w.kernels.pack(w.weight, w.outputs, w.inputs, 1, 0, 1, w.inputs, k, w.shares, w.packed)
 
 
+cdef void choose_shares(Work *w, bint packed) noexcept nogil:
+    """Rows are shared out, or with few of them columns, read where they are."""
+    w.unpacked = not packed and w.rows <= FEW_ROWS
+    w.shares = threads_for(max(2.0 * w.rows, <double>READ_FLOPS * w.unpacked) * w.inputs * w.outputs)
+
+
+cdef void few_rows(
+    const Work *w, int k, const char *a, Py_ssize_t depth, Py_ssize_t columns, bint turned,
+    const char *start, char *out,
+) noexcept nogil:
+    """out = a @ W', or turned a @ W, one share of the columns   (rows, depth)(depth, columns)"""
+    cdef Py_ssize_t grain = w.kernels.packed_size(1, 1, 1)
+    cdef Py_ssize_t first = part(columns, k, w.shares, grain), last = part(columns, k + 1, w.shares, grain)
+    cdef Product q
+    if first == last:
+        return
+    memset(&q, 0, sizeof(Product))
+    q.n, q.a, q.lda, q.K = w.rows, a, depth, depth
+    q.units, q.gates = last - first, 1
+    q.unit_stride = 1 if turned else w.inputs
+    q.k_stride = w.inputs if turned else 1
+    q.weight = w.weight + first * q.unit_stride * w.item
+    if start != NULL:
+        q.start = start + first * w.item
+    q.out, q.ldo, q.columns = out + first * w.item, columns, last - first
+    q.room = w.packed + first * depth * w.item
+    w.kernels.multiply_unpacked(&q)
+
+
 cdef void forward_share(void *job, int k) noexcept nogil:
     cdef const Work *w = <const Work *>job
-    cdef Py_ssize_t first = part(w.rows, k, w.shares, 24), last = part(w.rows, k + 1, w.shares, 24)
+    cdef Py_ssize_t first = part(w.rows, k, w.shares, TILE), last = part(w.rows, k + 1, w.shares, TILE)
+    if w.unpacked:
+        few_rows(w, k, w.x, w.inputs, w.outputs, False, w.packed_bias, w.y)
+        return
     w.kernels.multiply(
         last - first, w.x + first * w.inputs * w.item, NULL, w.inputs, w.inputs,
         w.packed, w.outputs, 1, w.packed_bias, 0,
@@ -91,7 +131,7 @@ def dense_forward(
     w.packed_bias = w.packed + w.kernels.packed_size(w.inputs, w.outputs, 1) * w.item
     with nogil:
         before = enter()
-        w.shares = threads_for(2.0 * w.rows * w.inputs * w.outputs)
+        choose_shares(&w, panels is not None)
         if panels is None:
             run_shares(w.shares, pack_for_y, &w)
         run_shares(w.shares, forward_share, &w)
@@ -101,7 +141,7 @@ def dense_forward(
 def pack_dense(const floating[:, ::1] weight, const floating[::1] bias, floating[::1] panels):
     """Pack weights and bias once for many forward passes; panels (N,) are as long as the scratch."""
     cdef Work w
-    w.kernels, w.item, w.shares = kernels(floating is double), sizeof(floating), 1
+    w.kernels, w.item, w.shares, w.unpacked = kernels(floating is double), sizeof(floating), 1, False
     w.inputs, w.outputs = weight.shape[1], weight.shape[0]
     w.weight, w.bias, w.packed = <const char *>&weight[0, 0], <const char *>&bias[0], aligned(&panels[0])
     w.packed_bias = w.packed + w.kernels.packed_size(w.inputs, w.outputs, 1) * w.item
@@ -112,7 +152,10 @@ def pack_dense(const floating[:, ::1] weight, const floating[::1] bias, floating
 cdef void input_share(void *job, int k) noexcept nogil:
     """dx = dy @ W   (rows, O)(O, I)"""
     cdef const Work *w = <const Work *>job
-    cdef Py_ssize_t first = part(w.rows, k, w.shares, 24), last = part(w.rows, k + 1, w.shares, 24)
+    cdef Py_ssize_t first = part(w.rows, k, w.shares, TILE), last = part(w.rows, k + 1, w.shares, TILE)
+    if w.unpacked:
+        few_rows(w, k, w.dy, w.outputs, w.inputs, True, NULL, w.dx)
+        return
     w.kernels.multiply(
         last - first, w.dy + first * w.outputs * w.item, NULL, w.outputs, w.outputs,
         w.packed, w.inputs, 1, NULL, 0,
@@ -166,9 +209,10 @@ def dense_backward(
     with nogil:
         before = enter()
         w.packed_rows = w.packed + w.kernels.packed_size(w.outputs, w.inputs, 1) * w.item
-        w.shares = threads_for(2.0 * w.rows * w.inputs * w.outputs)
+        choose_shares(&w, False)
         if w.dx != NULL:
-            run_shares(w.shares, pack_for_dx, &w)
+            if not w.unpacked:
+                run_shares(w.shares, pack_for_dx, &w)
             run_shares(w.shares, input_share, &w)
         if w.kernels.blas:
             # dweight += dy' x   (O, N)(N, I)

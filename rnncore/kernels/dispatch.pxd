@@ -15,6 +15,8 @@ cdef extern from "step.h":
         int gate_activation
         int activation
         const void *packed
+        const void *weight
+        void *room
         const void *packed_hn
         void *projected
         const void *bias_hn
@@ -46,6 +48,26 @@ cdef extern from "step.h":
 ctypedef void (*StepFunction)(const Step *step) noexcept nogil
 
 cdef extern from "table.h":
+    ctypedef struct Product:
+        Py_ssize_t n
+        const void *a
+        const Py_ssize_t *places_a
+        Py_ssize_t lda
+        Py_ssize_t K
+        const void *weight
+        Py_ssize_t units
+        int gates
+        Py_ssize_t gate_stride
+        Py_ssize_t unit_stride
+        Py_ssize_t k_stride
+        const void *start
+        int add
+        void *out
+        const Py_ssize_t *places_out
+        Py_ssize_t ldo
+        Py_ssize_t columns
+        void *room
+
     ctypedef struct Kernels:
         const char *name
         Py_ssize_t lanes
@@ -106,6 +128,7 @@ cdef extern from "table.h":
             const void *packed, Py_ssize_t units, int gates, const void *start, int add,
             void *out, const Py_ssize_t *places_out, Py_ssize_t ldo, Py_ssize_t columns
         ) noexcept nogil
+        void (*multiply_unpacked)(const Product *product) noexcept nogil
         void (*accumulate_outer)(
             Py_ssize_t K, const void *a, Py_ssize_t lda, Py_ssize_t first, Py_ssize_t last,
             const void *packed, Py_ssize_t units, void *out, Py_ssize_t ldo,

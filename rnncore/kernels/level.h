@@ -40,6 +40,7 @@ const Kernels TABLE = {
     .pack = pack,
     .pack_rows = pack_rows,
     .multiply = multiply,
+    .multiply_unpacked = multiply_unpacked,
     .accumulate_outer = accumulate_outer,
     .add_rows = add_rows,
     .add_products = add_products,

@@ -19,6 +19,8 @@ cdef enum:
     OWN_BYTES = 524288
     OWN_PART = 24
     OWN_CHUNK_ROWS = 192  # room for them, in small batches
+    # What reading a weight costs in a single step, in flops: bench/README.md, "One step".
+    READ_FLOPS = 32
     CHUNK_ROWS = 256      # 512 and 1024 are no faster: bench/README.md, "Chunks"
 
 
@@ -45,12 +47,23 @@ cdef void choose_shares(const Sequence *s, Work *w) noexcept nogil:
     cdef double step = 2.0 * s.rows * s.gates * s.units * s.units
     cdef bint few = s.rows <= FEW_ROWS and step >= STEP_FLOPS
     few = few or s.rows <= SOME_ROWS and step >= LARGE_STEP_FLOPS
-    w.threads = threads_for(2.0 * s.steps * s.rows * s.gates * s.units * (s.inputs + s.units))
+    cdef double uses = 2.0 * s.steps * s.rows
+    cdef bint once = s.steps == 1
+    if once:
+        uses = max(uses, <double>READ_FLOPS)
+    w.threads = threads_for(uses * s.gates * s.units * (s.inputs + s.units))
     w.shares, w.unit_shares = <int>min(w.threads, s.rows), 1
-    if few and not s.reset_before:
+    if (few or once) and not s.reset_before:
         w.shares, w.unit_shares = 1, w.threads
     elif w.shares == 1:
         w.threads = 1  # what others had packed would lie in their caches
+
+
+cdef void choose_unpacked(const Sequence *s, Work *w) noexcept nogil:
+    """Weights that one share uses once need no packing: weight_hh in a step, weight_ih in a chunk."""
+    cdef bint once = s.panels == NULL and w.shares == 1
+    w.unpacked_hh = once and s.steps == 1
+    w.unpacked_ih = once and w.chunk == s.steps and (w.unit_shares == 1 or s.steps == 1)
 
 
 cdef bint own_pay(const Sequence *s, Work *w) noexcept nogil:
@@ -75,6 +88,7 @@ cdef Py_ssize_t lay_out(const Sequence *s, Work *w, bint back, bint own) noexcep
     own = back and own and own_pay(s, w)
     w.chunk = OWN_CHUNK_ROWS if own and 4 * s.rows <= OWN_CHUNK_ROWS else CHUNK_ROWS
     w.chunk = max(1, min(s.steps, w.chunk // s.rows))
+    choose_unpacked(s, w)
     rows = w.chunk * s.rows
     w.order = <Py_ssize_t *>carve(&space, s.rows * sizeof(Py_ssize_t))
     w.buckets = <Py_ssize_t *>carve(&space, (s.steps + 2) * sizeof(Py_ssize_t))

@@ -14,8 +14,9 @@
  */
 #include "simd.h"
 
-/* Vectors in a panel: one for each gate, four where there is one gate. */
-#define PANEL_VECTORS(gates) ((gates) == 1 ? 4 : (gates))
+/* Vectors in a panel: one for each gate, or as many for each as make four. More than MAX_GATES are not interleaved. */
+#define MAX_GATES 4
+#define PANEL_VECTORS(gates) ((gates) == 3 ? 3 : 4)
 #define PANEL_WIDTH(gates) (PANEL_VECTORS(gates) * LANES)
 #define PANEL_UNITS(gates) (PANEL_WIDTH(gates) / (gates))
 #define PANEL_COUNT(units, gates) (((units) + PANEL_UNITS(gates) - 1) / PANEL_UNITS(gates))
@@ -33,6 +34,7 @@
 #define BLOCK_DEPTH 256         /* rows of A in a packed block: 6 KiB in float */
 #define GROUP_ROWS (4 * BLOCK_ROWS)
 #define FEW_PANELS 4
+#define FEW_DEEP 4 /* rows of A and B whose outer product is bound by memory alone */
 
 typedef real Tile[MAX_TILE_ROWS * MAX_PANEL_VECTORS * LANES] __attribute__((aligned(64)));
 typedef void (*outer_function)(ptrdiff_t, const real *const *, ptrdiff_t, const real *, real *const *);
@@ -40,23 +42,25 @@ typedef void (*tile_function)(ptrdiff_t, const real *const *, const real *, cons
 
 static const real ZEROS[MAX_PANEL_VECTORS * LANES] __attribute__((aligned(64)));
 
-/* out[r][j] = start[r][j] + sum over k of a[r][k * stride] * b[k][j], for constant R rows and V of the C vectors of
- * columns j from `first` on; start counts for the first `started` of all. A row of start may be its row of out. */
-INLINE void strip(const int R, const int C, const int first, const int V, const int started, ptrdiff_t K,
-                  const real *const *a, const ptrdiff_t stride, const real *b, const real *const *start, real *const *out)
+/* out[r][j] = start[r][j] + sum over k of a[r][k * stride] * b[k * ldb + j], for constant R rows and V vectors of columns
+ * j from `first` on; start counts for the first `started` of all. A row of start may be its row of out. The sums begin
+ * with 0, or where they were left in out, if resumed: then they are what one call over all k makes. */
+INLINE void strip(const int R, const int first, const int V, const int started, const int resumed, ptrdiff_t K,
+                  const real *const *a, const ptrdiff_t stride, const real *b, const ptrdiff_t ldb,
+                  const real *const *start, real *const *out)
 {
     vec sum[MAX_TILE_ROWS][MAX_PANEL_VECTORS];
     UNROLLED
     for (int r = 0; r < R; r++)
         UNROLLED
         for (int j = 0; j < V; j++)
-            sum[r][j] = (vec){0};
+            sum[r][j] = resumed ? load(out[r] + (first + j) * LANES) : (vec){0};
     const real *panel = b + first * LANES;
     for (ptrdiff_t k = 0; k < K; k++) {
         vec column[MAX_PANEL_VECTORS];
         UNROLLED
         for (int j = 0; j < V; j++)
-            column[j] = *(const vec *)(panel + (k * C + j) * LANES);
+            column[j] = resumed ? load(panel + k * ldb + j * LANES) : *(const vec *)(panel + k * ldb + j * LANES);
         UNROLLED
         for (int r = 0; r < R; r++)
             UNROLLED
@@ -74,13 +78,14 @@ INLINE void strip(const int R, const int C, const int first, const int V, const 
 }
 
 /* The first `used` of C vectors, in as many strips as their sums need registers. */
-INLINE void tile(const int R, const int C, const int used, const int started, ptrdiff_t K, const real *const *a,
-                 const ptrdiff_t stride, const real *b, const real *const *start, real *const *out)
+INLINE void tile(const int R, const int C, const int used, const int started, const int resumed, ptrdiff_t K,
+                 const real *const *a, const ptrdiff_t stride, const real *b, const ptrdiff_t ldb,
+                 const real *const *start, real *const *out)
 {
     const int most = TILE_VECTORS(C);
-    strip(R, C, 0, used < most ? used : most, started, K, a, stride, b, start, out);
+    strip(R, 0, used < most ? used : most, started, resumed, K, a, stride, b, ldb, start, out);
     if (used > most)
-        strip(R, C, most, used - most, started, K, a, stride, b, start, out);
+        strip(R, most, used - most, started, resumed, K, a, stride, b, ldb, start, out);
 }
 
 /* One row times two neighbouring panels: a single panel's C sums would wait for each other's latency. */
@@ -106,7 +111,7 @@ INLINE void tile_pair(const int C, const int started, ptrdiff_t K, const real *a
     static __attribute__((noinline)) void tile_##R##x##used##of##C##from##started(                               \
         ptrdiff_t K, const real *const *a, const real *b, const real *const *start, real *const *out)            \
     {                                                                                                            \
-        tile(R, C, used, started, K, a, 1, b, start, out);                                                       \
+        tile(R, C, used, started, 0, K, a, 1, b, C * LANES, start, out);                                                       \
     }
 #define TILES(C, used, started)                                                                                  \
     TILE(1, C, used, started) TILE(2, C, used, started) TILE(3, C, used, started) TILE(4, C, used, started)      \
@@ -150,46 +155,104 @@ static ptrdiff_t packed_size(ptrdiff_t K, ptrdiff_t units, int gates)
     return PANEL_COUNT(units, gates) * PANEL_WIDTH(gates) * K;
 }
 
-/* target[k * width + i] = source[i * stride + k] for i < n, 0 for the other lanes: squares of LANES numbers, each
- * transposed in registers. Rows that lie a power of two apart push one another out of the first-level cache, so that
- * each line of them is read but once. */
+/* square[k][i] = source[i * stride + k] for i < n and k < depth, 0 for the other lanes: LANES numbers of each of n rows,
+ * transposed in registers. Meanwhile the rows that come LANES later are asked for, in the order in which they follow in
+ * memory, `ahead` bytes from their beginning: the processor by itself does not follow so many rows at once. */
+INLINE void load_square(const real *source, ptrdiff_t n, ptrdiff_t stride, ptrdiff_t depth, ptrdiff_t ahead, vec square[LANES])
+{
+    const char *next = (const char *)source + ahead;
+    if (n >= LANES && depth >= LANES)
+        UNROLLED
+        for (ptrdiff_t i = 0; i < LANES; i++) {
+            square[i] = load(source + i * stride);
+            if (i * VECTOR_BYTES % 64 == 0)
+                __builtin_prefetch(next + i * VECTOR_BYTES, 0, 2);
+        }
+    else
+        for (ptrdiff_t i = 0; i < LANES; i++)
+            square[i] = i < n ? load_first(source + i * stride, depth) : (vec){0};
+    transpose(square);
+}
+
+/* Bytes from the square at column k of LANES rows to its share of the rows that follow them. */
+INLINE ptrdiff_t rows_ahead(ptrdiff_t stride, ptrdiff_t k)
+{
+    return (LANES * stride - k) * (ptrdiff_t)sizeof(real) + k * VECTOR_BYTES;
+}
+
+/* target[k * width + i] = source[i * stride + k] for i < n, 0 for the other lanes. */
 static void pack_transposed(const real *source, ptrdiff_t K, ptrdiff_t n, ptrdiff_t stride, real *target, ptrdiff_t width)
 {
     for (ptrdiff_t first = 0; first < K; first += LANES) {
         const ptrdiff_t depth = K - first < LANES ? K - first : LANES;
         vec square[LANES];
-        for (ptrdiff_t i = 0; i < LANES; i++) {
-            square[i] = i < n ? load_first(source + i * stride + first, depth) : (vec){0};
-            if (i < n)
-                __builtin_prefetch(source + i * stride + first + 4 * LANES);
-        }
-        transpose(square);
+        load_square(source + first, n, stride, depth, rows_ahead(stride, first), square);
         for (ptrdiff_t k = 0; k < depth; k++)
             store(target + (first + k) * width, square[k]);
     }
 }
 
-/* Pack share k of n of the panels of B (K, gates * units) with B[k][g, u] = w[g * gate_stride + u * unit_stride + k *
- * k_stride], where one of the last two strides is 1; units beyond the last are zero. */
-static void pack(const void *w_, ptrdiff_t K, ptrdiff_t units, int gates, ptrdiff_t gate_stride, ptrdiff_t unit_stride,
-                 ptrdiff_t k_stride, int share, int shares, void *packed_)
+/* Where a matrix B (K, gates * units) is: B[k][g, u] = w[g * gate_stride + u * unit_stride + k * k_stride], where one of
+ * the last two strides is 1. */
+typedef struct {
+    const real *w;
+    ptrdiff_t K, units;
+    int gates;
+    ptrdiff_t gate_stride, unit_stride, k_stride;
+} Matrix;
+
+/* The unit that vector j of panel p begins with, and where its gate's numbers are. */
+INLINE ptrdiff_t unit_of(const Matrix *m, ptrdiff_t p, ptrdiff_t j)
 {
-    const ptrdiff_t width = PANEL_WIDTH(gates), panels = PANEL_COUNT(units, gates);
-    for (ptrdiff_t p = panels * share / shares; p < panels * (share + 1) / shares; p++)
-        for (ptrdiff_t column = 0; column < width; column += LANES) {
-            const int gate = (int)(column / LANES % gates);
-            const ptrdiff_t unit = p * PANEL_UNITS(gates) + column / LANES / gates * LANES, n = units - unit;
-            const real *source = (const real *)w_ + gate * gate_stride + unit * unit_stride;
-            real *target = (real *)packed_ + p * width * K + column;
-            if (n <= 0)
-                for (ptrdiff_t k = 0; k < K; k++)
-                    store(target + k * width, (vec){0});
-            else if (unit_stride == 1)
-                for (ptrdiff_t k = 0; k < K; k++)
-                    store(target + k * width, load_first(source + k * k_stride, n));
+    return p * PANEL_UNITS(m->gates) + j / m->gates * LANES;
+}
+
+INLINE const real *source_of(const Matrix *m, ptrdiff_t p, ptrdiff_t j)
+{
+    return m->w + j % m->gates * m->gate_stride + unit_of(m, p, j) * m->unit_stride;
+}
+
+/* Pack rows first..first+depth-1 of panel p; units beyond the last are zero. Rows of columns that are side by side are
+ * asked for as far ahead as there are rows. */
+static void pack_panel(const Matrix *m, ptrdiff_t p, ptrdiff_t first, ptrdiff_t depth, real *target)
+{
+    const ptrdiff_t vectors = PANEL_VECTORS(m->gates), width = PANEL_WIDTH(m->gates);
+    const ptrdiff_t ahead = (depth < 64 ? depth : 64) * m->k_stride;
+    const real *source[MAX_PANEL_VECTORS];
+    ptrdiff_t left[MAX_PANEL_VECTORS];
+    for (ptrdiff_t j = 0; j < vectors; j++) {
+        source[j] = source_of(m, p, j) + first * m->k_stride;
+        left[j] = m->units - unit_of(m, p, j);
+    }
+    if (m->unit_stride == 1 && vectors == 4 && left[3] >= LANES)
+        for (ptrdiff_t k = 0; k < depth; k++)
+            UNROLLED
+            for (ptrdiff_t j = 0; j < 4; j++) {
+                __builtin_prefetch(source[j] + k * m->k_stride + ahead, 0, 2);
+                store(target + k * width + j * LANES, load(source[j] + k * m->k_stride));
+            }
+    else if (m->unit_stride == 1)
+        for (ptrdiff_t k = 0; k < depth; k++)
+            for (ptrdiff_t j = 0; j < vectors; j++)
+                store(target + k * width + j * LANES, load_first(source[j] + k * m->k_stride, left[j]));
+    else
+        for (ptrdiff_t j = 0; j < vectors; j++) {
+            if (left[j] > 0)
+                pack_transposed(source[j], depth, left[j], m->unit_stride, target + j * LANES, width);
             else
-                pack_transposed(source, K, n, unit_stride, target, width);
+                for (ptrdiff_t k = 0; k < depth; k++)
+                    store(target + k * width + j * LANES, (vec){0});
         }
+}
+
+/* Pack share k of n of the panels of B, a Matrix. */
+static void pack(const void *w, ptrdiff_t K, ptrdiff_t units, int gates, ptrdiff_t gate_stride, ptrdiff_t unit_stride,
+                 ptrdiff_t k_stride, int share, int shares, void *packed)
+{
+    const Matrix m = {w, K, units, gates, gate_stride, unit_stride, k_stride};
+    const ptrdiff_t panels = PANEL_COUNT(units, gates);
+    for (ptrdiff_t p = panels * share / shares; p < panels * (share + 1) / shares; p++)
+        pack_panel(&m, p, 0, K, (real *)packed + p * PANEL_WIDTH(gates) * K);
 }
 
 /* Pack share k of n of the panels of B's rows w[places[k]] (K, units), ld numbers apart; without places, rows 0, 1,
@@ -249,7 +312,7 @@ static void multiply(ptrdiff_t n, const void *a_, const ptrdiff_t *places_a, ptr
     static __attribute__((noinline)) void outer_##R##x##used(ptrdiff_t K, const real *const *a, ptrdiff_t stride,     \
                                                              const real *b, real *const *out)                        \
     {                                                                                                                \
-        tile(R, 4, used, used, K, a, stride, b, (const real *const *)out, out);                                      \
+        tile(R, 4, used, used, 0, K, a, stride, b, 4 * LANES, (const real *const *)out, out);                                      \
     }
 OUTER(6, 4)
 OUTER(6, 3)
@@ -316,6 +379,34 @@ INLINE void pack_blocks(const real *a, ptrdiff_t lda, ptrdiff_t K, ptrdiff_t fir
     }
 }
 
+/* The same for so few k that reading and writing out is all the work: row after row, as they follow in memory. */
+INLINE void accumulate_rows(const int K, const real *a, ptrdiff_t lda, ptrdiff_t first, ptrdiff_t last, const real *packed,
+                            ptrdiff_t units, real *out, ptrdiff_t ldo)
+{
+    const ptrdiff_t width = PANEL_WIDTH(1);
+    for (ptrdiff_t m = first; m < last; m++)
+        for (ptrdiff_t unit = 0; unit < units; unit += LANES) {
+            const real *b = packed + unit / width * width * K + unit % width;
+            real *target = out + m * ldo + unit;
+            vec sum = {0};
+            UNROLLED
+            for (int k = 0; k < K; k++)
+                sum += a[k * lda + m] * load(b + k * width);
+            store_first(target, sum + load_first(target, units - unit), units - unit);
+        }
+}
+
+static void accumulate_few(ptrdiff_t K, const real *a, ptrdiff_t lda, ptrdiff_t first, ptrdiff_t last, const real *packed,
+                           ptrdiff_t units, real *out, ptrdiff_t ldo)
+{
+    switch (K) {
+    case 1: accumulate_rows(1, a, lda, first, last, packed, units, out, ldo); break;
+    case 2: accumulate_rows(2, a, lda, first, last, packed, units, out, ldo); break;
+    case 3: accumulate_rows(3, a, lda, first, last, packed, units, out, ldo); break;
+    default: accumulate_rows(4, a, lda, first, last, packed, units, out, ldo);
+    }
+}
+
 /* out[m] += sum over k of a[k][m] * B[k], for the columns m in first..last-1 of a (K, lda) and packed B (K,
  * units); out (M, units), rows ldo numbers apart. A second pair of B and out shares the packed blocks of A; its units
  * are 0 where there is none. */
@@ -324,6 +415,11 @@ static void accumulate_outer(ptrdiff_t K, const void *a_, ptrdiff_t lda, ptrdiff
                              ptrdiff_t units2, void *out2, ptrdiff_t ldo2)
 {
     const real *a = a_;
+    if (K <= FEW_DEEP && K > 0) {
+        accumulate_few(K, a, lda, first, last, packed, units, out, ldo);
+        accumulate_few(K, a, lda, first, last, packed2, units2, out2, ldo2);
+        return;
+    }
     real copy[BLOCK_DEPTH * GROUP_ROWS];
     const real *blocks = units + units2 > FEW_PANELS * PANEL_WIDTH(1) ? copy : NULL;
     for (ptrdiff_t k = 0; k < K; k += BLOCK_DEPTH, a += BLOCK_DEPTH * lda) {

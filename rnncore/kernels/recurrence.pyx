@@ -38,7 +38,16 @@ from .plan cimport (
     length_of,
 )
 from .threads cimport part, run_shares, threads_for
+from .unpacked cimport (
+    Part,
+    add_skip_unpacked,
+    carry_unpacked,
+    input_gradient_unpacked,
+    project_unpacked,
+)
 from .weights cimport add_own, add_weight_gradients, place_own
+
+ctypedef void (*Task)(void *job, int share) noexcept nogil
 
 cdef enum:
     TILE = 24             # rows in a part: whole tiles of any height
@@ -81,18 +90,9 @@ cdef inline Step new_step(const Sequence *s, const Work *w, const Py_ssize_t *ro
     step.packed, step.packed_hn, step.bias_hn = w.packed_hh, w.packed_hn, s.bias_hn
     step.weight_ci, step.weight_cf, step.weight_co = s.weight_ci, s.weight_cf, s.weight_co
     step.leak, step.drop = s.leak, s.masks.drop
+    if w.unpacked_hh:
+        step.weight, step.room = s.weight_hh, w.packed_hh
     return step
-
-
-# What the threads do together for one share of the batch, where they split its units: w.unit_shares parts.
-cdef struct Part:
-    const Work *work
-    const Step *step
-    Py_ssize_t total              # compact rows of the share's chunk
-    const Py_ssize_t *places      # (total,)
-    const char *packed            # going back: recurrent weights, and where their product goes
-    char *target                  # (B, H)
-    bint add
 
 
 cdef void project(void *job, int k) noexcept nogil:
@@ -114,9 +114,11 @@ cdef void project(void *job, int k) noexcept nogil:
 cdef void step_units(void *job, int k) noexcept nogil:
     """The step for one part of the panels of units."""
     cdef const Part *p = <const Part *>job
+    cdef const Work *w = p.work
     cdef Step step = p.step[0]
     step.first_panel = part(p.work.panels, k, p.work.unit_shares, 1)
     step.last_panel = part(p.work.panels, k + 1, p.work.unit_shares, 1)
+    step.room = <char *>step.room + step.first_panel * w.wide // w.panels * w.sequence.units * w.sequence.item
     p.work.sequence.forward(&step)
 
 
@@ -152,14 +154,19 @@ cdef void carry(Part *p, Py_ssize_t t) noexcept nogil:
     cdef const Work *w = p.work
     cdef const Sequence *s = w.sequence
     cdef Py_ssize_t k, size = s.kernels.packed_size(s.units, s.units, 1) * s.item
+    cdef Task task = carry_units
     p.packed, p.target, p.add = w.packed_hh, slot(s, t - s.lag), s.leaves_dh or s.lag < s.depth
+    if w.unpacked_hh:
+        p.weight, task = s.weight_hh, carry_unpacked
     if s.masks.drop != NULL:
         p.target, p.add = s.masks.product, False
-    run_shares(w.unit_shares, carry_units, p)
+    run_shares(w.unit_shares, task, p)
     for k in range(s.further):
         p.packed, p.target = w.packed_skip + k * size, slot(s, t - s.lags[k])
+        if w.unpacked_hh:
+            p.weight = s.weight_skip + k * s.units * s.units * s.item
         p.add = s.lags[k] < s.depth
-        run_shares(w.unit_shares, carry_units, p)
+        run_shares(w.unit_shares, task, p)
 
 
 cdef void add_skips(const Work *w, const Step *step, Py_ssize_t t) noexcept nogil:
@@ -167,6 +174,9 @@ cdef void add_skips(const Work *w, const Step *step, Py_ssize_t t) noexcept nogi
     cdef const Sequence *s = w.sequence
     cdef Py_ssize_t k, size = s.kernels.packed_size(s.units, s.units, 1) * s.item
     for k in range(s.further):
+        if w.unpacked_hh:
+            add_skip_unpacked(w, step, t, k, w.packed_skip + k * size)
+            continue
         s.kernels.multiply(
             step.n, s.hidden + (t + 1 - s.lags[k]) * s.rows * s.units * s.item, step.rows, s.units, s.units,
             w.packed_skip + k * size, s.units, 1, NULL, True, step.projected, NULL, w.wide, w.wide,
@@ -202,7 +212,8 @@ cdef void forward_share(void *job, int k) noexcept nogil:
     cdef char *projected = w.projected + w.chunk * w.start[k] * w.wide * s.item
     cdef Py_ssize_t states = s.rows * s.units * s.item
     cdef Step step = new_step(s, w, rows)
-    cdef Part together = Part(w, &step, 0, NULL, NULL, NULL, False)
+    cdef Part together = Part(w, &step, 0, NULL, NULL, NULL, NULL, False)
+    cdef Task project_task = project_unpacked if w.unpacked_ih else project
     step.last_panel, step.ahead = w.panels, s.rows * s.units
     active, last = count, 0
     while last < s.steps:
@@ -221,7 +232,7 @@ cdef void forward_share(void *job, int k) noexcept nogil:
         if total == 0:
             break
         together.total, together.places, step.projected = total, places, projected
-        run_shares(w.unit_shares, project, &together)
+        run_shares(w.unit_shares, project_task, &together)
         for t in range(first, last):
             while active > 0 and length_of(s, rows[active - 1]) <= t:
                 active -= 1
@@ -273,12 +284,15 @@ cdef void pack_forward(void *job, int k) noexcept nogil:
     cdef const Sequence *s = w.sequence
     cdef Py_ssize_t columns = w.joint // w.interleaved
     s.kernels.pack(s.bias, 1, w.columns, w.interleaved, s.units, 1, 0, k, w.threads, w.packed_bias)
+    if not w.unpacked_ih:
+        s.kernels.pack(
+            s.weight_ih, s.inputs, w.columns, w.interleaved, s.units * s.inputs, s.inputs, 1,
+            k, w.threads, w.packed_ih,
+        )
+    if w.unpacked_hh:
+        return
     s.kernels.pack(
         s.weight_hh, s.units, columns, w.interleaved, s.units * s.units, s.units, 1, k, w.threads, w.packed_hh
-    )
-    s.kernels.pack(
-        s.weight_ih, s.inputs, w.columns, w.interleaved, s.units * s.inputs, s.inputs, 1,
-        k, w.threads, w.packed_ih,
     )
     if s.reset_before:
         s.kernels.pack(reset_weights(s), s.units, s.units, 1, 0, s.units, 1, k, w.threads, w.packed_hn)
@@ -290,11 +304,13 @@ cdef void pack_backward(void *job, int k) noexcept nogil:
     cdef const Work *w = <const Work *>job
     cdef const Sequence *s = w.sequence
     cdef Py_ssize_t gate_rows = s.gates * s.units
+    if s.dx != NULL and not w.unpacked_ih:
+        s.kernels.pack(s.weight_ih, gate_rows, s.inputs, 1, 0, 1, s.inputs, k, w.threads, w.packed_ih)
+    if w.unpacked_hh:
+        return
     s.kernels.pack(s.weight_hh, w.joint, s.units, 1, 0, 1, s.units, k, w.threads, w.packed_hh)
     if s.reset_before:
         s.kernels.pack(reset_weights(s), s.units, s.units, 1, 0, 1, s.units, k, w.threads, w.packed_hn)
-    if s.dx != NULL:
-        s.kernels.pack(s.weight_ih, gate_rows, s.inputs, 1, 0, 1, s.inputs, k, w.threads, w.packed_ih)
     pack_skips(w, k, True)
 
 
@@ -316,6 +332,7 @@ def pack_recurrent(
     s.weight_ih, s.weight_hh = <const char *>&weight_ih[0, 0], <const char *>&weight_hh[0, 0]
     s.bias = <const char *>&bias[0]
     w.sequence = &s
+    w.unpacked_ih = w.unpacked_hh = False
     lay_out_panels(&s, &w, <char *>&panels[0])
     with nogil:
         before = enter()
@@ -381,7 +398,8 @@ cdef void backward_share(void *job, int k) noexcept nogil:
     cdef Py_ssize_t count = w.start[k + 1] - w.start[k], n = 0, at = w.base[k + 1], t, i
     cdef Py_ssize_t states = s.rows * s.units * s.item, gate_rows = s.gates * s.units
     cdef Step step = new_step(s, w, rows)
-    cdef Part together = Part(w, &step, w.base[k + 1] - w.base[k], w.places + w.base[k], NULL, NULL, False)
+    cdef Part together = Part(w, &step, 0, NULL, NULL, NULL, NULL, False)
+    together.total, together.places = w.base[k + 1] - w.base[k], w.places + w.base[k]
     step.dc, step.ahead = s.dc, -s.rows * s.units
     for t in range(w.last - 1, w.first - 1, -1):
         while n < count and length_of(s, rows[n]) > t:
@@ -417,7 +435,7 @@ cdef void backward_share(void *job, int k) noexcept nogil:
             step.dh = slot(s, t - 1)
             s.kernels.clip_rows(&step, s.clip_step, &w.clipped[k])
     if s.dx != NULL:
-        run_shares(w.unit_shares, input_gradient, &together)
+        run_shares(w.unit_shares, input_gradient_unpacked if w.unpacked_ih else input_gradient, &together)
 
 
 cdef void backward_chunks(Work *w) noexcept nogil:

@@ -22,6 +22,8 @@ typedef struct {
     int gate_activation;    /* ACTIVATION_..., of the gates that open and close */
     int activation;         /* ACTIVATION_..., of the candidate state */
     const void *packed;     /* recurrent weights in panels: product.h */
+    const void *weight;     /* those weights as they are, (G*H, H), if they are not packed; else NULL */
+    void *room;             /* for a panel of them */
     const void *packed_hn;  /* those of n, GRU with the reset before its product */
     void *projected;        /* compact (n, panels): W_ih x + b */
     const void *bias_hn;    /* (H,), GRU */

@@ -6,6 +6,26 @@
 
 #include "step.h"
 
+/* out = A B, + start or + out, where B (K, gates * units) is not packed: B[k][g, u] = weight[g * gate_stride + u *
+ * unit_stride + k * k_stride], one of the last two strides 1. Rows of A, out and columns are those of multiply. */
+typedef struct {
+    ptrdiff_t n;
+    const void *a;
+    const ptrdiff_t *places_a;
+    ptrdiff_t lda;
+    ptrdiff_t K;
+    const void *weight;
+    ptrdiff_t units;
+    int gates;
+    ptrdiff_t gate_stride, unit_stride, k_stride;
+    const void *start;
+    int add;
+    void *out;
+    const ptrdiff_t *places_out;
+    ptrdiff_t ldo, columns;
+    void *room; /* as long as B packed */
+} Product;
+
 typedef struct {
     const char *name;      /* "avx512", "avx2" or "baseline" */
     ptrdiff_t lanes;       /* numbers in a vector */
@@ -45,6 +65,7 @@ typedef struct {
     void (*multiply)(ptrdiff_t n, const void *a, const ptrdiff_t *places_a, ptrdiff_t lda, ptrdiff_t K, const void *packed,
                      ptrdiff_t units, int gates, const void *start, int add, void *out, const ptrdiff_t *places_out,
                      ptrdiff_t ldo, ptrdiff_t columns);
+    void (*multiply_unpacked)(const Product *product);
     void (*accumulate_outer)(ptrdiff_t K, const void *a, ptrdiff_t lda, ptrdiff_t first, ptrdiff_t last, const void *packed,
                              ptrdiff_t units, void *out, ptrdiff_t ldo, const void *packed2, ptrdiff_t units2, void *out2,
                              ptrdiff_t ldo2);
