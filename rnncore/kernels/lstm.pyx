@@ -19,6 +19,14 @@ from .dispatch cimport Clipped
 from .recurrence cimport activation_code, at_first, at_start, run_backward, run_forward, start
 
 
+cdef int gates_of(const floating[:, ::1] weight_hh) except -1:
+    """Four, or three where the forget gate is coupled."""
+    cdef int gates = <int>(weight_hh.shape[0] // weight_hh.shape[1])
+    if gates != 3 and gates != 4:
+        raise ValueError(f"weight_hh has rows for {gates} gates, but an LSTM has 4, or 3 if two are coupled")
+    return gates
+
+
 cdef bint is_plain(str gate_activation, str activation, const floating[::1] weight_ci):
     """Whether the kernel that knows its activations will do."""
     return weight_ci is None and gate_activation == "sigmoid" and activation == "tanh"
@@ -46,7 +54,7 @@ def lstm_forward(
     activations i, f, g, o, without f if the weights have but three gates; None where no tape is wanted.
     Padding becomes 0 but in gates. Peepholes (H,) come together, or none."""
     cdef Sequence s = start(x, lengths, weight_ih, weight_hh, hidden, scratch, masks)
-    s.gates = <int>(weight_hh.shape[0] // weight_hh.shape[1])
+    s.gates = gates_of(weight_hh)
     s.gate_activation, s.activation = activation_code(gate_activation), activation_code(activation)
     s.weight_ci, s.weight_cf = at_first(weight_ci), at_first(weight_cf)
     s.weight_co = at_first(weight_co)
@@ -106,7 +114,7 @@ def lstm_backward(
     """
     cdef Sequence s = start(x, lengths, weight_ih, weight_hh, hidden, scratch, masks)
     cdef Clipped clipped
-    s.gates, s.clip_step = <int>(weight_hh.shape[0] // weight_hh.shape[1]), clip_step
+    s.gates, s.clip_step = gates_of(weight_hh), clip_step
     s.gate_activation, s.activation = activation_code(gate_activation), activation_code(activation)
     s.weight_ci, s.weight_cf = at_first(weight_ci), at_first(weight_cf)
     s.weight_co = at_first(weight_co)

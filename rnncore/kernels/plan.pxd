@@ -104,6 +104,9 @@ cdef struct Work:
     char *own                     # a set of gradients for each share but the first, or NULL
     Py_ssize_t own_size           # bytes of a set
 
+# Raise ValueError for more gates than a panel holds side by side (product.h).
+cdef int check_gates(int gates) except -1
+
 # Carve what the weights are packed into for a forward pass; returns where the rest begins.
 cdef char *lay_out_panels(const Sequence *s, Work *w, char *space) noexcept nogil
 

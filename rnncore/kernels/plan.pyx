@@ -21,7 +21,14 @@ cdef enum:
     OWN_CHUNK_ROWS = 192  # room for them, in small batches
     # What reading a weight costs in a single step, in flops: bench/README.md, "One step".
     READ_FLOPS = 32
+    MAX_GATES = 4         # product.h has the same
     CHUNK_ROWS = 256      # 512 and 1024 are no faster: bench/README.md, "Chunks"
+
+
+cdef int check_gates(int gates) except -1:
+    if not 1 <= gates <= MAX_GATES:
+        raise ValueError(f"gates is {gates}, but the kernels have panels of 1 to {MAX_GATES} gates")
+    return 0
 
 
 cdef char *lay_out_panels(const Sequence *s, Work *w, char *space) noexcept nogil:
@@ -140,6 +147,7 @@ def scratch_size(
     cdef Sequence s
     cdef Work w
     cdef Py_ssize_t size
+    check_gates(gates)
     s.steps, s.rows, s.inputs, s.units, s.gates = steps, rows, inputs, units, gates
     s.item = np.dtype(dtype).itemsize
     s.kernels = kernels(s.item == 8)
@@ -155,6 +163,7 @@ def panels_size(Py_ssize_t inputs, Py_ssize_t units, int gates, dtype, bint rese
     """Entries of the panels that pack_recurrent fills."""
     cdef Sequence s
     cdef Work w
+    check_gates(gates)
     s.inputs, s.units, s.gates, s.reset_before = inputs, units, gates, reset_before
     s.item = np.dtype(dtype).itemsize
     s.kernels = kernels(s.item == 8)

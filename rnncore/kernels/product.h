@@ -340,7 +340,7 @@ INLINE void accumulate_tile(ptrdiff_t K, const real *a, ptrdiff_t stride, ptrdif
         row[r] = a + (r < rows ? r : rows - 1);
         to[r] = whole && r < rows ? out + r * ldo : sums + r * PANEL_WIDTH(1);
         for (ptrdiff_t j = 0; far && whole && j < used; j++)
-            __builtin_prefetch(to[r] + j * LANES, 1);
+            __builtin_prefetch(to[r] + PANEL_WIDTH(1) + j * LANES, 1);
         if (!whole && r < rows)
             memcpy(to[r], out + r * ldo, columns * sizeof(real));
     }

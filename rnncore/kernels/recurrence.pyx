@@ -31,6 +31,7 @@ from .plan cimport (
     Work,
     all_clipped,
     arrange,
+    check_gates,
     clear_padding,
     count_rows,
     lay_out,
@@ -329,6 +330,7 @@ def pack_recurrent(
     s.item, s.kernels, s.further = sizeof(floating), kernels(sizeof(floating) == sizeof(double)), 0
     s.inputs, s.units = weight_ih.shape[1], weight_hh.shape[1]
     s.gates, s.reset_before = <int>(weight_hh.shape[0] // weight_hh.shape[1]), reset_before
+    check_gates(s.gates)
     s.weight_ih, s.weight_hh = <const char *>&weight_ih[0, 0], <const char *>&weight_hh[0, 0]
     s.bias = <const char *>&bias[0]
     w.sequence = &s
