@@ -35,7 +35,8 @@ class Ours(ours.Layer):
         super().__init__("rnncore", problem)
         if dtype == "float64":
             params = self.net.params
-            self.net = Network(self.net.layers[0], initialize=False, dtype=dtype)
+            layer = ours.CELLS[problem.cell](problem.x.shape[2], problem.dy.shape[2])
+            self.net = Network(layer, initialize=False, dtype=dtype)
             for name, weight in params.items():
                 self.net.params[name][...] = weight
 

@@ -19,7 +19,7 @@ cdef enum:
     OWN_BYTES = 524288
     OWN_PART = 24
     OWN_CHUNK_ROWS = 192  # room for them, in small batches
-    # What reading a weight costs in a single step, in flops: bench/README.md, "One step".
+    # What reading a weight costs, in flops: bench/README.md, "One step with gradients".
     READ_FLOPS = 32
     MAX_GATES = 4         # product.h has the same
     CHUNK_ROWS = 256      # 512 and 1024 are no faster: bench/README.md, "Chunks"
