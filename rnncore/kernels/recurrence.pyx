@@ -12,7 +12,7 @@ rows that have a step.
 
 from cython cimport floating
 from libc.math cimport isinf
-from libc.string cimport memcpy, memset
+from libc.string cimport memset
 
 from .dispatch cimport (
     ACTIVATION_IDENTITY,
@@ -38,6 +38,7 @@ from .plan cimport (
     lay_out_panels,
     length_of,
 )
+from .records cimport record_gates, record_hidden
 from .threads cimport part, run_shares, threads_for
 from .unpacked cimport (
     Part,
@@ -370,26 +371,6 @@ cdef int run_forward(Sequence *s) except -1:
     with nogil:
         go_forward(&w)
     return 0
-
-
-cdef void record_hidden(const Sequence *s, const Step *step, Py_ssize_t t) noexcept nogil:
-    """dhidden[t + 1] = dh + dy, the gradient of the state after step t, before the step consumes it."""
-    cdef Py_ssize_t i, row, width = s.units * s.item
-    cdef char *recorded
-    for i in range(step.n):
-        row = step.rows[i] * width
-        recorded = s.dhidden + (t + 1) * s.rows * width + row
-        memcpy(recorded, <const char *>step.dh + row, width)
-        s.kernels.add_rows(1, <const char *>step.dy + row, s.units, s.units, recorded)
-
-
-cdef void record_gates(const Sequence *s, const Step *step, Py_ssize_t t) noexcept nogil:
-    """dgates[t] and drecurrent[t]: each compact row at its own place."""
-    cdef Py_ssize_t i, place, width = s.gates * s.units * s.item
-    for i in range(step.n):
-        place = (t * s.rows + step.rows[i]) * width
-        memcpy(s.dgates + place, <const char *>step.dgates + i * width, width)
-        memcpy(s.drecurrent + place, <const char *>step.drecurrent + i * width, width)
 
 
 cdef void backward_share(void *job, int k) noexcept nogil:
