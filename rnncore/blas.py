@@ -12,6 +12,7 @@ from typing import Any
 _lock = threading.Lock()
 _inside: list[int] = []  # threads, once for every block that they are in
 _limit: Any = None  # while anyone is inside, what was before
+_waited = False  # whether the thread that forks holds the lock
 
 
 @contextmanager
@@ -36,6 +37,19 @@ def one_blas_thread() -> Iterator[None]:
                 _limit = None
 
 
+def _before_fork() -> None:
+    """Wait while another thread sets the number: the library has a lock of its own, which would stay locked in
+    the child. Not for long: whoever forks may hold the lock.
+    """
+    global _waited
+    _waited = _lock.acquire(timeout=1)
+
+
+def _after_fork() -> None:
+    if _waited:
+        _lock.release()
+
+
 def _keep_own() -> None:
     """In a forked child: the lock, and who is inside, without the threads that are not there.
 
@@ -48,7 +62,7 @@ def _keep_own() -> None:
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_keep_own)
+    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_keep_own)
 
 
 @cache

@@ -91,7 +91,10 @@ def test_more_threads_than_there_are_at_most_count_as_those(number):
     assert rnncore.get_num_threads() == 3
 
 
-@pytest.mark.parametrize(("wanted", "expected"), [("3", "3"), ("3,2", "3"), ("no", None), ("0", None)])
+@pytest.mark.parametrize(
+    ("wanted", "expected"),
+    [("3", "3"), ("3,2", "3"), ("007", "7"), ("9" * 5000, "64"), ("no", None), ("0", None), ("00", None)],
+)
 def test_the_default_follows_omp_num_threads(wanted, expected):
     code = "import rnncore; print(rnncore.get_num_threads())"
     environment = {**os.environ, "OMP_NUM_THREADS": wanted}
@@ -274,5 +277,27 @@ def test_prefetched_batches_end_with_an_error_in_a_child():
                 os._exit(0 if "call batches again" in str(error) else 2)
             os._exit(1)
         assert os.waitpid(child, 0)[1] == 0
+    """
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self/task"), reason="no /proc")
+def test_workers_block_signals_and_leave_the_callers_mask():
+    code = """if True:
+        import os, signal
+        import numpy as np, rnncore
+        rnncore.set_num_threads(3)
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})
+        tasks = set(os.listdir("/proc/self/task"))
+        rnncore.Network(rnncore.LSTM(64, 128)).forward(np.ones((50, 32, 64), np.float32))
+        made = set(os.listdir("/proc/self/task")) - tasks
+        assert len(made) == 2, made
+        assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) == {*before, signal.SIGUSR1}
+        for task in made:
+            status = open(f"/proc/self/task/{task}/status").read()
+            blocked = int(status.split("SigBlk:")[1].split()[0], 16)
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2, signal.SIGALRM):
+                assert blocked >> (number - 1) & 1, number
+            assert not blocked >> (signal.SIGSEGV - 1) & 1
     """
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)

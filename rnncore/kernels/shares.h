@@ -11,6 +11,7 @@
 #if defined(__unix__) || defined(__APPLE__)
 #include <pthread.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdint.h>
 
@@ -128,13 +129,22 @@ static void start_workers(int wanted)
     static int registered = 0;
     if (!registered)
         registered = !pthread_atfork(NULL, NULL, forget_workers);
+    if (pool.workers >= wanted)
+        return;
+    /* A worker begins with its maker's mask. It takes no signal, so that what the program's threads block stays blocked;
+     * those of its own faults cannot be. */
+    sigset_t all, before;
+    sigfillset(&all);
+    sigdelset(&all, SIGSEGV), sigdelset(&all, SIGBUS), sigdelset(&all, SIGFPE), sigdelset(&all, SIGILL);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
     while (pool.workers < wanted && pool.workers < MAX_WORKERS) {
         pthread_t thread;
         if (pthread_create(&thread, NULL, work, (void *)(uintptr_t)job_number()))
-            return;
+            break;
         pthread_detach(thread);
         pool.workers++;
     }
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
 }
 
 static void share_out(int shares, share_task task, void *job)

@@ -50,8 +50,9 @@ def set_num_threads(n):
 def default_num_threads():
     """OMP_NUM_THREADS where it is a whole number of at least 1, else the cores this process may run on."""
     wanted = os.environ.get("OMP_NUM_THREADS", "").split(",")[0]
-    if wanted.isdecimal() and int(wanted) >= 1:
-        return int(wanted)
+    digits = wanted.lstrip("0")
+    if wanted.isdecimal() and digits:
+        return int(digits[:9])  # longer ones are too many all the same, and int refuses thousands of digits
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
