@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -38,11 +39,17 @@ def one_blas_thread() -> Iterator[None]:
 
 
 def _before_fork() -> None:
-    """Wait while another thread sets the number: the library has a lock of its own, which would stay locked in
-    the child. Not for long: whoever forks may hold the lock.
+    """Wait, a second at most, until no other thread is inside: the library has locks of its own, which would
+    stay locked in the child.
     """
     global _waited
-    _waited = _lock.acquire(timeout=1)
+    own, end = threading.get_ident(), time.monotonic() + 1
+    while True:
+        _waited = _lock.acquire(timeout=max(0, end - time.monotonic()))
+        if not _waited or all(thread == own for thread in _inside) or time.monotonic() > end:
+            return
+        _lock.release()
+        time.sleep(0.0005)
 
 
 def _after_fork() -> None:
