@@ -1,6 +1,6 @@
-"""Short sequences, a call at a time: what a call costs beside ONNX Runtime and PyTorch, one thread.
+"""Short sequences, a call at a time, beside ONNX Runtime; and streams of few units. One thread.
 
-    python bench/small_calls.py [--only taggers|chains]
+    python bench/small_calls.py [--only taggers|chains|streams]
 
 Microseconds, medians of turns in one process: in each turn every contestant makes some calls that do not
 count, then those that do. ONNX Runtime runs the network that `rnncore.interop.onnx` exports, so that all
@@ -15,11 +15,13 @@ for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
 
 import argparse
 import contextlib
+import copy
 import importlib.util
 import statistics
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -71,7 +73,7 @@ def in_turn(contestants: dict[str, Callable[[], object]]) -> dict[str, float]:
 
 def ours(net: Network, x: np.ndarray, stack: contextlib.ExitStack) -> dict[str, Callable[[], object]]:
     """The ways that there are to run a network, each with a network of its own."""
-    packed = copy(net)
+    packed = copy.deepcopy(net)
     stack.enter_context(packed.inference_mode())
     ways = {
         "forward": lambda: net.forward(x, record=False),
@@ -81,12 +83,6 @@ def ours(net: Network, x: np.ndarray, stack: contextlib.ExitStack) -> dict[str, 
         ways["infer"] = lambda: net.infer(x)
         ways["infer, inference mode"] = lambda: packed.infer(x)
     return ways
-
-
-def copy(net: Network) -> Network:
-    import copy
-
-    return copy.deepcopy(net)
 
 
 def onnx_runtime(net: Network, x: np.ndarray) -> Callable[[], object]:
@@ -133,12 +129,28 @@ def table(networks: dict[str, Callable[[], Network]], lengths: tuple[int, ...], 
             )
 
 
+def streams(block: int = 2048) -> None:
+    """Nanoseconds a step of a stream that takes so many at a time, one input."""
+    calls = {}
+    for cell in (LSTM, GRU, Elman):
+        for units in (8, 16, 24, 32):
+            stream = Network(cell(1, units)).stream()
+            x = np.random.default_rng(0).standard_normal((block, 1), dtype=np.float32)
+            calls[f"{cell.__name__} {units}"] = partial(stream.run, x, np.empty((block, units), np.float32))
+    print(f"\n| blocks of {block:,} | ns a step | million steps a second |\n|---|---|---|")
+    for name, time_of_call in in_turn(calls).items():
+        step = 1e3 * time_of_call / block
+        print(f"| {name} | {step:.1f} | {1e3 / step:.1f} |")
+
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
-    parser.add_argument("--only", choices=("chains", "taggers"))
+    parser.add_argument("--only", choices=("chains", "taggers", "streams"))
     only = parser.parse_args().only
     rnncore.set_num_threads(1)
     if only in (None, "chains"):
         table(CHAINS, (1, 8, 16), False)
     if only in (None, "taggers"):
         table(TAGGERS, (1, 8, 16), True)
+    if only in (None, "streams"):
+        streams()

@@ -463,3 +463,19 @@ def test_recurrent_dropout_is_off_in_a_stream_as_in_evaluation(cell):
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_argument_of_a_layer_that_streams_is_known(kind):
     assert {*inspect.signature(kind).parameters} <= KNOWN
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("cell", [Elman, LSTM, GRU])
+def test_few_units_in_blocks_give_the_bits_of_the_whole(level, cell, dtype):
+    """Around the sizes at which a row's states fit into vectors; more steps than are projected at once."""
+    for units in (1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 32, 33):
+        net = Network(cell(2, units), seed=units, dtype=dtype).eval()
+        rng = np.random.default_rng(units)
+        net.params.flat[:] = rng.normal(0, 0.5, net.params.flat.size)
+        x = rng.standard_normal((600, 1, 2)).astype(dtype)
+        y, state, _ = net.forward(x)
+        stream = net.stream()
+        pieces = [stream.run(x[:3]), stream.step(x[3])[None], stream.run(x[4:301]), stream.run(x[301:])]
+        np.testing.assert_array_equal(np.concatenate(pieces), y)
+        np.testing.assert_array_equal(np.stack(stream.state), np.stack(state))

@@ -240,35 +240,52 @@ INLINE void leaky_spot_backward(const Step *step, const Spot *spot)
 
 /* LSTM: c = sigmoid(f) c_prev + sigmoid(i) tanh(g); h = sigmoid(o) tanh(c). With three gates, i g o, f is 1 - i. With
  * peepholes i and f also see w c_prev, and o sees w c. */
-INLINE void lstm_forward_at(const Step *step, const Spot *spot, const int gates, const int plain)
+typedef struct {
+    vec i, f, g, o, c, h;
+} LSTMState;
+
+/* What becomes of the sums of a vector of units, of which `n` are there from `unit` on. */
+INLINE LSTMState lstm_of(const Step *step, ptrdiff_t unit, ptrdiff_t n, const vec *sums, vec c_prev, const int gates,
+                         const int plain)
 {
     const int coupled = gates == 3, peepholes = !plain && step->weight_ci;
-    const vec c_prev = GET(step->c_prev, 0, 1);
-    vec i = load(spot->sums), f = load(spot->sums + LANES), o = load(spot->sums + (gates - 1) * LANES);
+    LSTMState s = {.i = sums[0], .f = sums[1], .g = sums[gates - 2], .o = sums[gates - 1]};
     if (peepholes) {
-        i += UNITWISE(step->weight_ci) * c_prev;
+        s.i += load_first((const real *)step->weight_ci + unit, n) * c_prev;
         if (!coupled)
-            f += UNITWISE(step->weight_cf) * c_prev;
+            s.f += load_first((const real *)step->weight_cf + unit, n) * c_prev;
     }
-    i = activate(GATE(plain), i);
-    f = coupled ? (real)1 - i : activate(GATE(plain), f);
-    const vec g = activate(CANDIDATE(plain), load(spot->sums + (gates - 2) * LANES));
-    const vec c = f * c_prev + i * g;
+    s.i = activate(GATE(plain), s.i);
+    s.f = coupled ? (real)1 - s.i : activate(GATE(plain), s.f);
+    s.g = activate(CANDIDATE(plain), s.g);
+    s.c = s.i * s.g + s.f * c_prev;
     if (peepholes)
-        o += UNITWISE(step->weight_co) * c;
-    o = activate(GATE(plain), o);
-    PUT(step->c, 0, 1, c);
-    PUT(step->h, 0, 1, o * activate(CANDIDATE(plain), c));
+        s.o += load_first((const real *)step->weight_co + unit, n) * s.c;
+    s.o = activate(GATE(plain), s.o);
+    s.h = s.o * activate(CANDIDATE(plain), s.c);
+    return s;
+}
+
+INLINE void lstm_forward_at(const Step *step, const Spot *spot, const int gates, const int plain)
+{
+    const int coupled = gates == 3;
+    vec sums[MAX_PANEL_VECTORS];
+    UNROLLED
+    for (int gate = 0; gate < gates; gate++)
+        sums[gate] = load(spot->sums + gate * LANES);
+    const LSTMState s = lstm_of(step, spot->unit, spot->n, sums, GET(step->c_prev, 0, 1), gates, plain);
+    PUT(step->c, 0, 1, s.c);
+    PUT(step->h, 0, 1, s.h);
     FETCH(step->c, 0, 1, 1);
     FETCH(step->h, 0, 1, 1);
     if (step->gates) {
         for (int gate = 0; gate < gates; gate++)
             FETCH(step->gates, gate, gates, 1);
-        PUT(step->gates, 0, gates, i);
+        PUT(step->gates, 0, gates, s.i);
         if (!coupled)
-            PUT(step->gates, 1, gates, f);
-        PUT(step->gates, gates - 2, gates, g);
-        PUT(step->gates, gates - 1, gates, o);
+            PUT(step->gates, 1, gates, s.f);
+        PUT(step->gates, gates - 2, gates, s.g);
+        PUT(step->gates, gates - 1, gates, s.o);
     }
 }
 
@@ -314,22 +331,34 @@ INLINE void lstm_coupled_spot_forward(const Step *step, const Spot *spot) { lstm
 INLINE void lstm_coupled_spot_backward(const Step *step, const Spot *spot) { lstm_backward_at(step, spot, 3, 0); }
 
 /* GRU: r, z = sigmoid(a); n = tanh(x_n + r (m_n + b_hn)), m_n the product alone; h = n + z (h_prev - n). */
+typedef struct {
+    vec r, z, candidate, n, h;
+} GRUState;
+
+/* What becomes of the sums of r and z, the product of n and its projected input x_n. */
+INLINE GRUState gru_of(const Step *step, vec r, vec z, vec m_n, vec bias_hn, vec x_n, vec h_prev, const int plain)
+{
+    GRUState s = {.r = activate(GATE(plain), r), .z = activate(GATE(plain), z), .candidate = m_n + bias_hn};
+    s.n = activate(CANDIDATE(plain), x_n + s.r * s.candidate);
+    s.h = ((real)1 - s.z) * s.n + s.z * h_prev;
+    return s;
+}
+
 INLINE void gru_forward_at(const Step *step, const Spot *spot, const int plain)
 {
     const real *a = spot->sums;
-    const vec r = activate(GATE(plain), load(a)), z = activate(GATE(plain), load(a + LANES));
-    const vec candidate = load(a + 2 * LANES) + UNITWISE(step->bias_hn);
-    const vec n = activate(CANDIDATE(plain), load(spot->x + 2 * LANES) + r * candidate);
-    PUT(step->h, 0, 1, n + z * (GET(step->h_prev, 0, 1) - n));
+    const GRUState s = gru_of(step, load(a), load(a + LANES), load(a + 2 * LANES), UNITWISE(step->bias_hn),
+                              load(spot->x + 2 * LANES), GET(step->h_prev, 0, 1), plain);
+    PUT(step->h, 0, 1, s.h);
     FETCH(step->h, 0, 1, 1);
     if (step->gates) {
         for (int gate = 0; gate < 3; gate++)
             FETCH(step->gates, gate, 3, 1);
         FETCH(step->candidates, 0, 1, 1);
-        PUT(step->gates, 0, 3, r);
-        PUT(step->gates, 1, 3, z);
-        PUT(step->gates, 2, 3, n);
-        PUT(step->candidates, 0, 1, candidate);
+        PUT(step->gates, 0, 3, s.r);
+        PUT(step->gates, 1, 3, s.z);
+        PUT(step->gates, 2, 3, s.n);
+        PUT(step->candidates, 0, 1, s.candidate);
     }
 }
 

@@ -41,11 +41,17 @@ cdef extern from "step.h":
         void *drecurrent
         void *dleak
 
+    ctypedef struct Run:
+        Step step
+        Py_ssize_t steps
+        Py_ssize_t wide
+
     ctypedef struct Clipped:
         Py_ssize_t times
         double factors
 
 ctypedef void (*StepFunction)(const Step *step) noexcept nogil
+ctypedef void (*RunFunction)(const Run *run) noexcept nogil
 
 cdef extern from "table.h":
     ctypedef struct Product:
@@ -157,6 +163,10 @@ cdef extern from "table.h":
         StepFunction gru_variant_backward
         StepFunction gru_before_forward
         StepFunction gru_before_backward
+        Py_ssize_t small_units
+        RunFunction elman_steps
+        RunFunction lstm_steps
+        RunFunction gru_steps
         void (*clip_rows)(const Step *step, double threshold, Clipped *clipped) noexcept nogil
 
     const Kernels *rnncore_level(int index, int is_double) noexcept nogil

@@ -1,8 +1,8 @@
 /* One instruction set and one type: everything here is static, and leaves the file through TABLE alone. */
-#include "cells.h"
 #include "elementwise.h"
 #include "flat.h"
 #include "losses.h"
+#include "small.h"
 #include "table.h"
 
 /* Where BLAS runs in place of the tiles: for the weight gradients, products over all rows, at the levels whose tiles are
@@ -60,5 +60,9 @@ const Kernels TABLE = {
     .gru_variant_backward = gru_variant_step_backward,
     .gru_before_forward = gru_before_step_forward,
     .gru_before_backward = gru_before_step_backward,
+    .small_units = MOST_VECTORS * LANES,
+    .elman_steps = elman_steps,
+    .lstm_steps = lstm_steps,
+    .gru_steps = gru_steps,
     .clip_rows = clip_rows,
 };

@@ -200,60 +200,56 @@ INLINE vec vsqrt(vec x)
 #endif
 }
 
-/* e^r - 1 for |r| <= ln 2 / 2. */
+/* e^r - 1 for |r| <= ln 2 / 2: neighbouring terms by pairs, and pairs by powers of r^2, for a stream of a small network
+ * waits for this chain. */
 INLINE vec exp_minus_one_reduced(vec r)
 {
+    const vec q = r * r;
+    const vec first = r * (real)(1.0 / 6.0) + (real)0.5, second = r * (real)(1.0 / 120.0) + (real)(1.0 / 24.0);
+    const vec third = r * (real)(1.0 / 5040.0) + (real)(1.0 / 720.0);
 #if REAL_IS_DOUBLE
-    vec p = splat(1.0 / 6227020800.0);
-    p = p * r + (real)(1.0 / 479001600.0);
-    p = p * r + (real)(1.0 / 39916800.0);
-    p = p * r + (real)(1.0 / 3628800.0);
-    p = p * r + (real)(1.0 / 362880.0);
-    p = p * r + (real)(1.0 / 40320.0);
-    p = p * r + (real)(1.0 / 5040.0);
+    const vec fourth = r * (1.0 / 362880.0) + 1.0 / 40320.0, fifth = r * (1.0 / 39916800.0) + 1.0 / 3628800.0;
+    const vec sixth = r * (1.0 / 6227020800.0) + 1.0 / 479001600.0, square = q * q;
+    const vec p = ((sixth * q + fifth) * square + (fourth * q + third)) * square + (second * q + first);
 #else
-    vec p = splat((real)(1.0 / 5040.0));
+    const vec p = (third * q + second) * q + first;
 #endif
-    p = p * r + (real)(1.0 / 720.0);
-    p = p * r + (real)(1.0 / 120.0);
-    p = p * r + (real)(1.0 / 24.0);
-    p = p * r + (real)(1.0 / 6.0);
-    p = p * r + (real)0.5;
-    return p * (r * r) + r;
+    return p * q + r;
 }
 
-/* y = n ln 2 + r; returns r and the vector 2^n. */
-INLINE vec reduce(vec y, vec *power)
+/* times y = n ln 2 + r for times = 1 or 2; returns r and the vector 2^n. */
+INLINE vec reduce(vec y, const int times, vec *power)
 {
-    vec shifted = y * (real)1.44269504088896340736 + ROUNDING_MAGIC;
-    vec n = shifted - ROUNDING_MAGIC;
+    const vec shifted = y * (real)(times * 1.44269504088896340736) + ROUNDING_MAGIC;
+    const vec n = shifted - ROUNDING_MAGIC;
     *power = (vec)((((ivec)shifted) << EXPONENT_SHIFT) + ((lane_int)EXPONENT_BIAS << EXPONENT_SHIFT));
-    return (y - n * LN2_HIGH) - n * LN2_LOW;
+    return ((times == 2 ? y + y : y) - n * LN2_HIGH) - n * LN2_LOW;
 }
 
-/* e^x for low <= x <= high; beyond, the value at the bound. */
-INLINE vec exp_within(vec x, real low, real high)
+/* e^x for EXP_LOW <= x <= EXP_HIGH; beyond, the value at the bound (about 1e-38 and 1e38 in float). */
+INLINE vec vexp(vec x)
 {
     vec power;
-    vec r = reduce(clamp(x, low, high), &power);
+    const vec r = reduce(clamp(x, EXP_LOW, EXP_HIGH), 1, &power);
     return exp_minus_one_reduced(r) * power + power;
 }
 
-/* From about 1e-38 to 1e38 in float. */
-INLINE vec vexp(vec x) { return exp_within(x, EXP_LOW, EXP_HIGH); }
-
-/* Below SIGMOID_LOW it would become denormal: it stays just above the smallest normal number, for x = -infinity too. */
-INLINE vec vsigmoid(vec x) { return divide(splat(1), (real)1 + exp_within(-x, EXP_LOW, -SIGMOID_LOW)); }
+/* 1 / (1 + e^-x). Below SIGMOID_LOW it would become denormal: it stays just above the smallest normal number, for x =
+ * -infinity too. */
+INLINE vec vsigmoid(vec x)
+{
+    vec power;
+    const vec r = reduce(clamp(-x, EXP_LOW, -SIGMOID_LOW), 1, &power);
+    return divide(splat(1), exp_minus_one_reduced(r) * power + (power + (real)1));
+}
 
 /* tanh x = em / (em + 2) with em = e^(2x) - 1: exact in the relative sense down to the smallest x, because
  * for n = 0 em is the series itself. */
 INLINE vec vtanh(vec x)
 {
     vec power;
-    vec y = clamp(x, -TANH_SATURATION, TANH_SATURATION);
-    vec r = reduce(y + y, &power);
-    vec em = exp_minus_one_reduced(r) * power + (power - (real)1);
-    return divide(em, em + (real)2);
+    const vec r = reduce(clamp(x, -TANH_SATURATION, TANH_SATURATION), 2, &power), series = exp_minus_one_reduced(r);
+    return divide(series * power + (power - (real)1), series * power + (power + (real)1));
 }
 
 INLINE vec vrelu(vec x) { return choose(x < 0, splat(0), x); }

@@ -49,6 +49,14 @@ typedef struct {
     void *dleak;            /* compact (n, H): of the leak, or NULL */
 } Step;
 
+/* Steps of one row, one after the other: small.h. `step` is the first of them; its projected, h and h_prev go on from
+ * there, and c takes what c_prev becomes in the end. */
+typedef struct {
+    Step step;
+    ptrdiff_t steps;
+    ptrdiff_t wide;         /* numbers in a projected row */
+} Run;
+
 /* What clipping per time step did: how often it acted, and the sum of the factors by which. */
 typedef struct {
     ptrdiff_t times;

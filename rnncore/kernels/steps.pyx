@@ -9,7 +9,7 @@ from cython cimport floating
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memmove, memset
 
-from .dispatch cimport Kernels, Step, StepFunction, kernels
+from .dispatch cimport Kernels, Run, RunFunction, Step, StepFunction, kernels
 from .float_state cimport enter, float_state, leave
 from .memory cimport carve
 
@@ -18,6 +18,7 @@ API_VERSION = RNNCORE_API_VERSION   # what import_rnncore compares
 cdef struct Cell:
     const Kernels *kernels   # those of the level for which the weights are packed
     StepFunction forward     # NULL for a dense layer
+    RunFunction small        # many steps of one row of few units, or NULL
     Step step                # what is the same in every step: sizes, weights, activations
     Py_ssize_t inputs
     Py_ssize_t units
@@ -48,6 +49,17 @@ cdef void own(const void **vector, char **space, Py_ssize_t size) noexcept nogil
         copy = carve(space, size)
         memcpy(copy, vector[0], size)
         vector[0] = copy
+
+
+cdef RunFunction small_run(const Kernels *k, StepFunction forward) noexcept nogil:
+    """The function that takes many steps at once; NULL where there is none."""
+    if forward == NULL:
+        return NULL
+    if forward == k.elman_forward:
+        return k.elman_steps
+    if forward == k.lstm_forward:
+        return k.lstm_steps
+    return k.gru_steps if forward == k.gru_forward else NULL
 
 
 cdef Cell *new_cell(
@@ -86,6 +98,7 @@ cdef Cell *new_cell(
         return NULL
     space += sizeof(Cell)
     cell.kernels, cell.forward, cell.step, cell.states, cell.item = k, forward, given[0], states, item
+    cell.small = small_run(k, forward) if units <= k.small_units else NULL
     cell.inputs, cell.units, cell.columns, cell.wide = inputs, units, columns, wide
     cell.interleaved = interleaved
     cell.step.last_panel = wide // k.packed_size(1, 1, interleaved)
@@ -293,6 +306,30 @@ cdef inline const char *state_at(
     return h + t * states if t >= 0 else before + (depth + t) * states
 
 
+cdef void run_small(
+    const Cell *cell, Py_ssize_t steps, const char *x, const void *h_prev, const void *c_prev,
+    char *h, void *c, void *work
+) noexcept nogil:
+    """Steps of one row of few units, which stay in registers."""
+    cdef char *space = <char *>work
+    cdef Py_ssize_t chunk = chunk_of(steps, 1), size = cell.units * cell.item, t = 0
+    cdef Run run
+    run.step, run.wide = cell.step, cell.wide
+    run.step.projected = carve(&space, chunk * cell.wide * cell.item)
+    run.step.h_prev, run.step.c_prev, run.step.c = h_prev, c_prev, c
+    while t < steps:
+        run.steps, run.step.h = min(chunk, steps - t), h + t * size
+        # projected = x @ W_ih' + b   (n, I)(I, G*H)
+        cell.kernels.multiply(
+            run.steps, x + t * cell.inputs * cell.item, NULL, cell.inputs, cell.inputs,
+            cell.packed_ih, cell.columns, cell.interleaved, cell.packed_bias, 0,
+            run.step.projected, NULL, cell.wide, cell.wide,
+        )
+        cell.small(&run)
+        t += run.steps
+        run.step.h_prev, run.step.c_prev = h + (t - 1) * size, c
+
+
 cdef void run_entered(
     const Cell *cell, Py_ssize_t steps, Py_ssize_t rows,
     const void *x, const void *h_prev, const void *c_prev,
@@ -305,6 +342,9 @@ cdef void run_entered(
     cdef char *h_next = <char *>h
     cdef char *c_next = <char *>c
     cdef Step step = cell.step
+    if rows == 1 and c_stride == 0 and cell.small != NULL and cell.depth == 0 and not cell.zoned:
+        run_small(cell, steps, <const char *>x, h_prev, c_prev, <char *>h, c, work)
+        return
     for row in range(rows):
         places[row] = row
     step.n, step.rows = rows, places

@@ -89,6 +89,11 @@ typedef struct {
     void (*gru_variant_backward)(const Step *step);
     void (*gru_before_forward)(const Step *step);
     void (*gru_before_backward)(const Step *step);
+    /* Many steps of one row of at most `small_units`: small.h. */
+    ptrdiff_t small_units;
+    void (*elman_steps)(const Run *run);
+    void (*lstm_steps)(const Run *run);
+    void (*gru_steps)(const Run *run);
     void (*clip_rows)(const Step *step, double threshold, Clipped *clipped);
 } Kernels;
 
