@@ -1,6 +1,7 @@
 /* One instruction set and one type: everything here is static, and leaves the file through TABLE alone. */
 #include "elementwise.h"
 #include "flat.h"
+#include "gru_before.h"
 #include "losses.h"
 #include "small.h"
 #include "table.h"
