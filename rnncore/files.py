@@ -255,7 +255,7 @@ def write_tensors(path: Path, tensors: Mapping[str, Array], metadata: Mapping[st
     header = int.from_bytes(data[:8], "little")
     if header > MAX_HEADER:
         raise ValueError(f"cannot write {os.fspath(path)}: its header of {header} bytes exceeds {MAX_HEADER}")
-    _check_json(data[8 : 8 + header], f"cannot write {os.fspath(path)}: its header")
+    check_json(data[8 : 8 + header], f"cannot write {os.fspath(path)}: its header")
     write_atomically(path, data)
 
 
@@ -376,7 +376,7 @@ def _claim(name: str, entry: Any) -> tuple[np.dtype[Any], tuple[int, ...]]:
     return _DTYPES[dtype], tuple(shape)
 
 
-def _check_json(text: bytes, what: str) -> None:
+def check_json(text: bytes, what: str) -> None:
     """Raise ValueError where a text holds more than a reader would take apart."""
     containers, commas = text.count(b"[") + text.count(b"{"), text.count(b",")
     if containers > MAX_CONTAINERS or commas > MAX_VALUES:
@@ -395,7 +395,7 @@ def _object(text: str | bytes, what: str) -> dict[str, Any]:
             raise ValueError("a key stands twice in one object")
         return found
 
-    _check_json(text if isinstance(text, bytes) else text.encode(errors="replace"), what)
+    check_json(text if isinstance(text, bytes) else text.encode(errors="replace"), what)
     try:
         value = json.loads(text.decode() if isinstance(text, bytes) else text, object_pairs_hook=unique)
     except RecursionError:

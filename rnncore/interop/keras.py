@@ -1,4 +1,4 @@
-"""Networks out of Keras files, without Keras: ``pip install rnncore[keras]``.
+"""Networks out of Keras files, without Keras and without HDF5.
 
 ``.keras`` and whole-model ``.h5`` files say how the layers follow each other; a ``.weights.h5`` file holds
 numbers only, for a network that is there already. Kernels are transposed, (in, out) in Keras; the gates of
@@ -22,10 +22,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..data.table import listed
 from ..disk import open_without_waiting
+from ..files import check_json
 from ..layers import GRU, LSTM, Bidirectional, Dense, Dropout, Elman, Embedding, LastStep, Layer, MeanPool
 from ..network import Network
 from .cells import directions, fill, options, reorder
+from .hdf5 import File
 
 Array = NDArray[Any]
 Path = str | os.PathLike[str]
@@ -55,8 +58,6 @@ def load(path: Path) -> Network:
         If the file is damaged, or a layer has no counterpart here; the message names file and layer.
     OSError
         If it cannot be opened.
-    ModuleNotFoundError
-        If h5py is not installed.
     """
     name = os.fspath(path)
     with _errors_name(name):
@@ -65,10 +66,9 @@ def load(path: Path) -> Network:
             raise ValueError(
                 "it holds weights only: pass them to load_weights, with the network they belong to"
             )
-        with file:
-            described = list(_chain(config))
-            kinds = [(kind, str(own.get("name"))) for kind, own in described if kind in FOLDERS]
-            weights = _read_weights(file, kinds)
+        described = list(_chain(config))
+        kinds = [(kind, str(own.get("name"))) for kind, own in described if kind in FOLDERS]
+        weights = _read_weights(file, kinds)
         arrays = iter(weights)
         chain: list[Layer] = []
         for place, (kind, own) in enumerate(described):
@@ -95,16 +95,15 @@ def load_weights(path: Path, net: Network) -> Network:
     name = os.fspath(path)
     with _errors_name(name):
         config, file = _open(name)
-        with file:
-            kinds = [(_kind(layer), "") for layer in net.layers if layer.parameter_shapes()]
-            if config is not None:
-                found = [(kind, str(own.get("name"))) for kind, own in _chain(config) if kind in FOLDERS]
-                theirs = ["Dense" if kind == "TimeDistributed" else kind for kind, _ in found]
-                ours = [kind for kind, _ in kinds]
-                if theirs != ours:
-                    raise ValueError(f"it has the layers {theirs}, but the network {ours}")
-                kinds = found
-            weights = _read_weights(file, kinds)
+        kinds = [(_kind(layer), "") for layer in net.layers if layer.parameter_shapes()]
+        if config is not None:
+            found = [(kind, str(own.get("name"))) for kind, own in _chain(config) if kind in FOLDERS]
+            theirs = ["Dense" if kind == "TimeDistributed" else kind for kind, _ in found]
+            ours = [kind for kind, _ in kinds]
+            if theirs != ours:
+                raise ValueError(f"it has the layers {listed(theirs)}, but the network {listed(ours)}")
+            kinds = found
+        weights = _read_weights(file, kinds)
         _fill(net, weights)
     return net
 
@@ -125,12 +124,8 @@ def _errors_name(name: str) -> Iterator[None]:
         raise ValueError(f"{name} cannot be read: it is damaged: {reason}") from error
 
 
-def _open(name: str) -> tuple[Any, Any]:
-    """The configuration, None if the file has none, and the open HDF5 file."""
-    try:
-        import h5py
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError("Keras files need h5py: pip install rnncore[keras]") from error
+def _open(name: str) -> tuple[Any, File]:
+    """The configuration, None if the file has none, and the HDF5 file."""
     with open_without_waiting(name) as source:
         status = os.fstat(source.fileno())
         if not stat.S_ISREG(status.st_mode) or status.st_size > MAX_FILE:
@@ -139,37 +134,9 @@ def _open(name: str) -> tuple[Any, Any]:
     config = None
     if data[:2] == b"PK":
         config, data = _unzip(data)
-    _check_heaps(data)
-    try:
-        # From memory: HDF5 sees no path, so it cannot look for other files beside this one.
-        file = h5py.File(io.BytesIO(data), "r")
-    except (OSError, ValueError, RuntimeError) as error:
-        raise ValueError(f"it is no HDF5 file: {str(error)[:200]}") from error
-    text = file.attrs.get("model_config") if config is None else None
-    return (_json(text) if text is not None else config), file
-
-
-def _check_heaps(data: bytes) -> None:
-    """Raise ValueError where the HDF5 library (2.0 among others) would walk along a heap of texts for ever.
-
-    Such a heap, "GCOL", is a row of entries, and each says how far the next one is: it must be there.
-    """
-    lengths = data[14:15] if data[8:9] in (b"\0", b"\1") else data[10:11]
-    if data[:8] != b"\x89HDF\r\n\x1a\n" or lengths != b"\x08":
-        raise ValueError("it is no HDF5 file with sizes of 8 bytes")
-    entries = len(data) // 16  # more than these only fit where heaps overlap
-    heap = data.find(b"GCOL")
-    while heap >= 0:
-        place, end = heap + 16, heap + int.from_bytes(data[heap + 8 : heap + 16], "little")
-        while place + 16 <= min(end, len(data)):
-            number = int.from_bytes(data[place : place + 2], "little")
-            size = int.from_bytes(data[place + 8 : place + 16], "little")
-            step = 16 + (size + 7) // 8 * 8 if number else size
-            entries -= 1
-            if entries < 0 or not 16 <= step <= end - place:
-                raise ValueError("it is damaged: a heap of its texts cannot be walked along")
-            place += step
-        heap = data.find(b"GCOL", heap + 4)
+    file = File(data)
+    texts = file.texts(file.root, "model_config") if config is None else None
+    return (_json(texts[0]) if texts else config), file
 
 
 def _unzip(data: bytes) -> tuple[Any, bytes]:
@@ -196,7 +163,8 @@ def _unzip(data: bytes) -> tuple[Any, bytes]:
     return _json(parts[0]), parts[1]
 
 
-def _json(text: Any) -> Any:
+def _json(text: bytes) -> Any:
+    check_json(text, "its configuration")
     try:
         return json.loads(text)
     except (ValueError, TypeError, RecursionError) as error:
@@ -306,9 +274,9 @@ def _kind(layer: Layer) -> str:
     raise ValueError(f"the network's {layer} has no counterpart in Keras")
 
 
-def _read_weights(file: Any, kinds: list[tuple[str, str]]) -> list[list[Array]]:
+def _read_weights(file: File, kinds: list[tuple[str, str]]) -> list[list[Array]]:
     """The arrays of each layer, of this class and name, in Keras's order: kernel, recurrent kernel, bias."""
-    whole = "model_weights" in file
+    whole = "model_weights" in file.members(file.root)
     count: dict[str, int] = {}
     found = []
     for kind, name in kinds:
@@ -326,51 +294,36 @@ def _read_weights(file: Any, kinds: list[tuple[str, str]]) -> list[list[Array]]:
     return found
 
 
-def _numbered(file: Any, folder: str, kind: str) -> list[Array]:
+def _numbered(file: File, folder: str, kind: str) -> list[Array]:
     """What lies in a .weights.h5 file: vars/0, vars/1, ... of the layer or of its cells."""
     inside = {"Bidirectional": ["forward_layer/cell", "backward_layer/cell"], "TimeDistributed": ["layer"]}
     places = inside.get(kind, ["cell"] if kind in CELLS else [""])
     found = []
     for place in places:
-        group = _follow(file, f"{folder}/{place}/vars")
-        found += [_array(_follow(group, str(number)), folder) for number in range(len(group))]
+        group = _follow(file, file.root, f"{folder}/{place}/vars")
+        count = len(file.members(group))
+        found += [file.array(_follow(file, group, str(number)), folder) for number in range(count)]
     return found
 
 
-def _named(file: Any, name: str) -> list[Array]:
+def _named(file: File, name: str) -> list[Array]:
     """What lies in a whole-model .h5 file: the group of the layer lists its arrays."""
-    group = _follow(file, f"model_weights/{name}")
-    listed = [
-        path.decode() if isinstance(path, bytes) else str(path)
-        for path in group.attrs.get("weight_names", [])
-    ]
-    return [_array(_follow(group, path), path) for path in listed]
+    group = _follow(file, file.root, f"model_weights/{name}")
+    listed = [path.decode() for path in file.texts(group, "weight_names") or []]
+    return [file.array(_follow(file, group, path), path) for path in listed]
 
 
-def _follow(group: Any, path: str) -> Any:
+def _follow(file: File, item: int, path: str) -> int:
     """What lies at a path inside the file; links out of it, or round about, are not followed."""
-    import h5py
-
     for name in filter(None, path.split("/")):
-        if not isinstance(group, h5py.Group) or name not in group.keys():  # noqa: SIM118 (would follow links)
+        members = file.members(item)
+        if name not in members:
             raise ValueError(f"it has no {path[:200]!r}")
-        if not isinstance(group.get(name, getlink=True), h5py.HardLink):
+        found = members[name]
+        if found is None:
             raise ValueError(f"its {path[:200]!r} is a link, and only the file itself is read")
-        group = group[name]
-    return group
-
-
-def _array(dataset: Any, label: str) -> Array:
-    """The numbers of a dataset that lie in the file itself, in full."""
-    import h5py
-
-    if not isinstance(dataset, h5py.Dataset) or dataset.dtype not in (np.float32, np.float64):
-        raise ValueError(f"its {label[:200]!r} is no array of float32 or float64")
-    if dataset.external or dataset.is_virtual or dataset.id.get_storage_size() < dataset.nbytes:
-        raise ValueError(
-            f"its {label[:200]!r} claims shape {dataset.shape}, but does not lie in the file in full"
-        )
-    return np.asarray(dataset[()])
+        item = found
+    return item
 
 
 def _fill(net: Network, weights: list[list[Array]]) -> None:
