@@ -32,11 +32,22 @@ def test_an_onnx_file_is_written_and_its_difference_reported(model, tmp_path):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ([], "--c FILE or --onnx FILE is wanted"),
-        (["--onnx", "m.onnx", "--name", "net"], "--c FILE is wanted"),
-        (["--c", "m.c", "--lengths"], "--onnx FILE is wanted"),
+        ([], "give --c FILE, --onnx FILE or both"),
+        (["--onnx", "m.onnx", "--name", "net"], "--name is about the C file"),
+        (["--onnx", "m.onnx", "--weights", "m.bin"], "--weights is about the C file"),
+        (["--onnx", "m.onnx", "--lanes", "4"], "--lanes is about the C file"),
+        (["--c", "m.c", "--lengths"], "--lengths is about the ONNX file"),
+        (["--c", "m.c", "--weights", "m.c"], "m.c"),
     ],
 )
 def test_options_without_their_file_are_refused(model, tmp_path, words, message):
     assert message in complaint("export", model, *words)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["model.safetensors"]
+
+
+def test_the_c_file_comes_with_its_sizes_and_a_block_of_weights_if_asked_for(model, tmp_path):
+    out = run("export", model, "--c", "model.c", "--weights", "model.bin", "--lanes", "4").output
+    size = (tmp_path / "model.bin").stat().st_size
+    assert f"{size:,} bytes of weights" in out
+    assert "multiply-adds" in out
+    assert f"#define MODEL_WEIGHTS_SIZE {size} " in (tmp_path / "model.c").read_text()

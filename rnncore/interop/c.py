@@ -1,19 +1,20 @@
-"""A network as one C99 file: weights, a state, ``step`` and ``reset``, for devices and hosts without Python.
+"""A network as one C99 file: weights, a state, ``step``, ``run`` and ``reset``, for hosts without Python.
 
-The file needs no other one and no library but the C compiler's own and libm. It allocates nothing; all that a
-step writes lies in a state struct that the caller provides, so that several states and threads share the
-weights. Weights are written as hexadecimal floats, which lose no bit. Results differ from rnncore's in
-rounding only: the sums are taken in another order and the gate functions are libm's.
+The file needs no other one and no library but the C compiler's own and libm. It allocates nothing; a state
+struct that the caller provides holds what one sequence leaves behind, so that states and threads share the
+weights. These are constants of the file, as hexadecimal floats, or come from a block of memory. Results
+differ from rnncore's in rounding only: the sums are taken in another order.
+
+`c_cells` has the equations, `c_functions` sigmoid and its like, `c_layers` the products, `c_file` the rest.
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
-from collections.abc import Iterator
 from pathlib import Path
-from string import Template
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,48 +22,41 @@ from numpy.typing import NDArray
 from ..disk import write_atomically
 from ..network import Network
 from ..stream import Stage, stages
-from ..version import __version__
-from .c_functions import WORK, depth, functions, parameters
+from .c_file import File, Options
+from .c_functions import DOUBLE, FLOAT, counted
+from .c_layers import layer
 
 Array = NDArray[Any]
 
-HEAD = Template("""\
-/* ${title}
- *
- * Written by rnncore ${version}. C99; link with libm. Elsewhere, declare what is in here by
- *
- *     #define ${NAME}_DECLARATIONS
- *     #include "${file}"
- *
- * ${name}_reset sets all states to zero: call it before the first step. A state holds what one sequence has
- * left behind, and a step's working memory; steps on different states may run at the same time.
- */
-#ifndef ${NAME}_DECLARED
-#define ${NAME}_DECLARED
+FORMAT = 1  # of blocks of weights; part of the number that a block and its file share
+LANES = (1, 2, 4, 8, 16)
 
-#define ${NAME}_INPUTS ${inputs} /* ${inputs_are} */
-#define ${NAME}_OUTPUTS ${outputs}
 
-typedef struct {
-${fields}
-} ${name}_state;
+class Report(NamedTuple):
+    """What an exported network takes, in bytes, and what a step does, whatever the numbers are."""
 
-void ${name}_reset(${name}_state *state);
+    weights: int
+    state: int
+    stack: int  # local arrays of a step
+    code: int  # an estimate for x86-64 at -O2, good to about a factor of two
+    multiply_adds: int
+    others: int  # other arithmetic operations, comparisons and shifts included
 
-/* ${contract} */
-${prototype};
-
-#endif
-#ifndef ${NAME}_DECLARATIONS
-
-#include <math.h>
-#include <string.h>
-""")
+    def __str__(self) -> str:
+        sizes = f"{self.weights:,} bytes of weights, {self.state:,} of state, {self.stack:,} of stack"
+        code = f"some {self.code:,} of code"
+        work = f"{self.multiply_adds:,} multiply-adds and {self.others:,} other operations a step"
+        return f"{sizes}, {code}; {work}"
 
 
 def export(
-    network: Network, path: str | os.PathLike[str], name: str | None = None, softmax: bool = False
-) -> None:
+    network: Network,
+    path: str | os.PathLike[str],
+    name: str | None = None,
+    softmax: bool = False,
+    weights: str | os.PathLike[str] | None = None,
+    lanes: int = 8,
+) -> Report:
     """Write a network as one C99 file.
 
     Parameters
@@ -77,15 +71,39 @@ def export(
         all other characters become ``_``.
     softmax
         Whether y is the softmax of the last layer's numbers.
+    weights
+        A second file, for the weights, which the program then hands over as a block of memory. None for
+        weights that are constants of the C file.
+    lanes
+        Rows are padded with zeros to a multiple of this many units: 1, 2, 4, 8 or 16. 8 suits processors with
+        vectors, 1 those without.
+
+    Returns
+    -------
+    Report
+        The sizes in bytes, and the operations of a step.
 
     Raises
     ------
     ValueError
-        If a layer cannot go step by step, a parameter is not finite, or ``name`` is no C identifier.
+        If a layer cannot go step by step, a parameter is not finite, ``name`` is not a C identifier,
+        ``lanes`` is another number, or ``weights`` is ``path``.
     OSError
-        If ``path`` cannot be written.
+        If a file cannot be written.
+
+    Notes
+    -----
+    States, inputs and what layers hand on count as zero where they are smaller than 2^-60 (2^-500 in
+    float64), and so do denormal weights: some processors take a hundred times as long for denormal numbers.
     """
-    write_atomically(path, "".join(source(network, Path(path).name, name, softmax)).encode())
+    if weights is not None and os.path.realpath(weights) == os.path.realpath(path):
+        same = f"weights is {os.fspath(weights)!r}, the C file itself"
+        raise ValueError(f"{same}; give the weights a file of their own")
+    file = _file(network, Path(path).name, name, softmax, lanes, weights is not None)
+    if weights is not None:
+        write_atomically(weights, file.block())
+    write_atomically(path, "".join(file.text()).encode())
+    return _report(file)
 
 
 def identifier(text: str) -> str:
@@ -94,114 +112,41 @@ def identifier(text: str) -> str:
     return cleaned if cleaned[:1].isalpha() else f"model_{cleaned}".rstrip("_")
 
 
-def source(network: Network, file: str, name: str | None = None, softmax: bool = False) -> Iterator[str]:
-    """The text of the file, piece by piece; see `export`."""
+def _file(network: Network, file: str, name: str | None, softmax: bool, lanes: int, in_block: bool) -> File:
+    """The file before it is text; what cannot be written is refused here."""
     if name is not None and not re.fullmatch(r"[A-Za-z][0-9A-Za-z_]*", name):
-        raise ValueError(f"name is {name!r}, but a letter and then letters, digits and _ are wanted")
+        raise ValueError(f"name is {name!r}; expected a letter, followed by letters, digits and _")
+    if isinstance(lanes, bool) or lanes not in LANES:
+        raise ValueError(f"lanes is {lanes!r}; expected one of {', '.join(map(str, LANES))}")
     chain = stages(network)
     for parameter, values in network.params.items():
         if not np.isfinite(values).all():
             raise ValueError(f"{parameter} has entries that are not finite: C has no constants for them")
-    single = network.dtype == np.float32
-    names = {
-        "name": name or identifier(Path(file).stem), "real": "float" if single else "double",
-        "f": "f" if single else "",
-    }  # fmt: skip
-    yield _head(network, chain, file, names, softmax)
-    text, called = functions(chain, softmax)
-    yield Template(text).substitute(names)
-    for place, stage in enumerate(chain):
-        for parameter in parameters(stage):
-            yield from _constant(f"{names['name']}_{place}_{parameter}", stage.arrays[parameter], names)
-    yield from _step(chain, called, names, softmax)
-    yield "\n#endif\n"
-
-
-def _width(stage: Stage) -> int:
-    """Features that a stage hands on."""
-    weight = stage.arrays["weight_hh" if stage.kind in WORK else "weight"]
-    return int(weight.shape[0 if stage.kind == "dense" else 1])
-
-
-def _inputs(stage: Stage) -> int:
-    """Features that it takes, or ids."""
-    weight = stage.arrays["weight_ih" if stage.kind in WORK else "weight"]
-    return int(weight.shape[0 if stage.kind == "embedding" else 1])
-
-
-def _head(network: Network, chain: list[Stage], file: str, names: dict[str, str], softmax: bool) -> str:
-    real, ids = names["real"], chain[0].kind == "embedding"
-    fields = []
-    for place, stage in enumerate(chain):
-        if stage.kind in WORK:
-            fields.append(f"    {real} h{place}[{depth(stage) * _width(stage)}];")
-        if stage.kind == "lstm":
-            fields.append(f"    {real} c{place}[{_width(stage)}];")
-    # Each stage but a recurrent one, whose h is its result, and the last one hands on through `between`.
-    handed = [_width(stage) for stage in chain[:-1] if stage.kind == "dense"]
-    work = [WORK[stage.kind] * _width(stage) for stage in chain if stage.kind in WORK]
-    fields += [f"    {real} between[2][{max(handed)}];"] if handed else []
-    fields += [f"    {real} work[{max(work)}];"] if work else []
+    real = FLOAT if network.dtype == np.float32 else DOUBLE
+    counts = counted(real)
+    layers = [layer(stage, lanes, counts) for stage in chain]
+    tiny, normal = float.fromhex(real.tiny.rstrip("f")), np.finfo(network.dtype).tiny
+    for entry in layers:
+        least = tiny if entry.kind == "embedding" else normal
+        for key, values in entry.arrays.items():
+            entry.arrays[key] = values * (np.abs(values) >= least)  # zeros keep their sign
     title = ", ".join(map(repr, network.layers)) + (", softmax" if softmax else "")
-    inputs = _inputs(chain[0])
-    contract = (
-        f"One step of the id x, 0 to {inputs - 1}; returns 0, or -1, and nothing has changed, for another."
-        if ids
-        else "One step: x and y must not overlap."
-    )
-    return HEAD.substitute(
-        names, NAME=names["name"].upper(), version=__version__, title=title.replace("*/", "* /"),
-        file=re.sub(r"[^ -~]|[\"\\*?]", "_", file), inputs=inputs, outputs=_width(chain[-1]),
-        inputs_are="ids" if ids else "numbers in x", contract=contract, prototype=_prototype(names, ids),
-        fields="\n".join(fields) or "    char none; /* no layer has a state */",
-    )  # fmt: skip
+    layout = _layout(chain, network.dtype, lanes)
+    names = name or identifier(Path(file).stem), file
+    return File(layers, real, Options(*names, softmax, lanes, in_block, layout, title))
 
 
-def _prototype(names: dict[str, str], ids: bool) -> str:
-    result, x = ("int", "long x") if ids else ("void", f"const {names['real']} *x")
-    return f"{result} {names['name']}_step({names['name']}_state *state, {x}, {names['real']} *y)"
+def _layout(chain: list[Stage], dtype: np.dtype[Any], lanes: int) -> int:
+    """A number of 64 bits for all that a file's text has of a network, and so a block must agree with."""
+    facts: list[Any] = [FORMAT, dtype.name, lanes]
+    for stage in chain:
+        shapes = {name: array.shape for name, array in stage.arrays.items()}
+        delays = stage.arrays["delays"].tolist() if "delays" in shapes else []
+        functions = stage.gate_activation, stage.activation
+        facts.append([stage.kind, shapes, delays, functions, tuple(stage.zoneout)])
+    return int.from_bytes(hashlib.blake2b(repr(facts).encode(), digest_size=8).digest(), "little")
 
 
-def _constant(name: str, values: Array, names: dict[str, str]) -> Iterator[str]:
-    """An array of hexadecimal floats, which stand for the very bits."""
-    yield f"\nstatic const {names['real']} {name}[{values.size}] = {{\n"
-    flat = values.ravel()
-    for start in range(0, flat.size, 6):
-        yield "    " + " ".join(f"{_hex(v)}{names['f']}," for v in flat[start : start + 6]) + "\n"
-    yield "};\n"
-
-
-def _hex(value: Any) -> str:
-    return re.sub(r"\.?0*p", "p", float(value).hex())
-
-
-def _step(chain: list[Stage], called: list[str], names: dict[str, str], softmax: bool) -> Iterator[str]:
-    """The two functions of the file."""
-    name, ids = names["name"], chain[0].kind == "embedding"
-    yield f"\nvoid {name}_reset({name}_state *state)\n{{\n    memset(state, 0, sizeof *state);\n}}\n"
-    yield f"\n{_prototype(names, ids)}\n{{\n"
-    if ids:
-        yield f"    if (x < 0 || x >= {_inputs(chain[0])})\n        return -1;\n"
-    if not {stage.kind for stage in chain} & {*WORK}:
-        yield "    (void)state;\n" if len(chain) - ids < 2 else ""
-    given = "x"
-    for place, (stage, function) in enumerate(zip(chain, called, strict=True)):
-        kind, last, width = stage.kind, place == len(chain) - 1, _width(stage)
-        weights = ", ".join(f"{name}_{place}_{parameter}" for parameter in parameters(stage))
-        sizes = f"{_inputs(stage)}, {width}"
-        result = f"state->h{place}"
-        if kind == "embedding":
-            result = f"({weights} + x * {width})"
-        elif kind == "dense":
-            result = "y" if last else f"state->between[{place % 2}]"
-            yield f"    {name}_{function}({sizes}, {weights}, {given}, {result});\n"
-        else:
-            states = f"{result}, state->c{place}" if kind == "lstm" else result
-            yield f"    {name}_{function}({sizes}, {weights}, {given}, {states}, state->work);\n"
-            result += f" + {(depth(stage) - 1) * width}" if kind == "skip" else ""
-        if last and result != "y":
-            yield f"    memcpy(y, {result}, {width} * sizeof *y);\n"
-        given = result
-    if softmax:
-        yield f"    {name}_softmax(y, {_width(chain[-1])});\n"
-    yield "    return 0;\n}\n" if ids else "}\n"
+def _report(file: File) -> Report:
+    sizes = file.weights_size(), file.state_size(), file.stack(), file.code()
+    return Report(*sizes, *file.count())

@@ -1,225 +1,245 @@
-"""The C functions that an exported step is made of: one for each variant of a layer that a network has."""
+"""The functions inside an exported file: of one number, without branches, so that loops vectorise."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+import re
+from collections.abc import Iterable, Mapping
 from string import Template
-from typing import Any
+from typing import Any, NamedTuple
 
-from ..layers.recurrent import ACTIVATIONS
-from ..stream import Stage
+import numpy as np
 
-# Beside what a layer's variant fills in: ${name} begins all names of the file, ${real} is its type, ${f} the
-# suffix of the type's functions.
-DOT = """\
-static ${real} ${name}_dot(const ${real} *a, const ${real} *b, int n)
-{
-    ${real} sum = 0;
-    for (int i = 0; i < n; i++)
-        sum += a[i] * b[i];
-    return sum;
-}
+
+class Real(NamedTuple):
+    """A type of C, and the constants of its functions."""
+
+    real: str
+    f: str  # suffix of literals and of libm's names
+    bits: str  # an integer of the same size
+    shift: str  # to the exponent
+    one: str  # the bits of 1
+    magic: str  # adding it rounds to a whole number, which is then in the low bits
+    magic_bits: str  # the low 32 bits of it
+    log2e: str
+    ln2_high: str
+    ln2_low: str
+    terms: int  # of the series of (e^r - 1) / r
+    tanh_end: str  # tanh of it is 1
+    sigmoid_end: str
+    exp_low: str
+    tiny: str
+    fast_fma: str
+    accuracy: str
+
+
+FLOAT = Real(
+    "float", "f", "uint32_t", "23", "0x3f800000u", "12582912.0f", "0x4b400000u", "0x1.715476p0f",
+    "0x1.63p-1f", "-0x1.bd0106p-13f", 7, "10.0f", "34.6f", "-80.0f", "0x1p-60f", "FP_FAST_FMAF", "2.4e-7",
+)  # fmt: skip
+DOUBLE = Real(
+    "double", "", "uint64_t", "52", "0x3ff0000000000000u", "6755399441055744.0", "0u",
+    "0x1.71547652b82fep0", "0x1.62e42feep-1", "0x1.a39ef35793c76p-33", 13, "20.0", "277.2", "-700.0",
+    "0x1p-500", "FP_FAST_FMA", "4.7e-16",
+)  # fmt: skip
+
+# ${name} begins all names of the file. Each entry of FUNCTIONS comes after those that it calls.
+PREAMBLE = """\
+#if defined(__GNUC__)
+#define ${NAME}_INLINE static inline __attribute__((always_inline))
+#define ${NAME}_ALIGNED __attribute__((aligned(64)))
+#else
+#define ${NAME}_INLINE static inline
+#define ${NAME}_ALIGNED
+#endif
+#if defined(__clang__) /* which vectorises no loop that it has unrolled before */
+#define ${NAME}_LOOP _Pragma("clang loop unroll(disable)")
+#else
+#define ${NAME}_LOOP
+#endif
 """
-SIGMOID = """\
-static ${real} ${name}_sigmoid(${real} x)
-{
-    return 1 / (1 + exp${f}(-x));
-}
+LESS = """\
+    return 0u - (${bits})(a < b);
 """
-RELU = """\
-static ${real} ${name}_relu(${real} x)
-{
-    return x < 0 ? 0 : x;
-}
+LESS_64 = """\
+#if defined(__SSE2__) && !defined(__SSE4_2__) /* compilers do not vectorise the comparison; NaN is not less */
+    const double below = a - b, above = b - a;
+    uint64_t negative, other;
+    memcpy(&negative, &below, sizeof negative);
+    memcpy(&other, &above, sizeof other);
+    return 0u - ((negative & ~other) >> 63);
+#else
+    return 0u - (uint64_t)(a < b);
+#endif
 """
-SOFTMAX = """\
-static void ${name}_softmax(${real} *y, int n)
+FUNCTIONS = {
+    "multiply_add": """\
+/* a b + c */
+${NAME}_INLINE ${real} ${name}_multiply_add(${real} a, ${real} b, ${real} c)
 {
-    ${real} top = y[0], sum = 0;
-    for (int i = 1; i < n; i++)
-        top = y[i] > top ? y[i] : top;
-    for (int i = 0; i < n; i++)
-        sum += y[i] = exp${f}(y[i] - top);
-    for (int i = 0; i < n; i++)
-        y[i] /= sum;
+#ifdef ${fast_fma}
+    return fma${f}(a, b, c);
+#else
+    return a * b + c;
+#endif
 }
-"""
-BODIES = {
-    "dense": """\
-    for (int i = 0; i < units; i++)
-        y[i] = ${name}_dot(weight + (size_t)i * inputs, x, inputs) + bias[i];
 """,
-    "elman": """\
-    for (int i = 0; i < units; i++)
-        sums[i] = ${name}_dot(weight_ih + (size_t)i * inputs, x, inputs)
-                  + ${name}_dot(weight_hh + (size_t)i * units, h, units) + bias[i];
-    for (int i = 0; i < units; i++)
-        h[i] = ${keep_h};
+    "less": """\
+/* All bits where a < b, else none. */
+${NAME}_INLINE ${bits} ${name}_less(${real} a, ${real} b)
+{
+${less}}
 """,
-    "skip": """\
-    /* h holds the states of the last ${depth} steps, the latest last. */
-    for (int i = 0; i < units; i++) {
-        const ${real} a = ${name}_dot(weight_ih + (size_t)i * inputs, x, inputs) + bias[i]
-                          + ${products};
-        sums[i] = ${new};
-    }
-    memmove(h, h + units, (size_t)${passed} * units * sizeof *h);
-    memcpy(h + ${passed} * units, sums, units * sizeof *h);
+    "choose": """\
+/* a where the mask has its bits, else b. Of a ? b : c compilers make jumps, which do not vectorise. */
+${NAME}_INLINE ${real} ${name}_choose(${bits} mask, ${real} a, ${real} b)
+{
+    ${bits} chosen, other;
+    memcpy(&chosen, &a, sizeof chosen);
+    memcpy(&other, &b, sizeof other);
+    other ^= (chosen ^ other) & mask;
+    memcpy(&b, &other, sizeof b);
+    return b;
+}
 """,
-    "lstm": """\
-    for (int i = 0; i < ${gates} * units; i++)
-        sums[i] = ${name}_dot(weight_ih + (size_t)i * inputs, x, inputs)
-                  + ${name}_dot(weight_hh + (size_t)i * units, h, units) + bias[i];
-    for (int i = 0; i < units; i++) {
-        const ${real} in = ${in};
-        const ${real} forget = ${forget};
-        const ${real} next = forget * c[i] + in * ${g};
-        const ${real} out = ${out};
-        h[i] = ${keep_h};
-        c[i] = ${keep_c};
-    }
+    "flush": """\
+/* x, or 0 where x is tiny: products of what is left with weights are no denormal numbers, which are slow. */
+${NAME}_INLINE ${real} ${name}_flush(${real} x)
+{
+    return ${name}_choose(${name}_less(fabs${f}(x), ${tiny}), 0, x);
+}
 """,
-    "gru": """\
-    /* Of the candidate, what comes from x and what from h are kept apart. */
-    for (int i = 0; i < 3 * units; i++)
-        sums[i] = ${name}_dot(weight_ih + (size_t)i * inputs, x, inputs) + bias[i];
-    for (int i = 0; i < 2 * units; i++)
-        sums[i] += ${name}_dot(weight_hh + (size_t)i * units, h, units);
-    for (int i = 0; i < units; i++)
-        sums[3 * units + i] = ${name}_dot(weight_hh + (size_t)(2 * units + i) * units, h, units) + bias_hn[i];
-    for (int i = 0; i < units; i++) {
-        const ${real} r = ${r}, z = ${z};
-        const ${real} n = ${n};
-        h[i] = ${keep_h};
-    }
+    "reduce": """\
+/* x is n ln 2 + r with |r| <= ln 2 / 2; returns e^r - 1, and 2^n in power. */
+${NAME}_INLINE ${real} ${name}_reduce(${real} x, ${real} *power)
+{
+    const ${real} shifted = ${name}_multiply_add(x, ${log2e}, ${magic});
+    ${bits} bits;
+    memcpy(&bits, &shifted, sizeof bits);
+#ifdef __FAST_MATH__ /* which would simplify the subtraction below */
+    const ${real} n = (${real})(int32_t)((uint32_t)bits - ${magic_bits});
+#else
+    const ${real} n = shifted - ${magic};
+#endif
+    bits = (bits << ${shift}) + ${one};
+    memcpy(power, &bits, sizeof bits);
+    const ${real} r = ${name}_multiply_add(n, -(${ln2_low}), ${name}_multiply_add(n, -${ln2_high}, x));
+    ${real} p = ${last};
+${series}
+    return r * ${name}_multiply_add(p, r, 1);
+}
 """,
-    "gru_before": """\
-    for (int i = 0; i < 3 * units; i++)
-        sums[i] = ${name}_dot(weight_ih + (size_t)i * inputs, x, inputs) + bias[i];
-    for (int i = 0; i < 2 * units; i++)
-        sums[i] += ${name}_dot(weight_hh + (size_t)i * units, h, units);
-    /* r h, which the candidate's product takes, in the place of r. */
-    for (int i = 0; i < units; i++)
-        sums[i] = ${r} * h[i];
-    for (int i = 0; i < units; i++)
-        sums[2 * units + i] += ${name}_dot(weight_hh + (size_t)(2 * units + i) * units, sums, units);
-    for (int i = 0; i < units; i++) {
-        const ${real} z = ${z};
-        const ${real} n = ${n};
-        h[i] = ${keep_h};
-    }
+    "clamp": """\
+${NAME}_INLINE ${real} ${name}_clamp(${real} x, ${real} low, ${real} high)
+{
+    x = ${name}_choose(${name}_less(x, low), low, x);
+    return ${name}_choose(${name}_less(high, x), high, x);
+}
+""",
+    "exp": """\
+/* e^x for x <= 0; below ${exp_low} as there. */
+${NAME}_INLINE ${real} ${name}_exp(${real} x)
+{
+    ${real} power;
+    const ${real} e = ${name}_reduce(${name}_clamp(x, ${exp_low}, 0), &power);
+    return ${name}_multiply_add(e, power, power);
+}
+""",
+    "sigmoid": """\
+/* 1 / (1 + e^-x) */
+${NAME}_INLINE ${real} ${name}_sigmoid(${real} x)
+{
+    ${real} power;
+    const ${real} e = ${name}_reduce(-${name}_clamp(x, -${sigmoid_end}, ${sigmoid_end}), &power);
+    return 1 / (1 + ${name}_multiply_add(e, power, power));
+}
+""",
+    "tanh": """\
+/* e / (e + 2) with e = e^2x - 1 */
+${NAME}_INLINE ${real} ${name}_tanh(${real} x)
+{
+    ${real} power;
+    const ${real} y = ${name}_clamp(x, -${tanh_end}, ${tanh_end}), e = ${name}_reduce(y + y, &power);
+    const ${real} all = ${name}_multiply_add(e, power, power - 1);
+    return all / (all + 2);
+}
+""",
+    "relu": """\
+${NAME}_INLINE ${real} ${name}_relu(${real} x)
+{
+    return ${name}_choose(${name}_less(x, 0), 0, x);
+}
 """,
 }
-CALLS = {
-    "tanh": "tanh${f}(%s)",
-    "sigmoid": "${name}_sigmoid(%s)",
-    "relu": "${name}_relu(%s)",
-    "identity": "(%s)",
-}
-WORK = {"elman": 1, "leaky": 1, "skip": 1, "lstm": 4, "gru": 4}  # numbers a unit, of the recurrent kinds
+CALL = re.compile(r"\$\{name\}_(\w+)\(")
+INDEX = re.compile(r"\[[^]]*\]")
+OPERATOR = re.compile(r" (?:[-+*/&^<>]|<<|\^=) |= -\$|fabs")
 
 
-def depth(stage: Stage) -> int:
-    """How many steps of h the state of a recurrent stage holds."""
-    return int(stage.arrays["delays"][-1]) if stage.kind == "skip" else 1
+class Count(NamedTuple):
+    """Arithmetic operations."""
+
+    multiply_adds: int = 0
+    others: int = 0
+
+    def times(self, number: int) -> Count:
+        return Count(self.multiply_adds * number, self.others * number)
+
+    def plus(self, other: Count) -> Count:
+        return Count(self.multiply_adds + other.multiply_adds, self.others + other.others)
 
 
-def parameters(stage: Stage) -> list[str]:
-    """Names of the arrays that are constants of the file, in the order in which functions take them."""
-    return [parameter for parameter in stage.arrays if parameter != "delays"]
+def operations(text: str, counts: Mapping[str, Count]) -> Count:
+    """Arithmetic operations of straight-line C; ``counts`` has those of the functions that it calls."""
+    found = Count(0, len(OPERATOR.findall(INDEX.sub("", text))))
+    for function in CALL.findall(text):
+        found = found.plus(counts[function])
+    return found
 
 
-def functions(chain: Iterable[Stage], softmax: bool) -> tuple[str, list[str]]:
-    """All functions that a chain calls, each once and before its first call, and each stage's function."""
-    written: dict[str, str] = {}  # a function with its name still open, to that name
-    called = []
-    for stage in chain:
-        text = "" if stage.kind == "embedding" else _function(stage)
-        if text and text not in written:
-            number = sum(name.split("_")[0] == stage.kind for name in written.values())
-            written[text] = f"{stage.kind}_{number + 1}" if number else stage.kind
-        called.append(written.get(text, ""))
-    texts = [Template(text).safe_substitute(function=name) for text, name in written.items()]
-    needed = [DOT] if texts else []
-    for text, call in ((SIGMOID, "_sigmoid("), (RELU, "_relu(")):
-        if any(call in other for other in texts):
-            needed.append(text)
-    return "\n" + "\n".join([*needed, *texts, *([SOFTMAX] if softmax else [])]), called
+def counted(real: Real) -> dict[str, Count]:
+    """The operations of one call of each function."""
+    counts, filled = {"multiply_add": Count(1)}, fillings(real)
+    for function in FUNCTIONS:
+        if function not in counts:
+            text = _with_pieces(function, filled)
+            body = re.sub(r"#if.*?#else\n", "", text[text.index("{\n") :], flags=re.DOTALL)
+            counts[function] = operations(body, counts)
+    return counts
 
 
-def _function(stage: Stage) -> str:
-    """The function of a stage, but for its name."""
-    weights = [f"const ${{real}} *{parameter}" for parameter in parameters(stage)]
-    states = {"dense": ("y",), "lstm": ("h", "c", "sums")}.get(stage.kind, ("h", "sums"))
-    written = (f"${{real}} *{array}" for array in states)
-    arguments = ["int inputs", "int units", *weights, "const ${real} *x", *written]
-    kind = {"leaky": "elman"}.get(stage.kind, stage.kind)
-    if kind == "gru" and "bias_hn" not in stage.arrays:
-        kind = "gru_before"
-    lines = [", ".join(arguments[start : start + 4]) for start in range(0, len(arguments), 4)]
-    opening = "static void ${name}_${function}(" + ",\n                ".join(lines) + ")\n{\n"
-    return opening + Template(BODIES[kind]).safe_substitute(_pieces(stage)) + "}\n"
+def needed(texts: Iterable[str]) -> list[str]:
+    """Names of the functions that texts call, directly or through others, in order of definition."""
+    found: set[str] = set()
+    left = list(texts)
+    while left:
+        called = {function for function in CALL.findall(left.pop()) if function in FUNCTIONS}
+        left += [FUNCTIONS[function] for function in called - found]
+        found |= called
+    return [function for function in FUNCTIONS if function in found]
 
 
-def _pieces(stage: Stage) -> dict[str, Any]:
-    """What a variant fills into the body of its kind."""
-    if stage.kind == "dense":
-        return {}
-
-    def gate(sum: str) -> str:
-        return CALLS[ACTIVATIONS[stage.gate_activation]] % sum
-
-    def state(sum: str) -> str:
-        return CALLS[ACTIVATIONS[stage.activation]] % sum
-
-    if stage.kind == "skip":
-        return _skip_pieces(stage) | {"new": state("a")}
-    if stage.kind == "gru":
-        reset = " + r * sums[3 * units + i]" if "bias_hn" in stage.arrays else ""
-        return {
-            "r": gate("sums[i]"),
-            "z": gate("sums[units + i]"),
-            "n": state("sums[2 * units + i]" + reset),
-            "keep_h": _mixed(stage, 0, "h[i]", "n + z * (h[i] - n)"),
-        }
-    if stage.kind != "lstm":
-        new = state("sums[i]")
-        if stage.kind == "leaky":
-            new = f"h[i] + leak[i] * ({new} - h[i])"
-        return {"keep_h": _mixed(stage, 0, "h[i]", new)}
-    gates = len(stage.arrays["bias"]) // stage.arrays["weight_hh"].shape[1]
-    peepholes = "weight_ci" in stage.arrays
-
-    def seen(cell: str, weight: str) -> str:
-        return f" + {weight}[i] * {cell}" if peepholes else ""
-
-    forget = gate("sums[units + i]" + seen("c[i]", "weight_cf"))
-    return {
-        "gates": gates,
-        "in": gate("sums[i]" + seen("c[i]", "weight_ci")),
-        "forget": "1 - in" if gates == 3 else forget,
-        "g": state(f"sums[{gates - 2} * units + i]"),
-        "out": gate(f"sums[{gates - 1} * units + i]" + seen("next", "weight_co")),
-        "keep_h": _mixed(stage, 0, "h[i]", f"out * {state('next')}"),
-        "keep_c": _mixed(stage, 1, "c[i]", "next"),
-    }
+def hexadecimal(value: Any) -> str:
+    """A constant's digits, which lose no bit."""
+    return re.sub(r"\.?0*p", "p", float(value).hex())
 
 
-def _skip_pieces(stage: Stage) -> dict[str, Any]:
-    """The products with the states of all delays."""
-    latest, products = depth(stage), []
-    for place, delay in enumerate(stage.arrays["delays"]):
-        rows = "weight_hh + (size_t)i * units"
-        if place:
-            rows = f"weight_skip + ((size_t){place - 1} * units + i) * units"
-        products.append(f"${{name}}_dot({rows}, h + {latest - delay} * units, units)")
-    joined = "\n                          + ".join(products)
-    return {"depth": latest, "passed": latest - 1, "products": joined}
+def definition(function: str, names: Mapping[str, str]) -> str:
+    """A function's text; ``names`` are the file's, with `fillings`."""
+    return Template(_with_pieces(function, names)).substitute(names)
 
 
-def _mixed(stage: Stage, place: int, before: str, new: str) -> str:
-    """The expression of a state, of which zoneout keeps a part of the one before."""
-    if not stage.zoneout:
-        return new
-    keep = f"(${{real}}){float(1 - stage.zoneout[place]).hex()}"
-    return f"{keep} * ({new}) + (1 - {keep}) * {before}"
+def _with_pieces(function: str, names: Mapping[str, str]) -> str:
+    pieces = {piece: names[piece] for piece in ("less", "series")}
+    return Template(FUNCTIONS[function]).safe_substitute(pieces)
+
+
+def fillings(real: Real) -> dict[str, str]:
+    """What the names in the templates stand for, but for the file's own name."""
+    number = np.float32 if real is FLOAT else np.float64
+    last, *others = (hexadecimal(number(1 / math.factorial(n))) + real.f for n in range(real.terms, 1, -1))
+    series = "\n".join(f"    p = ${{name}}_multiply_add(p, r, {coefficient});" for coefficient in others)
+    strings = {field: value for field, value in real._asdict().items() if isinstance(value, str)}
+    tiny, end = real.tiny.removesuffix(real.f), real.sigmoid_end.removesuffix(real.f)
+    words = {"tiny_in_words": tiny.replace("0x1p", "2^"), "end": end}
+    return strings | words | {"less": LESS if real is FLOAT else LESS_64, "last": last, "series": series}
