@@ -342,7 +342,8 @@ cdef void run_entered(
     cdef char *h_next = <char *>h
     cdef char *c_next = <char *>c
     cdef Step step = cell.step
-    if rows == 1 and c_stride == 0 and cell.small != NULL and cell.depth == 0 and not cell.zoned:
+    cdef bint alone = rows == 1 and steps > 1 and c_stride == 0
+    if alone and cell.small != NULL and cell.depth == 0 and not cell.zoned:
         run_small(cell, steps, <const char *>x, h_prev, c_prev, <char *>h, c, work)
         return
     for row in range(rows):
