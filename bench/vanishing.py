@@ -86,7 +86,7 @@ def stream():
         for name, keep in zip(("flushed", "kept"), KEPT, strict=True):
             times = []
             with keep():
-                for _ in range(9):
+                for _ in range(31):
                     blocks = []
                     for block in (*sound, *silence):
                         start = time.perf_counter()
