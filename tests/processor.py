@@ -3,6 +3,7 @@
 import contextlib
 import ctypes
 import ctypes.util
+import gc
 import platform
 
 _LIBRARY = ctypes.CDLL(ctypes.util.find_library("m"))
@@ -32,7 +33,10 @@ def float_state():
 
 @contextlib.contextmanager
 def computing(set_bits=0, cleared_bits=0):
-    """With these bits set, and those cleared, in the word that says how to compute."""
+    """With these bits set, and those cleared, in the word that says how to compute; without the garbage
+    collector, whose callbacks (hypothesis adds one, JAX another) compute, and so change what has happened."""
+    collecting = gc.isenabled()
+    gc.disable()
     environment, (place, _) = _words()
     before = bytes(environment)
     word = ctypes.c_uint32.from_buffer(environment, place)
@@ -42,3 +46,5 @@ def computing(set_bits=0, cleared_bits=0):
         yield
     finally:
         _LIBRARY.fesetenv(_ENVIRONMENT.from_buffer_copy(before))
+        if collecting:
+            gc.enable()

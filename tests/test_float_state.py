@@ -1,7 +1,5 @@
 """Kernels flush denormals and round to nearest whatever the caller does, and give the state back whole."""
 
-import contextlib
-import gc
 import os
 import subprocess
 import sys
@@ -62,20 +60,6 @@ def restored_threads():
     before = rnncore.get_num_threads()
     yield
     rnncore.set_num_threads(before)
-
-
-@contextlib.contextmanager
-def called_by(caller):
-    """With this caller's state, which nothing but the kernels can change: without the garbage collector, whose
-    callbacks (hypothesis and JAX add some) compute, and so change the record of exceptions."""
-    collecting = gc.isenabled()
-    gc.disable()
-    try:
-        with computing(*CALLERS[caller]):
-            yield
-    finally:
-        if collecting:
-            gc.enable()
 
 
 def vanishing(shape, dtype):
@@ -146,7 +130,7 @@ def test_kernels_compute_the_same_for_every_caller_and_give_the_state_back(
     def within(name, kernel):
         def call(*arguments, **named):
             called.add(name)
-            with called_by(caller):
+            with computing(*CALLERS[caller]):
                 before = float_state()
                 result = kernel(*arguments, **named)
                 after = float_state()
@@ -168,10 +152,10 @@ def test_streams_give_the_state_back_and_compute_the_same_for_every_caller(level
     net.params.flat[:] = np.random.default_rng(1).normal(0, 0.3, net.params.flat.size)
     x = vanishing((30, 2, 3), "float32")
     expected = net.forward(x)[0]
-    for caller in CALLERS:
+    for caller in CALLERS.values():
         stream = net.stream(batch=2)
         out = np.empty((30, 2, 4), np.float32)
-        with called_by(caller):
+        with computing(*caller):
             before = float_state()
             stream.run(x[:20], out=out[:20])
             stream.step(x[20], out=out[20])
@@ -187,8 +171,8 @@ def test_short_calls_give_the_state_back_and_compute_the_same_for_every_caller(p
     x = vanishing((6, 2, 3), "float32")
     expected = net.forward(x)[0]
     net.infer(x)
-    for caller in CALLERS:
-        with called_by(caller):
+    for caller in CALLERS.values():
+        with computing(*caller):
             before = float_state()
             y = net.infer(x)
             after = float_state()
@@ -200,7 +184,7 @@ def test_a_stream_that_raises_gives_the_state_back():
     net = Network(Elman(3, 8, activation="relu", limit=1.0), seed=1).eval()
     net.params.flat[:] = 1
     stream, x = net.stream(), np.ones((5, 3), np.float32)
-    with called_by("rounding up"):
+    with computing(*CALLERS["rounding up"]):
         before = float_state()
         with pytest.raises(FloatingPointError) as raised:
             stream.run(x)
