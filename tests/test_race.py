@@ -8,6 +8,7 @@ import os
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -20,7 +21,7 @@ pytest.importorskip("tqdm")
 sys.path.append(str(Path(__file__).resolve().parents[1] / "bench"))
 
 from race import __main__ as command
-from race import grid, measure, picture, problem, report, summary
+from race import grid, measure, ours, picture, problem, report, summary
 from race.crew import Crew
 from race.grid import Case, Entrant
 from race.results import Results, key
@@ -151,8 +152,49 @@ def test_the_grid_has_every_cell_mode_and_shape_once():
     assert len(set(cases)) == len(cases) == 3 * 2 * 4 * 5
     assert {case.T for case in cases} == {20, 100}
     assert {(entrant.library, entrant.threads) for entrant in grid.entrants((1, 2))} == {
-        ("reference", 1), *((name, n) for name in ("rnncore", "torch", "jax", "onnxruntime") for n in (1, 2))
+        ("reference", 1), ("c", 1),
+        *((name, n) for name in ("rnncore", "torch", "jax", "onnxruntime") for n in (1, 2)),
     }  # fmt: skip
+
+
+def test_what_goes_beyond_the_grid_is_there_once_and_is_of_a_kind():
+    cases = grid.further()
+    assert len(set(cases)) == len(cases)
+    assert {case.kind for case in cases} == set(grid.KINDS)
+    assert {case.T for case in cases if case.kind == "last"} == {100, 1000, 5000}
+    assert {case.mode for case in grid.further(modes=("inference",))} == {"inference"}
+    assert not set(cases) & set(grid.cases())
+    entrants = [str(entrant) for entrant in grid.entrants((1, 2)) if entrant.takes(cases[-1])]
+    assert entrants == ["NumPy reference, 1 thread", "rnncore, 1 thread", "C file, 1 thread"]
+
+
+@pytest.mark.parametrize("cell", grid.GATES)
+@pytest.mark.parametrize("kind", grid.KINDS)
+def test_reference_and_kernels_agree_on_every_kind(cell, kind):
+    mode = next(case.mode for case in grid.further(kinds=(kind,)))
+    drawn = problem.draw(Case(cell, mode, problem.SOUND + 3, 2 if mode != "stream" else 1, 4, 5, kind))
+    if kind == "trained":
+        drawn.weights, before = ours.trained(drawn), drawn.weights
+        assert problem.differences(drawn.weights, before)["weight_hh"] > 0.01
+    wanted, came = (ours.Layer(library, drawn).arrays(mode) for library in ("reference", "rnncore"))
+    assert max(problem.differences(came, wanted).values()) < 1e-5
+
+
+@pytest.mark.parametrize("cell", grid.GATES)
+def test_kinds_are_what_they_say(cell):
+    def drawn(kind, mode="training"):
+        return problem.draw(Case(cell, mode, problem.SOUND + 3, 2, 4, 5, kind))
+
+    every, last, quiet, silence = map(drawn, ("every", "last", "quiet", "silence"))
+    assert every.dy.all()
+    assert last.dy[-1].all()
+    assert not last.dy[:-1].any()
+    assert 0 < np.abs(quiet.x).max() < np.finfo(np.float32).tiny
+    assert silence.x[: problem.SOUND].all()
+    assert not silence.x[problem.SOUND :].any()
+    assert not silence.weights["bias"].any()
+    assert silence.weights["weight_hh"].all()
+    assert ours.Layer("rnncore", drawn("both", "inference")).arrays("inference")["y"].shape[-1] == 10
 
 
 @pytest.mark.parametrize("cell", grid.GATES)
@@ -228,17 +270,23 @@ def test_what_cannot_be_continued_is_kept_aside(tmp_path, change):
 def test_reports_hold_every_case_and_every_gap(tmp_path):
     results = opened(tmp_path / "race.json")
     command.run(grid.cases(batch=(1, 32), hidden=(32, 128)), FakeCrew(), results, PLAN)
+    command.run(grid.further(), FakeCrew(), results, PLAN)
     slow = record(CASE, rnncore=2.0, torch=1.0, jax=3.0)
     slow["missing"] = {"onnxruntime": {"1": "ended with status 3"}}
     results.add(slow)
     results.content["absent"] = {"JAX, 1 thread": "ModuleNotFoundError"}
     text = report.report(results.content)
     for old in results.content["cases"]:
+        if old["kind"] != "grid":
+            continue
         name = f"{report.CELLS[old['cell']]} T{old['T']} B{old['B']} H{old['H']}"
         assert text.count(f"| {name} |") == (4 if old is not slow else 2), name
     assert f"| {CASE} | 1 | PyTorch | 0.50 |" in text
     assert "- JAX, 1 thread: ModuleNotFoundError" in text
     assert "used up to 25% of it" in text
+    assert text.count("| LSTM T100 B8 I16 H64 | 1.00 / 1.00 | 1.00 / 1.00 | 1 | 1 | – |") == 2  # two weights
+    assert "| GRU T1 B1 I50 H50 | 1.00 / 1.00 | 1 | – | 1 | – |" in text
+    assert "| LSTM T2048 B1 I1 H8 | – / – | 1 | – |" in text  # no C file here
     assert f"- ONNX Runtime, 1 thread, {CASE}: ended with status 3" in text
     quoted = report.fragment(results.content)
     assert quoted.count("| B32 H128 |") == 2
@@ -255,7 +303,9 @@ def test_reports_of_nothing_say_so(tmp_path):
     assert "| yes |" not in text
 
 
-@pytest.mark.parametrize("words", ["--cells lstm,rnn", "--batch 0", "--hidden x", "--rounds 0"])
+@pytest.mark.parametrize(
+    "words", ["--cells lstm,rnn", "--batch 0", "--hidden x", "--rounds 0", "--kinds loud"]
+)
 def test_bad_options_are_refused_before_anything_starts(words):
     import click
 

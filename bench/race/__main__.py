@@ -52,13 +52,17 @@ class Listed(click.ParamType):
 @click.option("--batch", type=Listed(), help="Numbers of rows; default 1,8,32,128.")
 @click.option("--hidden", type=Listed(), help="Numbers of units; default 32,128,256,512,1024.")
 @click.option("--threads", type=Listed(), default=grid.THREADS, help="Thread counts; default 1,2.")
-@click.option("--mode", type=Listed(grid.MODES), default=grid.MODES, help="training,inference")
+@click.option("--mode", type=Listed(grid.MODES), default=grid.MODES, help="training,inference,stream")
+@click.option("--kinds", type=Listed(tuple(grid.KINDS)), help="Beyond the grid; default all, quick none.")
+@click.option("--grid/--no-grid", "whole", default=True, help="Whether to run the grid.")
 @click.option("--rounds", type=click.IntRange(1), help="Rounds; default 5, quick 3.")
 @click.option("--seconds", type=click.FloatRange(0.001), help="Seconds in a round; default 0.15.")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder of the results; default bench/results.")
 @click.option("--fresh", is_flag=True, help="Measure again what is there.")
 @click.option("--report", "only_report", is_flag=True, help="Measure nothing: write anew.")
-def main(quick, cells, batch, hidden, threads, mode, rounds, seconds, out, fresh, only_report) -> None:
+def main(
+    quick, cells, batch, hidden, threads, mode, kinds, whole, rounds, seconds, out, fresh, only_report
+) -> None:
     """Race rnncore against its NumPy reference, PyTorch, JAX and ONNX Runtime.
 
     A run that was ended goes on where it was when the same command is given again, as long as machine and
@@ -74,7 +78,8 @@ def main(quick, cells, batch, hidden, threads, mode, rounds, seconds, out, fresh
             raise click.ClickException(f"{path} is not there: run the race first")
         write(Results.read(path).content, out)
         return
-    wanted = grid.cases(cells, mode, **shapes)
+    wanted = grid.cases(cells, mode, **shapes) if whole else []
+    wanted += grid.further(cells, mode, kinds or (() if quick else tuple(grid.KINDS)))
     entrants = grid.entrants(sorted(set(threads)))
     with Crew(entrants, machine.cores()) as crew:
         results = Results.open(path, machine.identity(), crew.versions, fresh)

@@ -69,8 +69,16 @@ class Layer:
 
     def __init__(self, library: str, problem: Problem) -> None:
         jax.clear_caches()
-        function = {"elman": elman, "lstm": lstm, "gru": gru}[problem.cell]
+        function = cell = {"elman": elman, "lstm": lstm, "gru": gru}[problem.cell]
         self.weights = {name: jnp.asarray(weight) for name, weight in problem.weights.items()}
+        if problem.reverse is not None:
+            reverse = {name: jnp.asarray(weight) for name, weight in problem.reverse.items()}
+            self.weights = {"forward": self.weights, "reverse": reverse}
+
+            def function(weights, x):
+                back = cell(weights["reverse"], x[::-1])[::-1]
+                return jnp.concatenate([cell(weights["forward"], x), back], axis=-1)
+
         self.x, self.dy = jnp.asarray(problem.x), jnp.asarray(problem.dy)
         self.value = jax.jit(function)
 

@@ -13,6 +13,7 @@ Arrays = dict[str, np.ndarray]
 # Of each array's largest magnitude. Libraries differ by rounding, 1e-5 or less; another order of gates,
 # a bias that is missing or a step too few by 0.1 and more.
 TOLERANCE = 1e-3
+SOUND = 100  # steps, where silence follows
 
 
 @dataclass
@@ -23,11 +24,28 @@ class Problem:
     x: np.ndarray  # (T, B, I)
     dy: np.ndarray  # (T, B, H), one gradient for every step
     weights: Arrays  # weight_ih (GH, I), weight_hh (GH, H), bias (GH,); for a GRU also bias_hn (H,)
+    reverse: Arrays | None = None  # of the other direction, where there are two
 
 
 def draw(case: Case) -> Problem:
     """The same numbers in every process; weights as PyTorch draws its own, uniform within 1/sqrt(H)."""
     rng = np.random.default_rng(20240229)
+    weights = draw_weights(case, rng)
+    x = rng.standard_normal((case.T, case.B, case.I), dtype=np.float32)
+    dy = rng.standard_normal((case.T, case.B, case.H), dtype=np.float32)
+    if case.kind in ("last", "trained"):
+        dy[:-1] = 0
+    elif case.kind == "quiet":
+        x *= np.float32(1e-40)
+    elif case.kind == "silence":
+        x[SOUND:] = 0
+        for name in weights.keys() & {"bias", "bias_hn"}:
+            weights[name][:] = 0  # else the states do not fade
+    return Problem(case.cell, x, dy, weights, draw_weights(case, rng) if case.kind == "both" else None)
+
+
+def draw_weights(case: Case, rng: np.random.Generator) -> Arrays:
+    """The weights of one direction."""
     rows, bound = GATES[case.cell] * case.H, case.H**-0.5
     shapes = {"weight_ih": (rows, case.I), "weight_hh": (rows, case.H), "bias": (rows,)}
     if case.cell == "gru":
@@ -35,9 +53,7 @@ def draw(case: Case) -> Problem:
     weights = {}
     for name, shape in shapes.items():
         weights[name] = (2 * rng.random(shape, dtype=np.float32) - 1) * np.float32(bound)
-    x = rng.standard_normal((case.T, case.B, case.I), dtype=np.float32)
-    dy = rng.standard_normal((case.T, case.B, case.H), dtype=np.float32)
-    return Problem(case.cell, x, dy, weights)
+    return weights
 
 
 def differences(came: Arrays, wanted: Arrays) -> dict[str, float]:

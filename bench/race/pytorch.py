@@ -23,19 +23,26 @@ class Layer:
 
     def __init__(self, library: str, problem: Problem) -> None:
         self.cell, self.units = problem.cell, problem.dy.shape[2]
-        self.layer = CELLS[problem.cell](problem.x.shape[2], self.units)
-        weights = {name: torch.from_numpy(weight) for name, weight in problem.weights.items()}
-        with torch.no_grad():
-            self.layer.weight_ih_l0.copy_(weights["weight_ih"])
-            self.layer.weight_hh_l0.copy_(weights["weight_hh"])
-            self.layer.bias_ih_l0.copy_(weights["bias"])
-            self.layer.bias_hh_l0.zero_()
-            if "bias_hn" in weights:
-                self.layer.bias_hh_l0[-self.units :] = weights["bias_hn"]
+        both = problem.reverse is not None
+        self.layer = CELLS[problem.cell](problem.x.shape[2], self.units, bidirectional=both)
+        self.take("_l0", problem.weights)
+        if problem.reverse is not None:
+            self.take("_l0_reverse", problem.reverse)
         self.fixed = torch.from_numpy(problem.x)
         self.x = self.fixed.clone().requires_grad_()
         self.dy = torch.from_numpy(problem.dy)
         self.sources = [self.x, *self.layer.parameters()]
+
+    def take(self, suffix: str, arrays: Arrays) -> None:
+        """Give the parameters with this suffix these values."""
+        weights = {name: torch.from_numpy(array) for name, array in arrays.items()}
+        with torch.no_grad():
+            getattr(self.layer, f"weight_ih{suffix}").copy_(weights["weight_ih"])
+            getattr(self.layer, f"weight_hh{suffix}").copy_(weights["weight_hh"])
+            getattr(self.layer, f"bias_ih{suffix}").copy_(weights["bias"])
+            bias = getattr(self.layer, f"bias_hh{suffix}").zero_()
+            if "bias_hn" in weights:
+                bias[-self.units :] = weights["bias_hn"]
 
     def inference(self) -> torch.Tensor:
         with torch.inference_mode():

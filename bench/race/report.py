@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from race import summary
-from race.grid import GATES, NAMES, PEERS
+from race.grid import GATES, KINDS, NAMES, PEERS
 
 CELLS = {"elman": "Elman", "lstm": "LSTM", "gru": "GRU"}
 LIBRARIES = {**NAMES, "numpy": "NumPy", "onnx": "ONNX"}
@@ -161,12 +161,43 @@ def times(results: dict[str, Any], mode: str, threads: int) -> list[str]:
         others = [summary.seconds(record, library, threads) for library in libraries]
         rows.append([
             f"{CELLS[record['cell']]} T{record['T']} B{record['B']} H{record['H']}",
-            *("–" if time is None else f"{1e3 * time:.4g}" for time in (own, *others)),
+            *map(figure_of_time, (own, *others)),
             figure(summary.ratio(record, threads)),
             percent(summary.fraction(results, record, threads)),
         ])  # fmt: skip
     head = ["shape", *(NAMES[library] for library in ("rnncore", *libraries)), "ratio", "of the peak"]
     return table(head, rows)
+
+
+def further(results: dict[str, Any]) -> list[str]:
+    """A table for each of grid.KINDS that was run: ratios, and milliseconds of one thread."""
+    lines = []
+    counts = summary.thread_counts(results)
+    for kind, title in KINDS.items():
+        records = summary.of_kind(results, kind)
+        if not records:
+            continue
+        libraries = ("rnncore", *PEERS[records[0]["mode"]])
+        rows = []
+        for record in records:
+            own = [summary.over_every_step(results, record, threads) for threads in counts]
+            rows.append([
+                f"{CELLS[record['cell']]} T{record['T']} B{record['B']} I{record['I']} H{record['H']}",
+                " / ".join(figure(summary.ratio(record, threads)) for threads in counts),
+                " / ".join(map(figure, own)),
+                *(figure_of_time(summary.seconds(record, library, 1)) for library in libraries),
+            ])  # fmt: skip
+        head = ["shape", "ratio", "over a loss at every step", *(f"{NAMES[name]}, ms" for name in libraries)]
+        if kind not in ("last", "trained"):
+            del head[2]
+            for row in rows:
+                del row[2]
+        lines += [f"## {title}, on {counted(counts)}", "", *table(head, rows)]
+    return lines
+
+
+def figure_of_time(seconds: float | None) -> str:
+    return "–" if seconds is None else f"{1e3 * seconds:.4g}"
 
 
 def gaps(results: dict[str, Any]) -> list[str]:
@@ -200,6 +231,7 @@ def report(results: dict[str, Any]) -> str:
     for mode, title in AGAINST.items():
         if summary.chosen(results, mode):
             lines += [f"## {title}, on {counted(counts)}", "", *ratios(results, mode)]
+    lines += further(results)
     lines += ["## Where a peer is faster", "", *behind(results)]
     several = [threads for threads in counts if threads > 1 and 1 in counts]
     for threads in several:

@@ -52,8 +52,11 @@ class Results:
 
     @classmethod
     def read(cls, path: Path) -> Results:
-        """The file as it is."""
-        return cls(path, json.loads(path.read_text()))
+        """The file as it is; a record of a time when there was only the grid is of it."""
+        content = json.loads(path.read_text())
+        for record in content["cases"]:
+            record.setdefault("kind", "grid")
+        return cls(path, content)
 
     def save(self) -> None:
         """Write all, or leave the file as it was."""
@@ -87,7 +90,7 @@ class Results:
 
 def key(record: dict[str, Any]) -> tuple[Any, ...]:
     """What tells one case from another."""
-    return tuple(record[name] for name in ("cell", "mode", "T", "B", "I", "H"))
+    return tuple(record[name] for name in ("cell", "mode", "T", "B", "I", "H", "kind"))
 
 
 def difference(before: dict[str, Any], now: dict[str, Any]) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from race.grid import GATES, PEERS, Case, Entrant
+from race.grid import GATES, KINDS, PEERS, Case, Entrant
 
 Record = dict[str, Any]
 
@@ -21,7 +21,7 @@ REFERENCE = {(32, 128): 4.0, (1, 32): 25.0}  # times the NumPy reference at (B, 
 
 
 def case(record: Record) -> Case:
-    return Case(**{name: record[name] for name in ("cell", "mode", "T", "B", "I", "H")})
+    return Case(**{name: record[name] for name in ("cell", "mode", "T", "B", "I", "H", "kind")})
 
 
 def seconds(record: Record, library: str, threads: int) -> float | None:
@@ -85,9 +85,31 @@ def spread(values: Iterable[float | None]) -> Spread | None:
 
 
 def chosen(results: dict[str, Any], mode: str, cell: str | None = None) -> list[Record]:
-    """The records of a mode (and cell), by batch and units."""
+    """The grid's records of a mode (and cell), by batch and units."""
     found = [old for old in results["cases"] if old["mode"] == mode and cell in (None, old["cell"])]
-    return sorted(found, key=lambda old: (old["B"], old["H"], list(GATES).index(old["cell"])))
+    return in_order(old for old in found if old["kind"] == "grid")
+
+
+def of_kind(results: dict[str, Any], kind: str) -> list[Record]:
+    """The records of one of grid.KINDS, cell by cell."""
+    found = in_order(old for old in results["cases"] if old["kind"] == kind)
+    return sorted(found, key=lambda old: list(GATES).index(old["cell"]))
+
+
+def in_order(records: Iterable[Record]) -> list[Record]:
+    """By batch, units and steps, the cells of each shape together."""
+    return sorted(records, key=lambda old: (old["B"], old["H"], old["T"], list(GATES).index(old["cell"])))
+
+
+def over_every_step(results: dict[str, Any], record: Record, threads: int) -> float | None:
+    """Our time with the loss at the last step over that with a loss at every step."""
+    if record["kind"] not in ("last", "trained"):
+        return None
+    shape = record["cell"], record["T"]
+    same = [old for old in of_kind(results, "every") if (old["cell"], old["T"]) == shape]
+    every = seconds(same[0], "rnncore", threads) if same else None
+    own = seconds(record, "rnncore", threads)
+    return own / every if own and every else None
 
 
 def thread_counts(results: dict[str, Any]) -> list[int]:
@@ -100,7 +122,8 @@ def behind(results: dict[str, Any], mode: str) -> list[tuple[Record, int, float]
     """Where a peer is faster: record, threads, ratio; the worst first."""
     found = [
         (record, threads, value)
-        for record in chosen(results, mode)
+        for record in [*chosen(results, mode), *(old for kind in KINDS for old in of_kind(results, kind))]
+        if record["mode"] == mode
         for threads in thread_counts(results)
         if (value := ratio(record, threads)) is not None and value < 1
     ]
