@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from rnncore import files
-from rnncore.cli.forecast import read_columns
+from rnncore.cli.series import read_columns
 from rnncore.data import Forecast, read_table
 from rnncore.data.arrays import read_npz
 from rnncore.files import load, read_tensors, save

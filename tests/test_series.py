@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from rnncore import GRU, Adam, Dense, LastStep, Network, SquaredError
 from rnncore.data import Forecast, Windows, check_series, naive_forecasts, split_times, task_from_dict
-from rnncore.data.series import fill_forward
+from rnncore.data.naive import fill_forward
 from rnncore.metrics import seasonal_naive
 from rnncore.trainer import Trainer
 

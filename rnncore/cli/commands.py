@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import os
 import sys
 from collections.abc import Sequence
@@ -17,6 +18,17 @@ from .predict import predict
 from .sample import sample
 from .train import train
 
+
+def _bytes_or_question(error: UnicodeError) -> tuple[str | bytes, int]:
+    """Names of files that are not text come out as the bytes that they are, all else as a question mark."""
+    try:
+        return codecs.lookup_error("surrogateescape")(error)
+    except UnicodeError:
+        return codecs.lookup_error("replace")(error)
+
+
+codecs.register_error("rnncore.bytes", _bytes_or_question)
+
 INTERRUPTED = 130  # what shells report of a program that Ctrl-C ended
 
 
@@ -28,8 +40,10 @@ class CommandLine(click.Group):
     ) -> Any:
         """Run a command and exit."""
         extra["standalone_mode"] = False
-        if hasattr(sys.stdout, "reconfigure"):
-            sys.stdout.reconfigure(errors="replace")  # a terminal that lacks a letter shall not end a sample
+        for stream in (sys.stdout, sys.stderr):
+            # Labels in any script come out whole, whatever the console is set to.
+            if hasattr(stream, "reconfigure"):
+                stream.reconfigure(encoding="utf-8", errors="rnncore.bytes")
         try:
             status = super().main(args, prog_name or "rnncore", **extra)
         except click.ClickException as error:

@@ -94,7 +94,9 @@ def task_rows(task: Task | None) -> list[tuple[str, str]]:
         missing = ", and what of them is missing" if task.masked else ""
         read = f"{task.window} steps of {listed(task.columns)}{missing}"
         said = f"{task.horizon} steps of {listed(task.targets)}, season {task.season}"
-        return [("reads", read), ("forecasts", said)]
+        when = [] if task.time is None else [("times", f"{task.time!r}, a row every {task.frequency}")]
+        whose = [] if task.series is None else [("series", f"by {task.series!r}")]
+        return [("reads", read), ("forecasts", said), *when, *whose]
     column = "" if task.text is None else f" of column {task.text!r}"
     read = f"{task.tokens.units}{column}, {len(task.tokens):,} ids"
     return [("reads", read), ("labels", f"{len(task.labels)}: {listed(task.labels)}")]

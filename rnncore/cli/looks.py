@@ -15,19 +15,18 @@ from ..data import (
     Forecast,
     LabelledText,
     TextStream,
+    Treatment,
     Vocabulary,
-    Windows,
     builtin_text,
-    check_series,
     read_table,
     read_text,
 )
 from ..data.arrays import read_npz
 from ..losses import CrossEntropy, SquaredError
 from ..network import Network
-from .forecast import read_columns
 from .predict import task_network
 from .sample import text_network
+from .series import read_again
 
 STEPS, ROWS = 100, 8  # where the options are not given
 LOOK = tuple[Network, Batch, Any]
@@ -90,13 +89,10 @@ def _windows(
     net: Network, task: Forecast, file: str, rows: int, encoding: str, delimiter: str | None
 ) -> Batch:
     """Windows from all over the series, with the steps behind each."""
-    read = read_columns(read_table(file, encoding, delimiter), list(task.columns))
-    values, _ = check_series(read, task.columns)
-    every = task.windows(values, batch_size=rows, shuffle=False, dtype=net.dtype)
-    chosen = every.origins[_spread(len(every.origins), rows)]
-    some = Windows(
-        every.inputs, every.targets, chosen, task.window, task.horizon, rows, shuffle=False, dtype=net.dtype
-    )
+    panel = read_again(task, file, encoding, delimiter, Treatment())
+    origins = panel.origins(task.window, task.horizon, panel.begins, panel.ends)
+    every = task.windows(panel.values, batch_size=rows, shuffle=False, dtype=net.dtype, origins=origins)
+    some = every.at(every.origins[_spread(len(every.origins), rows)])
     return next(iter(some.batches(0)))
 
 

@@ -118,9 +118,16 @@ class ForecastOptions(Options):
     encoding: str
     delimiter: str | None
     horizon: int
-    season: int
+    season: int | None
     window: int | None
     stride: int
+    time: str | None
+    no_time: bool
+    id: str | None
+    order: str
+    duplicates: str
+    gaps: str
+    day_first: bool | None
 
 
 # What all commands of ``rnncore train`` share, as the help shows it: what is built, how it learns, what is

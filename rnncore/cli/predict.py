@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import csv
 import io
-import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import click
 import numpy as np
 
-from ..data import Classification, Forecast, RaggedSource, read_table
+from ..data import Classification, Forecast, Panel, RaggedSource, Treatment, read_table
 from ..data.labelled import texts_of
 from ..data.table import read_lines
+from ..data.times import written_alike
 from ..disk import write_atomically
 from ..files import load
 from ..layers import Dense, Embedding
 from ..network import Network
 from ..trainer import predict as run
-from .forecast import read_columns
 from .options import DELIMITER, ENCODING, FILE, check_outputs
+from .series import read_again, treatments
 
 ROWS = 64  # sequences in a batch
 Rows = Iterator[Sequence[Any]]
@@ -32,23 +32,31 @@ Rows = Iterator[Sequence[Any]]
 @click.option("--out", "--output", type=FILE, help="Where the CSV goes.  [default: standard output]")
 @ENCODING
 @DELIMITER
-def predict(model: str, file: str, out: str | None, encoding: str, delimiter: str | None) -> None:
+@treatments
+def predict(
+    model: str, file: str, out: str | None, encoding: str, delimiter: str | None, order: str, duplicates: str,
+    gaps: str, day_first: bool | None,
+) -> None:  # fmt: skip
     """Write what the network in the file MODEL says of FILE, data of the kind that it was trained on.
 
     Of texts: a line with the text, its label, and the probability of each label. FILE is a table with the
     column that held the texts in training, or has a text on each line if there were no columns. Of a time
-    series: a line for each step of the horizon behind its end.
+    series: a line for each step of the horizon behind its end, with its time and series if the model knows
+    them. All is written in UTF-8, and numbers so that reading them again gives the same ones.
     """
     check_outputs([model, file], {"--out": out})
     net, task = task_network(model)
     if isinstance(task, Forecast):
-        rows = forecast_rows(net, task, file, encoding, delimiter)
+        treatment = Treatment(order, duplicates, gaps)
+        rows = forecast_rows(
+            net, task, read_again(task, file, encoding, delimiter, treatment, day_first), file
+        )
     else:
         rows = label_rows(net, task, file, encoding, delimiter)
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(rows)
     if out is None:
-        sys.stdout.write(text.getvalue())
+        click.echo(text.getvalue(), nl=False)
     else:
         write_atomically(out, text.getvalue().encode())
 
@@ -81,9 +89,7 @@ def task_network(path: str) -> tuple[Network, Classification | Forecast]:
     return net, task
 
 
-def label_rows(
-    net: Network, task: Classification, file: str, encoding: str, delimiter: str | None
-) -> Rows:
+def label_rows(net: Network, task: Classification, file: str, encoding: str, delimiter: str | None) -> Rows:
     """A header, and for each text its label and the probability of each label."""
     if task.text is not None:
         texts = texts_of(read_table(file, encoding, delimiter), task.text)
@@ -100,16 +106,27 @@ def label_rows(
         yield [text, task.labels[int(row.argmax())], *(f"{value:.6f}" for value in row)]
 
 
-def forecast_rows(net: Network, task: Forecast, file: str, encoding: str, delimiter: str | None) -> Rows:
-    """A header, and for each step behind the end of the series the forecast of each target."""
-    table = read_table(file, encoding, delimiter)
-    values = read_columns(table, list(task.columns))[-task.window :]
-    if len(values) < task.window:
-        raise ValueError(
-            f"{file} has {len(values)} steps, but the model reads {task.window} before a forecast"
-        )
-    x = np.ascontiguousarray(task.inputs(values)[:, None], net.dtype)
-    y, _, _ = net.eval().forward(x, record=False)
-    yield ["step", *task.targets]
-    for step, row in enumerate(task.unscale(y)[0], 1):
-        yield [step, *(f"{value:.8g}" for value in row)]
+def forecast_rows(net: Network, task: Forecast, panel: Panel, file: str) -> Rows:
+    """A header, and for each step behind the end of each series the forecast of each target."""
+    named = [name for name in (task.series, "step", task.time) if name is not None]
+    yield [*named, *task.targets]
+    ends = panel.ends
+    for name, begin, end in zip(
+        panel.names, panel.pieces[np.searchsorted(panel.pieces, ends) - 1], ends, strict=True
+    ):
+        values = panel.values[begin:end][-task.window :]
+        if len(values) < task.window:
+            of = f" in series {name!r}" if task.series else ""
+            raise ValueError(
+                f"{file} has {len(values)} steps{of}, but the model reads {task.window} before a forecast"
+            )
+        x = np.ascontiguousarray(task.inputs(values)[:, None], net.dtype)
+        y, _, _ = net.eval().forward(x, record=False)
+        forecast = task.unscale(y)[0]
+        steps = np.arange(1, len(forecast) + 1)
+        when: list[list[str]] = [[] for _ in forecast]
+        if task.time is not None and panel.times is not None and panel.frequency is not None:
+            when = [[text] for text in written_alike(panel.frequency.after(panel.times[end - 1], steps))]
+        for place, row in enumerate(forecast.tolist()):
+            own = [name] if task.series is not None else []
+            yield [*own, place + 1, *when[place], *map(repr, row)]

@@ -136,6 +136,7 @@ def run(
     """
     limits = [options.steps, options.epochs and options.epochs * epoch]
     total = min((limit for limit in limits if limit is not None), default=None)
+    _check_rate(options, total)
     clock = Clock(math.inf if options.minutes is None else 60 * options.minutes)
     trainer = Trainer(
         net, loss, build_optimizer(options), clip=build_clips(options), accumulate=options.accumulate,
@@ -153,6 +154,20 @@ def run(
         keep_best=keep_best and measured, resume=options.resume,
     )  # fmt: skip
     return Outcome(trainer, history, clock, time.monotonic() - began - trainer.validating)
+
+
+def _check_rate(options: Options, total: int | None) -> None:
+    """Say so where a learning rate cannot work: an update of Adam's kind moves each weight by about lr."""
+    if options.optimizer not in ("adam", "adamw", "rmsprop"):
+        return
+    lr, size = options.lr, 1 / math.sqrt(options.hidden)
+    told = ""
+    if lr > size / 2:
+        told = f"moves each weight by about {lr:g} in an update, and weights are about {size:.2g}"
+    elif total is not None and lr * total < 0.01:
+        told = f"moves no weight by more than about {lr * total:.1g} in all of {total:,} updates"
+    if told:
+        click.echo(f"note        --lr {lr:g} {told}: the default is 0.002")
 
 
 def write(

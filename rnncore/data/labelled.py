@@ -83,7 +83,7 @@ def labels_of_files(paths: Sequence[Path]) -> list[str]:
     >>> labels_of_files(["names/French.txt", "names/German.txt"])
     ['French', 'German']
     """
-    names = [os.path.basename(os.fspath(path)) for path in paths]
+    names = [_name(path) for path in paths]
     if len(set(names)) < len(names):
         raise ValueError(f"files {listed(sorted(names))} give labels, but two of them bear the same name")
     parts = [name.split(".") for name in names]
@@ -92,6 +92,12 @@ def labels_of_files(paths: Sequence[Path]) -> list[str]:
     if len(names) == 1 or len({len(part) for part in parts}) > 1:
         return [name.rsplit(".", 1)[0] for name in names]
     return [".".join(word for i, word in enumerate(part) if i not in shared) for part in parts]
+
+
+def _name(path: Path) -> str:
+    """The name of a file, in UTF-8 where it is, whatever the locale takes names for."""
+    encoded = os.fsencode(os.path.basename(os.fspath(path)))
+    return encoded.decode("utf-8", "surrogateescape")
 
 
 def random_split(

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from ..checks import check_dtype, check_flag, check_positive_integer, check_seed, refuse_masked
-from .batch import Batch
+from ..checks import check_positive_integer, refuse_masked
 from .table import listed
+from .times import Frequency
+from .windows import Windows
 
 Array = NDArray[Any]
 Floats = NDArray[np.float64]
@@ -85,6 +86,10 @@ class Forecast:
         Of each column: mean and standard deviation of the training part. (x - center) / scale is the input.
     masked
         Whether inputs say what is known.
+    time, series
+        The columns that say when a row was and which series it belongs to; None where there are none.
+    frequency
+        The step between rows; None where nothing says when they were.
     """
 
     columns: tuple[str, ...]
@@ -95,6 +100,9 @@ class Forecast:
     center: tuple[float, ...]
     scale: tuple[float, ...]
     masked: bool
+    time: str | None = None
+    series: str | None = None
+    frequency: Frequency | None = None
 
     def __post_init__(self) -> None:
         for name in ("window", "horizon", "season"):
@@ -199,17 +207,25 @@ class Forecast:
         seed: int = 0,
         shuffle: bool = True,
         dtype: DTypeLike = "float32",
+        origins: Index | None = None,
     ) -> Windows:
         """The windows of a series whose whole horizon lies in the steps first..last-1.
 
         The window itself may begin before ``first``: the past is known. See :class:`Windows`.
+
+        Parameters
+        ----------
+        origins
+            First step of each horizon, ``(W,)``, in place of first, last and stride: where several series
+            are end to end (`Panel.origins`).
         """
         values = _check_values(values, self.columns)
         last = len(values) if last is None else last
         places = self.places
         targets = (values[:, places] - np.array(self.center)[places]) / np.array(self.scale)[places]
-        begin = max(first, self.window)
-        origins = np.arange(begin, last - self.horizon + 1, check_positive_integer("stride", stride))
+        if origins is None:
+            begin = max(first, self.window)
+            origins = np.arange(begin, last - self.horizon + 1, check_positive_integer("stride", stride))
         if not len(origins):
             raise ValueError(
                 f"steps {first} to {last} hold no horizon of {self.horizon} with {self.window} steps before "
@@ -222,7 +238,9 @@ class Forecast:
         """Everything as JSON can hold it."""
         lists = {name: list(getattr(self, name)) for name in ("columns", "targets", "center", "scale")}
         whole = {name: getattr(self, name) for name in ("window", "horizon", "season", "masked")}
-        return {"task": "forecast", **lists, **whole}
+        times = {"time": self.time, "series": self.series}
+        step = None if self.frequency is None else [self.frequency.size, self.frequency.unit]
+        return {"task": "forecast", **lists, **whole, **times, "frequency": step}
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Forecast:
@@ -238,125 +256,11 @@ class Forecast:
             if type(data.get(name)) is not kind:
                 raise ValueError(f"{name} is no {kind.__name__}")
             parts[name] = data[name]
-        return cls(**parts)
-
-
-class Windows:
-    """Pieces of a series and the steps behind each: x ``(window, B, F)``, target ``(B, horizon K)``.
-
-    A window of which no target is known is left out.
-
-    Parameters
-    ----------
-    inputs
-        ``(N, F)``, finite.
-    targets
-        ``(N, K)``; NaN is not known.
-    origins
-        First step of each horizon, integers ``(W,)``; the window ends before it.
-    window, horizon
-        Steps.
-    batch_size
-        Windows in a batch.
-    seed, shuffle
-        Of the order, drawn anew for each epoch; False for the order of time.
-    dtype
-        Of the batches.
-
-    Attributes
-    ----------
-    origins
-        Of the windows that are left.
-    """
-
-    def __init__(
-        self,
-        inputs: Array,
-        targets: Array,
-        origins: Any,
-        window: int,
-        horizon: int,
-        batch_size: int = 32,
-        seed: int = 0,
-        shuffle: bool = True,
-        dtype: DTypeLike = "float32",
-    ) -> None:
-        for name, array in (("inputs", inputs), ("targets", targets)):
-            if array.ndim != 2 or len(array) != len(inputs):
-                raise ValueError(f"{name} have shape {array.shape}, but ({len(inputs)}, ...) is wanted")
-        self.inputs, self.targets, self.dtype = inputs, targets, check_dtype(dtype)
-        self.window = check_positive_integer("window", window)
-        self.horizon = check_positive_integer("horizon", horizon)
-        self.batch_size = check_positive_integer("batch_size", batch_size)
-        self.seed, self.shuffle = check_seed(seed), check_flag("shuffle", shuffle)
-        origins = np.asarray(origins)
-        if origins.dtype.kind not in "iu" or origins.ndim != 1 or not len(origins):
-            raise ValueError(f"origins are {origins.dtype} {origins.shape}, but integers (W,) are wanted")
-        if origins.min() < window or origins.max() + horizon > len(inputs):
-            raise ValueError(
-                f"origins run from {origins.min()} to {origins.max()}, but from window {window} to "
-                f"{len(inputs) - horizon}, N - horizon, is wanted"
-            )
-        steps = origins[:, None] + np.arange(horizon)
-        known = ~np.isnan(targets[steps]).all(axis=(1, 2))
-        if not known.any():
-            raise ValueError("targets are missing in every window: there is nothing to learn or to measure")
-        self.origins: Index = origins[known].astype(np.intp)
-
-    def __len__(self) -> int:
-        return -(-len(self.origins) // self.batch_size)
-
-    def indices(self, epoch: int = 0) -> list[Index]:
-        """Which windows, as places in ``origins``, each batch of an epoch holds."""
-        order = np.arange(len(self.origins))
-        if self.shuffle:
-            order = np.random.default_rng((self.seed, epoch)).permutation(len(order))
-        return np.split(order, range(self.batch_size, len(order), self.batch_size))
-
-    def batches(self, epoch: int, start: int = 0) -> Iterator[Batch]:
-        """The batches of an epoch, from number ``start`` on."""
-        back, ahead = np.arange(-self.window, 0)[:, None], np.arange(self.horizon)
-        for rows in self.indices(epoch)[start:]:
-            chosen = self.origins[rows]
-            x = self.inputs[back + chosen].astype(self.dtype)
-            target = self.targets[chosen[:, None] + ahead].reshape(len(chosen), -1)
-            yield Batch(x, target.astype(self.dtype))
-
-    def __repr__(self) -> str:
-        return f"<Windows: {len(self.origins)} of {self.window} steps, {self.horizon} ahead>"
-
-
-def fill_forward(values: Floats) -> Floats:
-    """Each missing value becomes the last one known before it, (N, K); NaN stays where there is none."""
-    steps = np.arange(len(values))[:, None]
-    latest = np.maximum.accumulate(np.where(np.isnan(values), 0, steps), axis=0)
-    return np.take_along_axis(values, latest, axis=0)
-
-
-def naive_forecasts(values: Floats, origins: Index, horizon: int, season: int = 1) -> Floats:
-    """What repeating the last season says at each origin: ``(W, horizon, K)`` of a series ``(N, K)``.
-
-    Season 1 repeats the last step: the persistence forecast. A missing value counts as the last known one.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If values are not ``(N, K)``, an origin has less than a season before it, or nothing known, or lies
-        behind the end.
-    """
-    horizon, season = check_positive_integer("horizon", horizon), check_positive_integer("season", season)
-    values, origins = _check_values(values), np.asarray(origins)
-    if origins.dtype.kind not in "iu" or origins.ndim != 1:
-        raise TypeError(f"origins are {origins.dtype} {origins.shape}, but integers (W,) are wanted")
-    if len(origins) and origins.max() > len(values):
-        raise ValueError(f"origins have {origins.max()}, but values have {len(values)} steps (N)")
-    if len(origins) and origins.min() < season:
-        raise ValueError(f"season is {season}, but only {origins.min()} steps come before the first forecast")
-    steps = origins[:, None] - season + np.arange(horizon) % season
-    naive: Floats = fill_forward(values)[steps]
-    if np.isnan(naive).any():
-        raise ValueError("values hold nothing known before the first forecast")
-    return naive
+        for name in ("time", "series"):
+            if not isinstance(data.get(name), str | None):
+                raise ValueError(f"{name} is no name of a column")
+            parts[name] = data.get(name)
+        return cls(**parts, frequency=_frequency(data.get("frequency")))
 
 
 def _check_values(values: Any, columns: Sequence[str] | None = None) -> Floats:
@@ -376,3 +280,12 @@ def _check_known(values: Floats, columns: Sequence[str], where: str) -> None:
     if empty.any():
         name = columns[int(empty.argmax())]
         raise ValueError(f"column {name!r} holds no number{where}: all of it is missing")
+
+
+def _frequency(data: Any) -> Frequency | None:
+    """What ``to_dict`` wrote of a frequency."""
+    if data is None:
+        return None
+    if not isinstance(data, list) or [type(part) for part in data] not in ([float, str], [int, str]):
+        raise ValueError("frequency is not a list of a size and a unit")
+    return Frequency(*data)
