@@ -10,6 +10,7 @@ from .kernels.threads import get_num_threads, set_num_threads
 from .layers import (
     GRU,
     LSTM,
+    Activation,
     Bidirectional,
     Clockwork,
     Dense,
@@ -37,6 +38,7 @@ __all__ = [
     "GRU",
     "LSTM",
     "SGD",
+    "Activation",
     "Adam",
     "AdamW",
     "Bidirectional",

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from . import kernels
 from .kernels.chain import Chain, Layers
-from .layers import Bidirectional, Dense, Dropout, Embedding, LastStep, Layer, MeanPool
+from .layers import Activation, Bidirectional, Dense, Dropout, Embedding, LastStep, Layer, MeanPool
 from .layers.recurrent import Recurrent
 from .stream import Stage, stage_of
 
@@ -42,7 +42,7 @@ def chain_of(network: Network) -> Layers:
     parts = [part for layer in network.layers for part in _parts(layer)]
     watched = [_watch(part) for part in parts]
     try:
-        links = [link for place, layer in enumerate(network.layers) for link in _links(place, layer)]
+        links = _chain_of_links(network)
     except ValueError:  # a layer that no stage can be made of
         return Layers(watched)
     stages = [stage for link in links for stage in link.stages]
@@ -69,15 +69,24 @@ class Link(NamedTuple):
     table: Array | None = None
 
 
-def _links(place: int, layer: Layer) -> tuple[Link, ...]:
-    """The layer as a link; none for one that does nothing in evaluation.
+def _chain_of_links(network: Network) -> list[Link]:
+    links: list[Link] = []
+    features = network.in_features
+    for place, layer in enumerate(network.layers):
+        links += _links(place, layer, features)
+        features = layer.features()[1] or features
+    return links
+
+
+def _links(place: int, layer: Layer, features: int | None) -> tuple[Link, ...]:
+    """The layer, which takes so many features, as a link; none for one that does nothing in evaluation.
 
     Raises
     ------
     ValueError
         If no stage can be made of it.
     """
-    features = layer.features()[1]
+    entering, features = features, layer.features()[1]
     if type(layer) is Dropout:
         return ()
     if type(layer) is LastStep:
@@ -87,10 +96,11 @@ def _links(place: int, layer: Layer) -> tuple[Link, ...]:
     if type(layer) is Embedding:
         return (Link("embedding", features, table=layer.params["weight"]),)
     if type(layer) is Bidirectional:
-        both = stage_of(place, layer.layer), stage_of(place, layer.reverse)
+        both = stage_of(place, layer.layer, entering), stage_of(place, layer.reverse, entering)
         return (Link("directions", features, both),)
-    stage = stage_of(place, layer)
-    return (Link("dense" if type(layer) is Dense else "cell", features, (stage,)),)
+    stage = stage_of(place, layer, entering)
+    kind = "dense" if isinstance(layer, (Dense, Activation)) else "cell"
+    return (Link(kind, features or entering, (stage,)),)
 
 
 def _parts(layer: Layer) -> tuple[Layer, ...]:

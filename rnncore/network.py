@@ -69,6 +69,8 @@ class Network:
         What ids stand for; None at first. ``rnncore.save`` writes it, ``rnncore.load`` reads it.
     task : Task or None
         What the outputs stand for; saved and loaded likewise.
+    in_features : int or None
+        F of x; None for ids, or where any number will do.
     frozen : tuple of str
         Names of the parameters that training must not move; see ``freeze``.
     """
@@ -88,7 +90,7 @@ class Network:
             if layer.rng is not None or id(layer) in seen:
                 raise ValueError(f"layer {position}, {layer}, belongs to a network already: make a new one")
             seen.add(id(layer))
-        self._in_features = _check_chain(layers)
+        self.in_features = _check_chain(layers)
         self.dtype = check_dtype(dtype)
         self.layers = layers
         self.seed = check_seed(seed)
@@ -443,7 +445,7 @@ class Network:
             return x.shape[1] if isinstance(x, np.ndarray) and x.ndim == 2 else None
         rows_will_do = getattr(x, "ndim", 3) == 2 and all(layer.takes_rows for layer in self.layers)
         axes = "BF" if rows_will_do else "TBF"
-        check_array("x", x, self.dtype, axes, (*(None,) * (len(axes) - 1), self._in_features))
+        check_array("x", x, self.dtype, axes, (*(None,) * (len(axes) - 1), self.in_features))
         if not x.size:
             raise ValueError(f"x has shape {x.shape}, but at least one step and one row are wanted")
         check_finite("x", x, None if rows_will_do else check_lengths(lengths, *x.shape[:2]))

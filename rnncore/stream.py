@@ -16,7 +16,18 @@ from numpy.typing import NDArray
 from .checks import check_array, check_finite, check_size, take_array, take_state
 from .kernels import dispatch
 from .kernels.stream import Program, Runner
-from .layers import GRU, LSTM, Dense, Dropout, Elman, Embedding, Layer, LeakyElman, SkipElman
+from .layers import (
+    GRU,
+    LSTM,
+    Activation,
+    Dense,
+    Dropout,
+    Elman,
+    Embedding,
+    Layer,
+    LeakyElman,
+    SkipElman,
+)
 from .layers.base import ExplodingState
 from .layers.recurrent import ACTIVATIONS, Recurrent
 
@@ -35,11 +46,15 @@ class Stage(NamedTuple):
     activation: int = 0
     zoneout: tuple[float, ...] = ()  # of each state, or none
     limit: float = 0.0  # of the state's entries; 0: none
+    function: int = 0  # what is applied to y, a place in FUNCTIONS
+    alpha: float = 0.0
+    features: int = 0  # of an activation
 
 
 KINDS: dict[type[Layer], str] = {
     Embedding: "embedding",
     Dense: "dense",
+    Activation: "activation",
     Elman: "elman",
     LeakyElman: "leaky",
     SkipElman: "skip",
@@ -52,6 +67,7 @@ KNOWN = {
     "checkpoint_every", "recurrent_init", "recurrent_dropout", "forget_bias", "chrono", "limit",
     "activation", "gate_activation", "peepholes", "coupled", "reset_after",
     "leak", "time_constants", "leak_seed", "learn_leak", "noise", "excitatory", "zoneout", "delays",
+    "features", "alpha",
 }  # fmt: skip
 _programs: WeakKeyDictionary[Network, tuple[bytes, Program]] = WeakKeyDictionary()
 _programs_lock = threading.Lock()
@@ -154,7 +170,7 @@ class Stream(Runner):
         first = next(layer for layer in self.network.layers if type(layer) in KINDS)
         x = take_array("x", x)
         taken = self._take_ids(first, x) if isinstance(first, Embedding) else x
-        axes = {"T": None, "B": self.batch, "F": first.features()[0]}
+        axes = {"T": None, "B": self.batch, "F": self.network.in_features}
         wanted = ("T" if block else "") + ("B" if isinstance(first, Embedding) else "BF")
         if self.batch == 1 and getattr(taken, "ndim", len(wanted)) == len(wanted) - 1:
             wanted = wanted.replace("B", "")  # with one row its axis may be left out
@@ -240,15 +256,18 @@ def stages(network: Network) -> list[Stage]:
     ValueError
         If a layer cannot go step by step.
     """
-    entries = enumerate(network.layers)
-    found = [stage_of(place, layer) for place, layer in entries if type(layer) is not Dropout]
+    found, features = [], network.in_features
+    for place, layer in enumerate(network.layers):
+        if type(layer) is not Dropout:
+            found.append(stage_of(place, layer, features))
+        features = layer.features()[1] or features
     if not found:
         raise ValueError("a network of Dropout alone does nothing in evaluation: there is nothing to run")
     return found
 
 
-def stage_of(place: int, layer: Layer) -> Stage:
-    """What the kernels want to know of a layer."""
+def stage_of(place: int, layer: Layer, features: int | None) -> Stage:
+    """What the kernels want to know of a layer that takes so many features."""
     own = type(layer).__name__
     if layer.pools:
         raise ValueError(f"layer {place}, {own}, turns a whole sequence into one row: no stream can do that")
@@ -260,6 +279,13 @@ def stage_of(place: int, layer: Layer) -> Stage:
     if unknown:
         raise ValueError(f"layer {place}, {own}, cannot go step by step with {', '.join(sorted(unknown))}")
     kind, arrays = KINDS[type(layer)], dict(layer.params)
+    if isinstance(layer, Activation) and features is None:
+        raise ValueError(
+            f"layer {place}, {layer}, does not say how many features it takes; pass {own}(..., features=F)"
+        )
+    if isinstance(layer, (Dense, Activation)):
+        function = layer.function
+        return Stage(kind, arrays, function=function.number, alpha=function.alpha, features=features or 0)
     if not isinstance(layer, Recurrent):
         return Stage(kind, arrays)
     arrays["weight_hh"] = layer.recurrent_weight()

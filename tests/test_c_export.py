@@ -14,7 +14,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rnncore import GRU, LSTM, Bidirectional, Dense, Dropout, Elman, Embedding, LastStep, Network, save
+from rnncore import (
+    GRU,
+    LSTM,
+    Activation,
+    Bidirectional,
+    Dense,
+    Dropout,
+    Elman,
+    Embedding,
+    LastStep,
+    Network,
+    save,
+)
 from rnncore.interop.c import LANES, export, identifier
 from rnncore.layers import LeakyElman, SkipElman
 
@@ -146,6 +158,30 @@ NETWORKS = {
         dtype=dtype,
     ),
     "between": lambda dtype: filled(Dense(3, 9), Dense(9, 5), LSTM(5, 4), dtype=dtype),
+    "activations": lambda dtype: filled(
+        Dense(3, 9, "gelu"),
+        Dense(9, 8, "elu", 0.7),
+        Dense(8, 8, "prelu"),
+        Dense(8, 12, "softsign"),
+        Dense(12, 9, "hard_sigmoid"),
+        Activation("leaky_relu"),
+        Activation("prelu", 9),
+        Activation("silu"),
+        Dense(9, 10, "softmax"),
+        LSTM(10, 3),
+        Activation("gelu_tanh"),
+        dtype=dtype,
+    ),
+    "few_outputs": lambda dtype: filled(
+        Embedding(11, 3),
+        Activation("softplus"),
+        Dense(3, 3, "sigmoid"),
+        Dense(3, 4, "tanh"),
+        Dense(4, 3, "prelu"),
+        Dense(3, 2, "relu"),
+        Dense(2, 4, "log_softmax"),
+        dtype=dtype,
+    ),
     "ids": lambda dtype: filled(Embedding(11, 3), LSTM(3, 8), GRU(8, 5), Dense(5, 11), dtype=dtype),
     "table": lambda dtype: filled(Embedding(11, 3), dtype=dtype),
     "table_dense": lambda dtype: filled(Embedding(11, 3), Dense(3, 4), dtype=dtype),

@@ -24,7 +24,7 @@ from ..network import Network
 from ..stream import Stage, stages
 from .c_file import File, Options
 from .c_functions import DOUBLE, FLOAT, counted
-from .c_layers import layer
+from .c_layers import layers as layers_of
 
 Array = NDArray[Any]
 
@@ -124,7 +124,7 @@ def _file(network: Network, file: str, name: str | None, softmax: bool, lanes: i
             raise ValueError(f"{parameter} has entries that are not finite: C has no constants for them")
     real = FLOAT if network.dtype == np.float32 else DOUBLE
     counts = counted(real)
-    layers = [layer(stage, lanes, counts) for stage in chain]
+    layers = [entry for stage in chain for entry in layers_of(stage, lanes, counts)]
     tiny, normal = float.fromhex(real.tiny.rstrip("f")), np.finfo(network.dtype).tiny
     for entry in layers:
         least = tiny if entry.kind == "embedding" else normal
@@ -144,6 +144,8 @@ def _layout(chain: list[Stage], dtype: np.dtype[Any], lanes: int) -> int:
         delays = stage.arrays["delays"].tolist() if "delays" in shapes else []
         functions = stage.gate_activation, stage.activation
         facts.append([stage.kind, shapes, delays, functions, tuple(stage.zoneout)])
+        if stage.function or stage.kind == "activation":
+            facts.append([stage.function, stage.alpha, stage.features])
     return int.from_bytes(hashlib.blake2b(repr(facts).encode(), digest_size=8).digest(), "little")
 
 

@@ -12,11 +12,15 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from ..layers.activation import ALPHAS, FUNCTIONS
 from ..layers.recurrent import ACTIVATIONS
 from ..stream import Stage
 from .c_functions import hexadecimal
 
 Array = NDArray[Any]
+
+
+OVER_ROWS = "softmax", "log_softmax"
 
 
 class Product(NamedTuple):
@@ -53,7 +57,20 @@ def cell(stage: Stage) -> Cell:
 
 def _dense(stage: Stage) -> Cell:
     product = Product("weight", stage.arrays["weight"], "x", 0)
-    return Cell([stage.arrays["bias"]], [Pass([product], ["y = s0"])], states=("y",))
+    lines = [f"y = {applied(stage, 's0')}"]
+    vectors = {"slope": stage.arrays["slope"]} if "slope" in stage.arrays else {}
+    return Cell([stage.arrays["bias"]], [Pass([product], lines)], states=("y",), vectors=vectors)
+
+
+def applied(stage: Stage, value: str) -> str:
+    """The activation of a stage's sum; a softmax is a layer of its own."""
+    function = FUNCTIONS[stage.function]
+    if function in ("identity", *OVER_ROWS):
+        return value
+    if function == "prelu":
+        return f"leaky_relu({value}, slope)"
+    more = f", {literal(stage.alpha)}" if function in ALPHAS else ""
+    return f"{function}({value}{more})"
 
 
 def _elman(stage: Stage) -> Cell:

@@ -17,6 +17,7 @@ from .c_templates import HEAD, LOAD, RESET, STEP, STEP_OF_IDS, WEIGHTS_TYPE
 
 Array = NDArray[Any]
 
+PASSING = "dense", "activation"  # layers whose y is an array of the step
 HEADER_WORDS = 16  # 32-bit words in front of a block's weights
 
 CONTRACT = {
@@ -97,7 +98,7 @@ class File:
 
     def stack(self) -> int:
         """Bytes of the local arrays of a step."""
-        handed = sum(entry.padded for entry in self.layers if entry.kind == "dense")
+        handed = sum(entry.padded for entry in self.layers if entry.kind in PASSING)
         given = 0 if self.ids else self.layers[0].inputs
         last = self.layers[-1].padded if self._copies_last() else 0
         return self.itemsize * (handed + given + last + max(entry.stack for entry in self.layers))
@@ -120,7 +121,7 @@ class File:
 
     def _copies_last(self) -> bool:
         """Whether the last layer's numbers are copied for a softmax."""
-        return self.options.softmax and self.layers[-1].kind != "dense"
+        return self.options.softmax and self.layers[-1].kind not in PASSING
 
     def _fields(self) -> Iterator[tuple[str, Array]]:
         """The arrays of weights, filled up so that all of them start at multiples of 64 bytes."""
@@ -206,7 +207,7 @@ class File:
                 continue
             arguments = [f"{weights}{array}_{place}" for array in entry.arrays] + [given]
             given = f"state->h{place}"
-            if entry.kind == "dense":
+            if entry.kind in PASSING:
                 given = f"y{place}"
                 yield f"    ${{real}} {given}[{entry.padded}] ${{NAME}}_ALIGNED;\n"
                 arguments.append(given)

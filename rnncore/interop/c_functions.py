@@ -170,6 +170,57 @@ ${NAME}_INLINE ${real} ${name}_relu(${real} x)
     return ${name}_choose(${name}_less(x, 0), 0, x);
 }
 """,
+    "leaky_relu": """\
+${NAME}_INLINE ${real} ${name}_leaky_relu(${real} x, ${real} slope)
+{
+    return ${name}_choose(${name}_less(x, 0), slope * x, x);
+}
+""",
+    "elu": """\
+/* x, or below 0 height (e^x - 1) */
+${NAME}_INLINE ${real} ${name}_elu(${real} x, ${real} height)
+{
+    ${real} power;
+    const ${real} e = ${name}_reduce(${name}_clamp(x, ${exp_low}, 0), &power);
+    return ${name}_choose(${name}_less(x, 0), height * ${name}_multiply_add(e, power, power - 1), x);
+}
+""",
+    "gelu": """\
+${NAME}_INLINE ${real} ${name}_gelu(${real} x)
+{
+    return x * 0.5${f} * erfc${f}(x * -0.70710678118654752440${f});
+}
+""",
+    "gelu_tanh": """\
+${NAME}_INLINE ${real} ${name}_gelu_tanh(${real} x)
+{
+    return x * ${name}_sigmoid(1.59576912160573071176${f} * (x + 0.044715${f} * x * x * x));
+}
+""",
+    "silu": """\
+${NAME}_INLINE ${real} ${name}_silu(${real} x)
+{
+    return x * ${name}_sigmoid(x);
+}
+""",
+    "softplus": """\
+${NAME}_INLINE ${real} ${name}_softplus(${real} x)
+{
+    return ${name}_relu(x) + log1p${f}(${name}_exp(-fabs${f}(x)));
+}
+""",
+    "softsign": """\
+${NAME}_INLINE ${real} ${name}_softsign(${real} x)
+{
+    return x / (1 + fabs${f}(x));
+}
+""",
+    "hard_sigmoid": """\
+${NAME}_INLINE ${real} ${name}_hard_sigmoid(${real} x, ${real} slope)
+{
+    return ${name}_clamp(${name}_multiply_add(x, slope, 0.5${f}), 0, 1);
+}
+""",
 }
 CALL = re.compile(r"\$\{name\}_(\w+)\(")
 INDEX = re.compile(r"\[[^]]*\]")

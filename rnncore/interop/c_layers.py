@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from string import Template
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..layers.activation import FUNCTIONS as ACTIVATIONS
 from ..stream import Stage
-from .c_cells import Cell, Product, cell
+from .c_cells import OVER_ROWS, Cell, Product, applied, cell
 from .c_functions import FUNCTIONS, Count, operations
 
 Array = NDArray[Any]
@@ -36,6 +38,29 @@ static void ${name}_softmax(${real} *y)
         y[j] = y[j] / sum;
 }
 """
+ROW_FUNCTIONS = {
+    "softmax": """\
+${real} top = x[0], sum = 0;
+for (int j = 1; j < ${width}; j++)
+    top = x[j] > top ? x[j] : top;
+${NAME}_LOOP for (int j = 0; j < ${width}; j++)
+    y[j] = ${name}_exp(x[j] - top);
+for (int j = 0; j < ${width}; j++)
+    sum += y[j];
+${NAME}_LOOP for (int j = 0; j < ${width}; j++)
+    y[j] = ${name}_flush(y[j] / sum);
+""",
+    "log_softmax": """\
+${real} top = x[0], sum = 0;
+for (int j = 1; j < ${width}; j++)
+    top = x[j] > top ? x[j] : top;
+for (int j = 0; j < ${width}; j++)
+    sum += ${name}_exp(x[j] - top);
+sum = log${f}(sum);
+for (int j = 0; j < ${width}; j++)
+    y[j] = ${name}_flush(x[j] - top - sum);
+""",
+}
 
 
 class Layer(NamedTuple):
@@ -58,15 +83,22 @@ def padded(units: int, lanes: int) -> int:
     return -(-units // lanes) * lanes
 
 
-def layer(stage: Stage, lanes: int, counts: Mapping[str, Count]) -> Layer:
-    """A stage, its rows padded to multiples of ``lanes``; ``counts`` has what the file's functions cost."""
+def layers(stage: Stage, lanes: int, counts: Mapping[str, Count]) -> Iterator[Layer]:
+    """A stage, its rows padded to multiples of ``lanes``; ``counts`` has what the file's functions cost. The
+    softmax of a dense stage is a second layer."""
+    width = stage.features
     if stage.kind == "embedding":
         table = stage.arrays["weight"]
         ids, width = table.shape
-        return Layer("embedding", "", {"weight": table}, ids, width, width, {}, 1, Count(), 0)
-    if stage.kind == "dense" and len(stage.arrays["bias"]) < lanes:
-        return _rows(stage, lanes, counts)
-    return _columns(stage.kind, cell(stage), lanes, counts)
+        yield Layer("embedding", "", {"weight": table}, ids, width, width, {}, 1, Count(), 0)
+    elif stage.kind == "dense":
+        width = len(stage.arrays["bias"])
+        few = width < lanes
+        yield _rows(stage, lanes, counts) if few else _columns("dense", cell(stage), lanes, counts)
+    elif stage.kind != "activation":
+        yield _columns(stage.kind, cell(stage), lanes, counts)
+    if ACTIVATIONS[stage.function] in OVER_ROWS or stage.kind == "activation":
+        yield _activation(stage, width, lanes, counts)
 
 
 def _columns(kind: str, cell: Cell, lanes: int, counts: Mapping[str, Count]) -> Layer:
@@ -133,13 +165,34 @@ def _rows(stage: Stage, lanes: int, counts: Mapping[str, Count]) -> Layer:
     while len(sums) > 1:
         half = len(sums) // 2
         sums = [f"({a} + {b})" for a, b in zip(sums[:half], sums[half:], strict=True)]
-    inner.append(f"y[i] = ${{name}}_flush({' + '.join(['rest', *sums])});")
+    names = {"s0": " + ".join(["rest", *sums]), "slope": "slope[i]"} | _functions()
+    inner.append(f"y[i] = ${{name}}_flush({_named(applied(stage, 's0'), names)});")
     lines = [f"for (int i = 0; i < {outputs}; i++) {{", *_indented(inner), "}"]
     count = operations(inner[-1], counts).plus(Count(inputs)).times(outputs)
-    arguments = [f"const ${{real}} *restrict {name}" for name in ("bias", "weight", "x")]
-    text = _function([*arguments, "${real} *restrict y"], lines)
     arrays = {"bias": bias, "weight": _filled(weight, row).ravel()}
+    arrays |= {"slope": stage.arrays["slope"]} if "slope" in stage.arrays else {}
+    arguments = [f"const ${{real}} *restrict {name}" for name in (*arrays, "x")]
+    text = _function([*arguments, "${real} *restrict y"], lines)
     return Layer("dense", text, arrays, inputs, outputs, padded(outputs, lanes), {}, 1, count, lanes)
+
+
+def _activation(stage: Stage, width: int, lanes: int, counts: Mapping[str, Count]) -> Layer:
+    """An activation alone: what it is given may have no more than ``width`` entries."""
+    wide, function = padded(width, lanes), ACTIVATIONS[stage.function]
+    arrays = {"slope": stage.arrays["slope"]} if "slope" in stage.arrays else {}
+    if function in OVER_ROWS:
+        names = {"width": str(width), "padded": str(wide)}
+        lines = Template(ROW_FUNCTIONS[function]).safe_substitute(names).splitlines()
+        each = counts["exp"].plus(Count(0, 3))
+    else:
+        value = _named(applied(stage, "s0"), {"s0": "x[j]", "slope": "slope[j]"} | _functions())
+        lines = [f"${{NAME}}_LOOP for (int j = 0; j < {width}; j++)", f"    y[j] = ${{name}}_flush({value});"]
+        each = operations(lines[1], counts)
+    if wide > width:
+        lines.append(f"memset(y + {width}, 0, {wide - width} * sizeof *y);")
+    arguments = [f"const ${{real}} *restrict {name}" for name in (*arrays, "x")]
+    text = _function([*arguments, "${real} *restrict y"], lines)
+    return Layer("activation", text, arrays, width, width, wide, {}, 1, each.times(width), 0)
 
 
 def _array(name: str, size: int) -> str:
@@ -240,7 +293,17 @@ def _names(cell: Cell, local: set[str], wide: int) -> dict[str, str]:
     """What the names in a cell's lines stand for."""
     names = {f"s{number}": _place("sums", number * wide) for number in range(len(cell.biases))}
     names |= {name: f"{name}[j]" for name in (*cell.states, *cell.vectors, *local)}
-    return names | {function: f"${{name}}_{function}" for function in FUNCTIONS}
+    return names | _functions()
+
+
+def _functions() -> dict[str, str]:
+    """The file's functions, as a cell's lines name them."""
+    return {function: f"${{name}}_{function}" for function in FUNCTIONS}
+
+
+def _named(value: str, names: Mapping[str, str]) -> str:
+    """An expression with its names replaced."""
+    return NAME.sub(lambda found: names.get(found[0], found[0]), value)
 
 
 def _loop(lines: list[str], cell: Cell, names: Mapping[str, str], wide: int) -> Iterator[str]:
@@ -248,7 +311,7 @@ def _loop(lines: list[str], cell: Cell, names: Mapping[str, str], wide: int) -> 
     yield f"${{NAME}}_LOOP for (int j = 0; j < {wide}; j++) {{"
     for line in lines:
         target, value = line.split(" = ")
-        value = NAME.sub(lambda found: names.get(found[0], found[0]), value)
+        value = _named(value, names)
         if target not in names:
             yield f"    const ${{real}} {target} = {value};"
             continue

@@ -298,6 +298,8 @@ def _expressible(layer: Layer) -> None:
             )
     if not directions(layer) and not isinstance(layer, (Embedding, Dense)):
         raise ValueError(f"{layer} cannot be expressed in PyTorch: it has no such module")
+    if "slope" in layer.parameter_shapes():
+        raise ValueError(f"{layer} cannot be expressed in PyTorch: PReLU is a module there")
 
 
 def _to_ours(layer: Layer, group: State, label: str) -> tuple[State, _Origin]:

@@ -2,6 +2,7 @@
 
 import os
 
+from .activations import activate, activate_backward
 from .bidirectional import join_directions, reverse_rows, split_directions
 from .clipping import all_finite, clip_norm, clip_value, global_norm
 from .clockwork import clockwork_backward, clockwork_forward, clockwork_scratch_size
@@ -19,6 +20,8 @@ from .skip import skip_backward, skip_forward
 from .updates import adam_update, l1_penalty, l2_penalty, rmsprop_update, sgd_update
 
 __all__ = [
+    "activate",
+    "activate_backward",
     "adam_update",
     "all_finite",
     "clip_norm",

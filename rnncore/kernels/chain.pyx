@@ -18,8 +18,8 @@ from .float_state cimport enter, float_state, leave
 from .ids cimport copy_ids
 from .memory cimport carve
 from .plan cimport clear_padding
-from .steps cimport advance_entered, cell_work_size, dense_entered
-from .stream cimport Program, Stage, rnncore_leave, rnncore_take, within
+from .steps cimport advance_entered, cell_work_size
+from .stream cimport Program, Stage, rnncore_leave, rnncore_take, run_rows, within
 
 import numpy as np
 
@@ -51,7 +51,7 @@ cdef dict KINDS = {
 cdef struct Link:
     Kind kind
     const char *table        # (V, F), of an embedding: the layer's own
-    const Stage *stage       # of a dense layer or cell; of both directions the forward one's, then the other
+    const Stage *stage       # of no table or pool; of both directions the forward one's, then the other
     Py_ssize_t outputs
 
 # One call: sizes, the buffers that hold what goes from layer to layer, and working memory.
@@ -138,7 +138,7 @@ cdef bint run_link(Call *c, const Link *link, Py_ssize_t inputs, char *x, char *
             memcpy(y + i * size, link.table + c.ids[i] * size, size)
     elif link.kind == DENSE:
         clear_padding(c.lengths, c.steps, c.rows, x, inputs * c.item, 0, 1)
-        dense_entered(link.stage.cell, c.steps * c.rows, x, y)
+        run_rows(c.kernels, link.stage, c.steps * c.rows, x, y)
     elif link.kind == CELL:
         return run_cell_of(c, link.stage, x, y)
     elif link.kind == DIRECTIONS:

@@ -88,6 +88,14 @@ cdef extern from "table.h":
         void (*split)(
             const void *keep, const void *total, void *new_side, void *old_side, Py_ssize_t n
         ) noexcept nogil
+        void (*activate)(
+            int kind, double alpha, const void *slopes, Py_ssize_t rows, Py_ssize_t features,
+            const void *x, void *y
+        ) noexcept nogil
+        void (*activate_back)(
+            int kind, double alpha, const void *slopes, Py_ssize_t rows, Py_ssize_t features,
+            const void *v, const void *dy, void *dx, void *dslopes
+        ) noexcept nogil
         int (*all_finite)(const void *x, Py_ssize_t n) noexcept nogil
         double (*norm)(const void *x, Py_ssize_t n) noexcept nogil
         void (*scale)(void *x, double factor, Py_ssize_t n) noexcept nogil

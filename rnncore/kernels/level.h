@@ -1,4 +1,5 @@
 /* One instruction set and one type: everything here is static, and leaves the file through TABLE alone. */
+#include "activations.h"
 #include "elementwise.h"
 #include "flat.h"
 #include "gru_before.h"
@@ -23,6 +24,8 @@ const Kernels TABLE = {
     .times = times_array,
     .blend = blend_array,
     .split = split_array,
+    .activate = activate_rows,
+    .activate_back = activate_rows_back,
     .all_finite = all_finite_array,
     .norm = norm_array,
     .scale = scale_array,

@@ -2,6 +2,9 @@
  *
  * A row is the logits of one step of one sequence; a span is any run of numbers that do not depend on each other.
  */
+#ifndef RNNCORE_LOSSES_H
+#define RNNCORE_LOSSES_H
+
 #include <math.h>
 
 #include "simd.h"
@@ -124,3 +127,5 @@ SPAN(sigmoid_span, sigmoid_loss)
 SPAN(squared_span, squared_loss)
 #undef SPAN
 #undef SPAN_BLOCK
+
+#endif

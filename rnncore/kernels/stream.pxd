@@ -15,10 +15,13 @@ cdef extern from *:
     bint rnncore_take(int *flag) noexcept nogil
     void rnncore_leave(int *flag) noexcept nogil
 
-# One place of the chain: an embedding's table, or a cell.
+# One place of the chain: an embedding's table, or a cell, or an activation, alone or after a dense layer.
 cdef struct Stage:
-    char *table              # (V, F), NULL where there is a cell
-    Cell *cell
+    char *table              # (V, F), NULL where there is none
+    Cell *cell               # likewise
+    int function             # number of the activation, 0 where there is none
+    double alpha
+    char *slopes             # (F,) of a PReLU, or NULL
     Py_ssize_t inputs        # features, or V of a table
     Py_ssize_t outputs
     double limit             # of the states' entries; 0 where nobody looks
@@ -41,6 +44,12 @@ cdef struct Session:
 # Steps of the whole chain: x (T, B, F), or ids as Py_ssize_t (T, B), to y (T, B, O). The arguments are
 # trusted. Returns the number of the stage whose states left its limit, where the run ended; else -1.
 cdef int run_session(const Session *session, Py_ssize_t steps, const void *x, void *y) noexcept nogil
+
+
+# What a dense layer or an activation makes of rows of x: (N, I) to (N, O).
+cdef void run_rows(
+    const Kernels *k, const Stage *stage, Py_ssize_t rows, const char *x, char *y
+) noexcept nogil
 
 
 # Whether no entry leaves ±limit or is NaN.

@@ -4,7 +4,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 _Array = NDArray[Any]
-_Stage = tuple[str, dict[str, _Array], int, int, tuple[float, ...], float]
+_Stage = tuple[str, dict[str, _Array], int, int, tuple[float, ...], float, int, float, int]
 
 class Program:
     takes_ids: bool

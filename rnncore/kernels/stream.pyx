@@ -11,7 +11,7 @@ from libc.stdint cimport int64_t, uintptr_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy, memset
 
-from .dispatch cimport kernels
+from .dispatch cimport Kernels, kernels
 from .float_state cimport enter, float_state, leave
 from .ids cimport copy_ids, ids_fit
 from .memory cimport carve
@@ -41,6 +41,16 @@ cdef bint within(const floating *h, Py_ssize_t n, floating limit) noexcept nogil
     return outside == 0
 
 
+cdef void run_rows(
+    const Kernels *k, const Stage *stage, Py_ssize_t rows, const char *x, char *y
+) noexcept nogil:
+    if stage.cell != NULL:
+        dense_entered(stage.cell, rows, x, y)
+        x = y
+    if stage.cell == NULL or stage.function:
+        k.activate(stage.function, stage.alpha, stage.slopes, rows, stage.outputs, x, y)
+
+
 cdef bint run_stage(
     const Session *s, const Stage *stage, Py_ssize_t steps, const char *x, char *y
 ) noexcept nogil:
@@ -57,7 +67,7 @@ cdef bint run_stage(
         if stage.limit > 0:
             return within(<const float *>y, steps * s.rows * stage.outputs, <float>min(stage.limit, FLT_MAX))
     else:
-        dense_entered(stage.cell, steps * s.rows, x, y)
+        run_rows(s.kernels, stage, steps * s.rows, x, y)
     return True
 
 
@@ -119,13 +129,13 @@ cdef const floating *at(dict arrays, str name, floating of_type) except? NULL:
     return &flat[0]
 
 
-cdef int fill_table(Stage *stage, object table) except -1:
-    stage.inputs, stage.outputs = table.shape
-    stage.table = <char *>malloc(table.nbytes)
-    if stage.table == NULL:
-        raise MemoryError("no memory for a copy of the embedding's table")
-    memcpy(stage.table, cnp.PyArray_DATA(table), table.nbytes)
-    return 0
+cdef char *copy_of(cnp.ndarray array) except NULL:
+    """The array's numbers in memory of their own."""
+    cdef char *numbers = <char *>malloc(cnp.PyArray_NBYTES(array))
+    if numbers == NULL:
+        raise MemoryError("no memory for a copy of the weights")
+    memcpy(numbers, cnp.PyArray_DATA(array), cnp.PyArray_NBYTES(array))
+    return numbers
 
 
 cdef Cell *new_cell_of(
@@ -172,7 +182,13 @@ cdef int fill(
 ) except -1:
     """Pack one stage's weights."""
     if kind == "embedding":
-        return fill_table(stage, arrays["weight"])
+        stage.inputs, stage.outputs = arrays["weight"].shape
+        stage.table = copy_of(arrays["weight"])
+        return 0
+    if "slope" in arrays:
+        stage.slopes = copy_of(arrays["slope"])
+    if kind == "activation":
+        return 0
     stage.cell = new_cell_of[floating](kind, arrays, gate_activation, activation, 0)
     if stage.cell == NULL:
         raise MemoryError("no memory for the packed weights")
@@ -186,9 +202,10 @@ cdef int fill(
 cdef class Program:
     """The packed weights of a chain, of one type: a copy, so that what happens to the arrays matters no more.
 
-    Stages are tuples of a kind, "embedding", "dense", "elman", "leaky", "skip", "lstm" or "gru", a dict of
-    the layer's parameters, the numbers of the activations of its gates and of its state, its states' zoneout,
-    and what the states must not exceed (0: anything).
+    Stages are tuples of a kind, "embedding", "dense", "activation", "elman", "leaky", "skip", "lstm" or
+    "gru", a dict of the layer's parameters, the numbers of the activations of its gates and of its state, its
+    states' zoneout, what the states must not exceed (0: anything), the number and alpha of what is applied to
+    y, and the features of an activation.
     """
 
     def __cinit__(self, stages, bint is_double):
@@ -199,9 +216,10 @@ cdef class Program:
         if self.stages == NULL:
             raise MemoryError("no memory for the packed weights")
         self.n_stages = len(stages)
-        for kind, arrays, gate_activation, activation, zoneout, limit in stages:
+        for kind, arrays, gate_activation, activation, zoneout, limit, function, alpha, features in stages:
             stage = &self.stages[place]
-            stage.limit = limit
+            stage.limit, stage.function, stage.alpha = limit, function, alpha
+            stage.inputs = stage.outputs = features
             if is_double:
                 fill[double](stage, kind, arrays, gate_activation, activation, 0)
             else:
@@ -221,6 +239,7 @@ cdef class Program:
         cdef int k = 0
         while k < self.n_stages:
             free(self.stages[k].table)
+            free(self.stages[k].slopes)
             free_cell(self.stages[k].cell)
             k += 1
         free(self.stages)

@@ -38,6 +38,10 @@ typedef struct {
     void (*times)(const void *a, const void *b, void *out, ptrdiff_t n, int add);
     void (*blend)(const void *keep, const void *new_side, const void *old_side, void *out, ptrdiff_t n);
     void (*split)(const void *keep, const void *total, void *new_side, void *old_side, ptrdiff_t n);
+    /* y = f(x), and dx = f'(x) dy, of rows of so many features: activations.h. */
+    void (*activate)(int kind, double alpha, const void *slopes, ptrdiff_t rows, ptrdiff_t features, const void *x, void *y);
+    void (*activate_back)(int kind, double alpha, const void *slopes, ptrdiff_t rows, ptrdiff_t features, const void *v,
+                          const void *dy, void *dx, void *dslopes);
     /* Passes over the n numbers of a flat buffer, described in flat.h. */
     int (*all_finite)(const void *x, ptrdiff_t n);
     double (*norm)(const void *x, ptrdiff_t n);

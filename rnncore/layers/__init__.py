@@ -1,5 +1,6 @@
 """Layers: one a file, forward beside backward."""
 
+from .activation import Activation
 from .base import Layer
 from .bidirectional import Bidirectional
 from .clockwork import Clockwork
@@ -16,6 +17,7 @@ from .skip import SkipElman
 __all__ = [
     "GRU",
     "LSTM",
+    "Activation",
     "Bidirectional",
     "Clockwork",
     "Dense",

@@ -5,6 +5,7 @@ It is the specification, what the tests compare with, and what the benchmarks ra
 NumPy finds its own.
 """
 
+from .activations import activate, activate_backward
 from .bidirectional import join_directions, reverse_rows, split_directions
 from .clipping import all_finite, clip_norm, clip_value, global_norm
 from .clockwork import clockwork_backward, clockwork_forward, clockwork_scratch_size
@@ -21,6 +22,8 @@ from .skip import skip_backward, skip_forward
 from .updates import adam_update, l1_penalty, l2_penalty, rmsprop_update, sgd_update
 
 __all__ = [
+    "activate",
+    "activate_backward",
     "adam_update",
     "all_finite",
     "clip_norm",

@@ -9,10 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...disk import write_atomically
-from ...layers import Bidirectional, Dense, Dropout, Embedding, LastStep, Layer, MeanPool
+from ...layers import Activation, Bidirectional, Dense, Dropout, Embedding, LastStep, Layer, MeanPool
 from ...network import Network
 from ..cells import directions
 from .cells import OPERATORS, attributes, to_onnx
+from .functions import add_function
 from .runtime import TOLERANCE, Report, difference, hint, require_onnx, run, runtimes
 
 Array = NDArray[Any]
@@ -107,8 +108,11 @@ class _Writer:
             self._recurrent(place, layer)
         elif isinstance(layer, Embedding):
             self.node("Gather", [self._weight(place, "weight", layer.params["weight"]), self.value], axis=0)
-        elif isinstance(layer, Dense):
-            self._dense(place, layer)
+        elif isinstance(layer, (Dense, Activation)):
+            if isinstance(layer, Dense):
+                self._dense(place, layer)
+            slope = layer.params.get("slope")
+            add_function(self, layer.function, None if slope is None else self._weight(place, "slope", slope))
         elif isinstance(layer, LastStep):
             self.pooled = True
             steps = self.value
