@@ -177,7 +177,8 @@ INLINE vec divide(vec a, vec b)
 #if VECTOR_BYTES == 64 && !REAL_IS_DOUBLE
     const vec estimate = _mm512_rcp14_ps(b);
     const vec quotient = a * estimate;
-    return quotient + estimate * (a - b * quotient);
+    /* Fused by name: where a compiler multiplies first, the correction of a tiny quotient is denormal, and flushed. */
+    return _mm512_fmadd_ps(estimate, _mm512_fnmadd_ps(b, quotient, a), quotient);
 #else
     return a / b;
 #endif
