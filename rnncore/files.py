@@ -54,7 +54,11 @@ _DTYPES = {
 
 
 def save(
-    net: Network, path: Path, vocabulary: Vocabulary | None = None, task: Task | None = None
+    net: Network,
+    path: Path,
+    vocabulary: Vocabulary | None = None,
+    task: Task | None = None,
+    metadata: Mapping[str, Any] | None = None,
 ) -> None:
     """Write a network to one .safetensors file: parameters, architecture, vocabulary and task.
 
@@ -69,6 +73,8 @@ def save(
     task
         What the network's data are: a ``Classification`` or a ``Forecast``; None for that of ``net``, if it
         has one.
+    metadata
+        Facts of your own, a dictionary that JSON can hold; None for ``net.metadata``.
 
     Raises
     ------
@@ -90,6 +96,7 @@ def save(
                 raise ValueError(f"layer {place} is a {came}, but a file can only hold {known}")
     vocabulary = net.vocabulary if vocabulary is None else vocabulary
     task = net.task if task is None else task
+    facts = check_facts(net.metadata if metadata is None else metadata)
     _check_states(net.layers, net.params.flat.nbytes, net.dtype.itemsize)
     content = {
         "kind": KIND,
@@ -97,12 +104,14 @@ def save(
         "architecture": net.config(),
         "vocabulary": None if vocabulary is None else vocabulary.to_list(),
         "task": None if task is None else task.to_dict(),
-    }
+    } | ({"metadata": facts} if facts else {})
     write_tensors(path, net.params, content)
 
 
 def load(path: Path) -> Network:
-    """Read a network that :func:`save` wrote; ``net.vocabulary`` and ``net.task`` are what it wrote, or None.
+    """Read a network that :func:`save` wrote, in evaluation mode; `Network.train` goes back to training.
+
+    ``net.vocabulary`` and ``net.task`` are what it wrote, or None; so is ``net.metadata``, or empty.
 
     Raises
     ------
@@ -127,12 +136,27 @@ def load(path: Path) -> Network:
         net = Network(*chain, seed=seed, dtype=dtype, initialize=False)
         net.vocabulary = _build_vocabulary(content.get("vocabulary"))
         net.task = _build_task(content.get("task"))
+        net.metadata = check_facts(content.get("metadata", {}))
         net.freeze(*_frozen(architecture.get("frozen", []), net))
     except (TypeError, ValueError) as error:
         raise ValueError(f"{os.fspath(path)} cannot be read: {error}") from error
     for name, tensor in tensors.items():
         net.params[name] = tensor
-    return net
+    return net.eval()
+
+
+def check_facts(metadata: Any) -> dict[str, Any]:
+    """A user's facts as they come back from JSON; TypeError or ValueError for what does not come back."""
+    if not isinstance(metadata, Mapping):
+        raise TypeError(f"metadata is a {type(metadata).__name__}; expected a dictionary")
+    given = dict(metadata)
+    try:
+        facts: dict[str, Any] = json.loads(json.dumps(given, allow_nan=False))
+    except (TypeError, ValueError, RecursionError) as error:
+        raise ValueError(f"metadata cannot be written as JSON: {str(error)[:200]}") from None
+    if facts != given:
+        raise ValueError("metadata would come back otherwise; expected strings as keys, and lists for tuples")
+    return facts
 
 
 def _build_layers(content: dict[str, Any]) -> list[layers.Layer]:

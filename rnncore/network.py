@@ -6,6 +6,7 @@ import copy
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from fnmatch import fnmatchcase
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -27,6 +28,7 @@ from .kernels.memory import empty
 from .layers import Layer
 from .layers.base import ExplodingState
 from .layers.bidirectional import BidirectionalTape
+from .layers.chain import check_chain
 from .layers.recurrent import RecurrentTape
 from .modes import ENTERED, evaluation, inference
 from .params import Params
@@ -69,6 +71,8 @@ class Network:
         What ids stand for; None at first. ``rnncore.save`` writes it, ``rnncore.load`` reads it.
     task : Task or None
         What the outputs stand for; saved and loaded likewise.
+    metadata : dict
+        A user's own facts, as ``rnncore.save(..., metadata=)`` wrote them; empty at first.
     in_features : int or None
         F of x; None for ids, or where any number will do.
     frozen : tuple of str
@@ -76,6 +80,7 @@ class Network:
     """
 
     vocabulary: Vocabulary | None = None
+    metadata: Mapping[str, Any] = MappingProxyType({})
     task: Task | None = None
 
     def __init__(
@@ -90,7 +95,7 @@ class Network:
             if layer.rng is not None or id(layer) in seen:
                 raise ValueError(f"layer {position}, {layer}, belongs to a network already: make a new one")
             seen.add(id(layer))
-        self.in_features = _check_chain(layers)
+        self.in_features = check_chain(layers)
         self.dtype = check_dtype(dtype)
         self.layers = layers
         self.seed = check_seed(seed)
@@ -432,6 +437,27 @@ class Network:
 
         return stream(self, batch, softmax)
 
+    def summary(self) -> str:
+        """The layers with their shapes, parameters and multiply-adds, as a table to print.
+
+        Multiply-adds are those of the products with weights, for one row and one step.
+
+        Examples
+        --------
+        >>> from rnncore import Dense, Elman, Embedding, Network
+        >>> print(Network(Embedding(30, 8), Elman(8, 4), Dense(4, 2)).summary())
+           layer                                                  y          parameters  multiply-adds
+        ----------------------------------------------------------------------------------------------
+        0  Embedding(num_embeddings=30, embedding_dim=8)          (T, B, 8)         240              0
+        1  Elman(input_size=8, hidden_size=4, activation='tanh')  (T, B, 4)          52             48
+        2  Dense(in_features=4, out_features=2)                   (T, B, 2)          10              8
+        ----------------------------------------------------------------------------------------------
+           float32                                                                  302             56
+        """
+        from .summary import summary  # which `import rnncore` does not wait for
+
+        return summary(self)
+
     def _require_writable(self) -> None:
         if self.packed:
             raise RuntimeError(
@@ -467,24 +493,3 @@ class Network:
     def __repr__(self) -> str:
         chain = ", ".join(map(repr, self.layers))
         return f"Network({chain}, seed={self.seed}, dtype={str(self.dtype)!r})"
-
-
-def _check_chain(layers: tuple[Layer, ...]) -> int | None:
-    """Raise ValueError unless each layer can take what comes; returns the features that x must have."""
-    wanted: int | None = None
-    given: int | None = None
-    pooled = False
-    for position, layer in enumerate(layers):
-        takes, gives = layer.features()
-        if position and layer.takes_ids:
-            raise ValueError(f"layer {position}, {layer}, takes ids, so it can only be the first layer")
-        if pooled and not layer.takes_rows:
-            raise ValueError(f"layer {position}, {layer}, takes steps, but a layer before it leaves only one")
-        if takes is not None and given is not None and takes != given:
-            came = f"the one before gives {given}"
-            raise ValueError(f"layer {position}, {layer}, takes {takes} features, but {came}")
-        if given is None and wanted is None:
-            wanted = takes
-        given = gives if gives is not None else given
-        pooled = pooled or layer.pools
-    return wanted

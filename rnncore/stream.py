@@ -24,6 +24,7 @@ from .layers import (
     Dropout,
     Elman,
     Embedding,
+    LastStep,
     Layer,
     LeakyElman,
     SkipElman,
@@ -205,7 +206,7 @@ class Stream(Runner):
 
     def _explode(self, stage: int) -> None:
         """Raise ExplodingState for a stage of the program."""
-        entries = [entry for entry in enumerate(self.network.layers) if type(entry[1]) is not Dropout]
+        entries = [entry for entry in enumerate(self.network.layers) if not passes_through(entry[1])]
         place, layer = entries[stage]
         assert isinstance(layer, Recurrent)  # no other has a state
         limit = layer.bound()
@@ -258,12 +259,17 @@ def stages(network: Network) -> list[Stage]:
     """
     found, features = [], network.in_features
     for place, layer in enumerate(network.layers):
-        if type(layer) is not Dropout:
+        if not passes_through(layer):
             found.append(stage_of(place, layer, features))
         features = layer.features()[1] or features
     if not found:
         raise ValueError("a network of Dropout alone does nothing in evaluation: there is nothing to run")
     return found
+
+
+def passes_through(layer: Layer) -> bool:
+    """Whether a step leaves this layer as it came: of a LastStep, y is the one after the latest step."""
+    return type(layer) is Dropout or (type(layer) is LastStep and not layer.bidirectional)
 
 
 def stage_of(place: int, layer: Layer, features: int | None) -> Stage:

@@ -24,6 +24,7 @@ from rnncore import (
     Elman,
     Embedding,
     LastStep,
+    MeanPool,
     Network,
     save,
 )
@@ -157,6 +158,7 @@ NETWORKS = {
         Dense(8, 2),
         dtype=dtype,
     ),
+    "last": lambda dtype: filled(LSTM(3, 5), LastStep(), Dense(5, 2), dtype=dtype),
     "between": lambda dtype: filled(Dense(3, 9), Dense(9, 5), LSTM(5, 4), dtype=dtype),
     "activations": lambda dtype: filled(
         Dense(3, 9, "gelu"),
@@ -473,8 +475,8 @@ def test_any_text_makes_an_identifier(text, wanted):
 
 def test_what_cannot_be_exported_is_named_and_nothing_written(tmp_path):
     file = tmp_path / "model.c"
-    with pytest.raises(ValueError, match="layer 1, LastStep"):
-        export(Network(LSTM(2, 3), LastStep()), file)
+    with pytest.raises(ValueError, match="layer 1, MeanPool"):
+        export(Network(LSTM(2, 3), MeanPool()), file)
     with pytest.raises(ValueError, match="layer 0, Bidirectional"):
         export(Network(Bidirectional(GRU(2, 3))), file)
     with pytest.raises(ValueError, match="name is 'a b'"):

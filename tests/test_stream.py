@@ -266,9 +266,18 @@ def test_wrong_ids_are_named(ids, error, message):
     assert not stream.state[1].any()
 
 
-@pytest.mark.parametrize("pool", [LastStep, MeanPool])
+def test_a_chain_that_ends_in_the_last_step_gives_what_it_would_say_after_each_step(level):
+    """Every prefix of x is a sequence, whose result is that of its last step."""
+    net = filled(Network(Elman(3, 17), LSTM(17, 5), LastStep(), Dropout(0.5), Dense(5, 2, "sigmoid")))
+    x = np.random.default_rng(0).normal(0, 1, (6, 2, 3)).astype("f")
+    y = net.stream(batch=2).run(x)
+    for t in range(6):
+        assert_same_bits(y[t], net.forward(x[: t + 1], record=False)[0])
+
+
+@pytest.mark.parametrize("pool", [MeanPool, lambda: LastStep(bidirectional=True)])
 def test_layers_that_want_whole_sequences_are_refused_by_name(pool):
-    with pytest.raises(ValueError, match=f"layer 1, {pool.__name__}, turns a whole sequence"):
+    with pytest.raises(ValueError, match=f"layer 1, {type(pool()).__name__}, turns a whole sequence"):
         Network(LSTM(3, 4), pool(), Dense(4, 2)).stream()
     with pytest.raises(ValueError, match="layer 0, Bidirectional, reads later steps"):
         Network(Bidirectional(LSTM(3, 4))).stream()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -56,6 +57,10 @@ class Layer:
     def features(self) -> tuple[int | None, int | None]:
         """Features of x and of y: None where x may have any number, and where y has as many as x."""
         return None, None
+
+    def multiply_adds(self) -> int:
+        """Multiply-adds of a step of one row: each entry of a matrix of weights counts once."""
+        return sum(math.prod(shape) for shape in self.parameter_shapes().values() if len(shape) > 1)
 
     def initialize(self, params: Mapping[str, Array], rng: np.random.Generator) -> None:
         """Fill the parameters with their initial values."""

@@ -58,6 +58,9 @@ class Embedding(Layer):
     def parameter_shapes(self) -> dict[str, tuple[int, ...]]:
         return {"weight": (self.num_embeddings, self.embedding_dim)}
 
+    def multiply_adds(self) -> int:
+        return 0  # a row of the table is copied
+
     def initialize(self, params: Mapping[str, Array], rng: np.random.Generator) -> None:
         initializers.normal(params["weight"], rng)
 
