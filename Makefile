@@ -41,9 +41,12 @@ demo: $(VENV)/demo
 	@mkdir -p demo
 	rnncore train --demo --out demo/model.safetensors
 
+# One process for each processor. A test that waits for another process leaves its processor to the others.
+PYTEST := pytest -q --numprocesses auto --dist worksteal
+
 # Linters first, so that the last line is that of the tests; one that complains does not keep the tests from running.
 test: $(VENV)/test
-	@$(MAKE) --no-print-directory lint; linted=$$?; RNNCORE_TESTED=$(VENV) pytest -q && exit $$linted
+	@$(MAKE) --no-print-directory lint; linted=$$?; RNNCORE_TESTED=$(VENV) $(PYTEST) && exit $$linted
 
 lint: $(VENV)/test
 	@status=0; for tool in "ruff check ." "cython-lint rnncore" mypy; do \
@@ -62,7 +65,7 @@ UNCHECKED := documents cli cli_tasks cli_export race long_memory diagnose_comman
 
 # A sanitizer reports on the file that pytest would otherwise keep to itself: --capture=sys.
 test-checked: $(CHECKED)
-	RNNCORE_TESTED=$(CHECKED) PYTHONPATH=$(CHECKED) $(PRELOAD) pytest -q --capture=sys \
+	RNNCORE_TESTED=$(CHECKED) PYTHONPATH=$(CHECKED) $(PRELOAD) $(PYTEST) --capture=sys \
 		$(UNCHECKED:%=--ignore=tests/test_%.py)
 
 # Options of the race: make bench RACE="--quick".
