@@ -109,7 +109,7 @@ def search(dtype):
 def workloads(dtype):
     rng = np.random.default_rng(9)
     ids = rng.integers(0, 7, (6, 2))
-    both = [Bidirectional(LSTM(33, 8), merge="sum"), Bidirectional(GRU(8, 8)), Dense(16, 4)]
+    both = [Bidirectional(LSTM(33, 8), merge="sum"), Bidirectional(GRU(8, 8)), Dense(16, 4, "silu")]
     chains = [[cell(), Dense(UNITS, 4)] for cell in CELLS.values()]
     made = [array for chain in [*chains, both] for array in train(chain, dtype)] + search(dtype)
     net = Network(rnncore.Embedding(7, 4), Dense(4, 4), dtype=dtype, seed=1)
@@ -119,9 +119,9 @@ def workloads(dtype):
 
 
 @functools.cache
-def expected_workloads(dtype, level):
-    """What the kernels compute on one thread when nobody has changed anything."""
-    rnncore.set_num_threads(1)
+def expected_workloads(dtype, threads, level):
+    """What the kernels compute when nobody has changed anything."""
+    rnncore.set_num_threads(threads)
     return workloads(dtype)
 
 
@@ -130,7 +130,7 @@ def expected_workloads(dtype, level):
 def test_kernels_compute_the_same_for_every_caller_and_give_the_state_back(
     caller, threads, dtype, level, monkeypatch
 ):
-    expected = expected_workloads(dtype, level)
+    expected = expected_workloads(dtype, threads, level)
     rnncore.set_num_threads(threads)
     called = set()
 
