@@ -100,7 +100,9 @@ def take_state(name: str, state: Any) -> Any:
     return take_array(name, state)
 
 
-def check_lengths(lengths: Any, steps: int, rows: int, of: str = "x") -> NDArray[np.intp] | None:
+def check_lengths(
+    lengths: Any, steps: int, rows: int, of: str = "x", least: int = 1
+) -> NDArray[np.intp] | None:
     """Lengths of the rows as ``intp (B,)``, or None when every row has all ``steps`` of the argument ``of``.
 
     Raises
@@ -108,7 +110,7 @@ def check_lengths(lengths: Any, steps: int, rows: int, of: str = "x") -> NDArray
     TypeError
         If they are not integers.
     ValueError
-        If there is not one per row, or one lies outside 1..T.
+        If there is not one per row, or one lies outside least..T.
     """
     if lengths is None:
         return None
@@ -117,13 +119,31 @@ def check_lengths(lengths: Any, steps: int, rows: int, of: str = "x") -> NDArray
         raise TypeError(f"lengths are {given.dtype}, but integers are wanted")
     if given.shape != (rows,):
         raise ValueError(f"lengths have shape {given.shape}, but one per row is wanted: ({rows},)")
-    if rows and not (given.min() >= 1 and given.max() <= steps):
-        bad = int(np.flatnonzero((given < 1) | (given > steps))[0])
+    if rows and not (given.min() >= least and given.max() <= steps):
+        bad = int(np.flatnonzero((given < least) | (given > steps))[0])
         raise ValueError(
             f"lengths[{bad}] is {given[bad]}, but {of} has {steps} steps (T). Lengths count steps from the "
-            f"start of each row, from 1 to {steps}."
+            f"start of each row, from {least} to {steps}."
         )
     return np.array(given, dtype=np.intp)  # a copy: a tape keeps it, and kernels trust it
+
+
+def is_mask(lengths: Any) -> bool:
+    """Whether what is given as lengths is a mask of steps instead: bool, or two axes."""
+    array = np.asarray(lengths)
+    return array.dtype == np.bool_ or array.ndim == 2
+
+
+def check_mask(mask: Any, steps: int, rows: int, of: str = "x") -> NDArray[np.bool_]:
+    """A mask ``bool (T, B)``; TypeError or ValueError otherwise."""
+    given = np.asarray(mask)
+    if given.dtype != np.bool_:
+        raise TypeError(f"lengths are {given.dtype} {given.shape}; expected (B,), or as a mask bool (T, B)")
+    if given.shape != (steps, rows):
+        raise ValueError(
+            f"lengths are a mask of shape {given.shape}, but {of} has T={steps} and B={rows}"
+        )
+    return given
 
 
 def check_weights(weights: Any, rows: int) -> NDArray[np.float64] | None:
@@ -148,6 +168,29 @@ def check_weights(weights: Any, rows: int) -> NDArray[np.float64] | None:
         place = int(wrong.argmax())
         raise ValueError(f"weights[{place}] is {given[place]}, but finite numbers from 0 are wanted")
     return np.ascontiguousarray(given, dtype=np.float64)
+
+
+def check_step_weights(weights: Any, steps: int, rows: int) -> NDArray[np.float64] | None:
+    """Weights of the rows as ``float64 (1, B)``, of the steps as ``(T, B)``; None where all count alike.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If they are not numbers from 0, or of another shape.
+    """
+    if weights is None:
+        return None
+    given = np.asarray(weights)
+    if given.ndim != 2:
+        of_rows = check_weights(given, rows)
+        return None if of_rows is None else of_rows[None]
+    if given.shape != (steps, rows):
+        raise ValueError(
+            f"weights have shape {given.shape}; expected one per row, ({rows},), or one per step, "
+            f"({steps}, {rows})"
+        )
+    flat = check_weights(given.reshape(-1), given.size)
+    return None if flat is None else flat.reshape(given.shape)
 
 
 def check_finite(name: str, value: Array, lengths: NDArray[np.intp] | None = None) -> None:

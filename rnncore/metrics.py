@@ -14,7 +14,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .checks import check_lengths, check_positive_integer, padding_mask, refuse_masked
+from .checks import (
+    check_lengths,
+    check_mask,
+    check_positive_integer,
+    is_mask,
+    padding_mask,
+    refuse_masked,
+)
 from .losses import CrossEntropy
 
 Array = NDArray[Any]
@@ -209,7 +216,11 @@ def _valid(target: Array, lengths: Any) -> NDArray[np.bool_]:
     if lengths is not None:
         if target.ndim < 2:
             raise ValueError(f"lengths are given, but target has shape {target.shape}, not (T, B, ...)")
-        checked = check_lengths(lengths, target.shape[0], target.shape[1], of="target")
+        steps, rows = target.shape[:2]
+        if is_mask(lengths):
+            valid[~check_mask(lengths, steps, rows, "target")] = False
+            return valid
+        checked = check_lengths(lengths, steps, rows, "target", least=0)
         assert checked is not None
         valid[padding_mask(checked, len(target))] = False
     return valid

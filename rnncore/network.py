@@ -30,6 +30,7 @@ from .layers.base import ExplodingState
 from .layers.bidirectional import BidirectionalTape
 from .layers.chain import check_chain
 from .layers.recurrent import RecurrentTape
+from .masking import MaskedTape, find_kept, masked_backward, masked_forward
 from .modes import ENTERED, evaluation, inference
 from .params import Params
 
@@ -226,7 +227,8 @@ class Network:
             What an earlier call returned, to go on from there; None for zero states.
         lengths
             Steps of each row, ``(B,)``, in any order; None where all rows have T. What lies beyond never
-            reaches a result.
+            reaches a result. Or a mask, ``bool (T, B)``, of the steps that count: the state is carried over
+            the others, where y is 0. A row of no steps gives zeros and keeps its state.
         record
             False for inference: no tape is kept.
 
@@ -246,6 +248,9 @@ class Network:
         """
         x, state = take_array("x", x), take_state("state", state)
         record = check_flag("record", record) and not self.packed
+        kept = find_kept(x, lengths)
+        if kept is not None:
+            return masked_forward(self, x, state, kept, record)
         self._check_states("state", state, self._check_input(x, lengths))
         states, tapes = [], []
         for position, layer in enumerate(self.layers):
@@ -331,6 +336,8 @@ class Network:
                 "tape is None: backward needs the tape of a forward pass with record=True, and not one in "
                 "inference mode"
             )
+        if isinstance(tape, MaskedTape):
+            return masked_backward(self, dy, tape, dstate, extra, input_gradient)
         self._check_entries("tape", tape)
         for position, (layer, entry) in enumerate(zip(self.layers, tape, strict=True)):
             layer.check_tape(f"tape[{position}]", entry)
@@ -387,30 +394,9 @@ class Network:
         RuntimeError
             In inference mode, whose parameters are read-only; from f as well.
         """
-        from .data.batch import as_batch  # the data are not needed to run a network
+        from .objective import objective  # which running a network does not wait for
 
-        self._require_writable()
-        batch = as_batch(batch)
-        if getattr(batch, "starts", None) is not None:
-            raise ValueError("batch has starts, but an objective runs whole sequences: it must have none")
-        weights = getattr(batch, "weights", None)
-        more = {} if weights is None else {"weights": weights}
-
-        def value_and_gradient(flat: Array) -> tuple[float, NDArray[np.float64]]:
-            self._require_writable()
-            given = np.asarray(flat)
-            if given.shape != self.params.flat.shape:
-                raise ValueError(f"flat has shape {given.shape}, but {self.params.flat.shape} is wanted")
-            if given is not self.params.flat:
-                self.params.flat[:] = given
-            with self.evaluating():
-                y, _, tape = self.forward(batch.x, lengths=batch.lengths)
-                value, dy = loss(y, batch.target, batch.lengths, **more)
-                self.zero_grad()
-                self.backward(dy, tape, input_gradient=False)
-            return float(value), self.grads.flat.astype(np.float64)
-
-        return value_and_gradient
+        return objective(self, batch, loss)
 
     def stream(self, batch: int = 1, softmax: bool = False) -> Stream:
         """The network as something that answers one step at a time, as in evaluation and with zero states.
@@ -457,13 +443,6 @@ class Network:
         from .summary import summary  # which `import rnncore` does not wait for
 
         return summary(self)
-
-    def _require_writable(self) -> None:
-        if self.packed:
-            raise RuntimeError(
-                "this network is in inference mode, which an objective cannot set the parameters of: "
-                "minimize outside of it"
-            )
 
     def _check_input(self, x: Any, lengths: Any) -> int | None:
         """Check x and lengths before any layer acts (dropout would draw); returns the number of rows."""

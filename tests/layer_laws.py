@@ -16,7 +16,8 @@ def valid_entries(y, lengths):
     """True where y (T, B, ...) is not padding; everywhere in (B, ...)."""
     if lengths is None or y.ndim == 2:
         return np.ones(y.shape, bool)
-    return np.broadcast_to((np.arange(len(y))[:, None] < lengths)[:, :, None], y.shape)
+    kept = lengths if lengths.ndim == 2 else np.arange(len(y))[:, None] < lengths
+    return np.broadcast_to(kept[:, :, None], y.shape)
 
 
 def check_gradients(net, x, lengths=None, seed=0):

@@ -17,7 +17,8 @@ FLOORS = [
     {"cli", "__main__"},
     {"sklearn", "interop"},
     {"trainer", "diagnostics", "pictures"},
-    {"network", "summary", "modes", "inference", "stream", "data", "files", "problems", "reservoir"},
+    {"summary", "objective", "masking"}
+    | {"network", "modes", "inference", "stream", "data", "files", "problems", "reservoir"},
     {"layers", "losses", "ctc", "metrics", "optimizers", "schedules", "clipping", "regularizers"}
     | {"initializers", "params", "checks", "flat", "blas", "brief", "disk"},
     {"kernels", "reference", "version"},

@@ -298,7 +298,7 @@ def with_entry(array, place, value):
         (CrossEntropy, Y[0], with_entry(IDS[0], 1, 9), None, ValueError, r"target\[1\] is 9"),
         (CrossEntropy, Y, with_entry(IDS, (0, 0), -1).astype(np.uint64), None, ValueError, r"target\[0, 0\]"),
         (CrossEntropy, Y, IDS, [3, 4], ValueError, r"lengths\[1\] is 4, but y has 3 steps"),
-        (CrossEntropy, Y, IDS, [3, 0], ValueError, r"lengths\[1\] is 0"),
+        (CrossEntropy, Y, IDS, [3, -1], ValueError, r"lengths\[1\] is -1"),
         (CrossEntropy, Y, IDS, [3], ValueError, "lengths have shape"),
         (SquaredError, Y, Y[:2], None, ValueError, r"target has shape \(2, 2, 4\)"),
         (SquaredError, Y, Y.astype(np.float64), None, TypeError, "target is float64"),

@@ -144,6 +144,8 @@ def test_float32_starts_as_the_rounded_float64():
         Dense(3, 4),
         Dropout(0.25),
         Dropout(0.25, variational=True),
+        layers.Activation("prelu", features=3, alpha=0.1),
+        layers.Dense(2, 3, "leaky_relu", alpha=0.3),
         Bidirectional(LSTM(2, 3, forget_bias=0.5), merge="sum"),
         LastStep(),
         MeanPool(),
@@ -161,7 +163,7 @@ def test_a_layer_is_rebuilt_from_its_configuration(layer):
 def test_every_layer_has_its_configuration_tested():
     """A new layer joins the network of this file."""
     made = {type(layer).__name__ for layer in everything().layers}
-    made |= {"MeanPool", "Bidirectional", "LeakyElman", "SkipElman", "Clockwork"}
+    made |= {"Activation", "MeanPool", "Bidirectional", "LeakyElman", "SkipElman", "Clockwork"}
     assert made == set(layers.__all__) - {"Layer"}
 
 

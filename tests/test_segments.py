@@ -137,7 +137,7 @@ ids = np.zeros((6, 2), int)
         (batch(ids[:0], ids[:0]), None, ValueError, r"batch's x has shape \(0, 2\)"),
         (batch(ids[:, 0], ids), None, ValueError, r"batch's x has shape \(6,\)"),
         (batch(ids, ids, lengths=[6, 7]), None, ValueError, r"lengths\[1\] is 7"),
-        (batch(ids, ids, lengths=[6, 0]), 3, ValueError, r"lengths\[1\] is 0"),
+        (batch(ids, ids, lengths=[6, -1]), 3, ValueError, r"lengths\[1\] is -1"),
         (batch(ids, ids, starts=ids), None, TypeError, "batch's starts are int64"),
         (batch(ids, ids, starts=ids[1:] > 0), None, ValueError, r"batch's starts have shape \(5, 2\)"),
         (batch(ids, ids[0]), 3, ValueError, r"target has shape \(2,\), but one target per step"),

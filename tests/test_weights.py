@@ -45,7 +45,7 @@ def test_kernel_equals_reference(loss, level, seed, dtype, ragged, steps, rows, 
     try:
         for module in (compiled, reference):
             dy = np.full_like(y, np.nan)
-            results.append((getattr(module, loss.kernel)(y, target, lengths, 0.3, dy, weights), dy))
+            results.append((getattr(module, loss.kernel)(y, target, lengths, 0.3, dy, weights[None]), dy))
     finally:
         dispatch.set_level(before)
     (value, dy), (expected, wanted) = results

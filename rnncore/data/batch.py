@@ -24,11 +24,13 @@ class Batch:
     target
         What the network should say, in the shape that the loss wants.
     lengths
-        Steps of each row, ``(B,)``; None where all have T. What lies beyond is padding.
+        Steps of each row, ``(B,)``; None where all have T. What lies beyond is padding. Or a mask,
+        ``bool (T, B)``, of the steps that count: the state is carried over the others.
     starts
         ``bool (T, B)``: here a new document begins, and the state is reset before the step; None for nowhere.
     weights
-        What each row counts in the loss, ``(B,)``, not negative and not all 0; None where all count alike.
+        What each row counts in the loss, ``(B,)``, or each step, ``(T, B)``; not negative and not all 0. None
+        where all count alike.
     """
 
     x: NDArray[Any]

@@ -15,7 +15,13 @@ from .elman import elman_backward, elman_forward
 from .embedding import embedding_backward, embedding_forward
 from .gru import gru_backward, gru_forward
 from .leaky import leaky_backward, leaky_forward
-from .losses import first_class_outside, sigmoid_cross_entropy, softmax_cross_entropy, squared_error
+from .losses import (
+    first_class_outside,
+    sigmoid_cross_entropy,
+    smoothed_cross_entropy,
+    softmax_cross_entropy,
+    squared_error,
+)
 from .lstm import lstm_backward, lstm_forward
 from .recurrence import pack_recurrent, panels_size, scratch_size
 from .skip import skip_backward, skip_forward
@@ -63,6 +69,7 @@ __all__ = [
     "sigmoid_cross_entropy",
     "skip_backward",
     "skip_forward",
+    "smoothed_cross_entropy",
     "softmax_cross_entropy",
     "split_directions",
     "squared_error",

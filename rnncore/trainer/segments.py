@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..checks import check_lengths, check_weights
+from ..checks import check_lengths, check_step_weights
 from ..data.batch import as_batch
+from ..masking import Kept, find_kept
 
 Array = NDArray[Any]
 Index = NDArray[np.intp]
@@ -40,7 +41,9 @@ class Piece:
     def loss_arguments(self) -> tuple[Any, ...]:
         """What a loss takes behind y; weights only where there are some, for not every loss knows them."""
         given = (self.target, self.lengths)
-        return given if self.weights is None else (*given, self.weights)
+        if self.weights is None:
+            return given
+        return (*given, self.weights[0] if len(self.weights) == 1 else self.weights)
 
 
 class Walk:
@@ -49,8 +52,9 @@ class Walk:
     Parameters
     ----------
     batch
-        Has ``x (T, B, ...)``, ``target``, and may have ``lengths (B,)``, ``starts``, ``bool (T, B)``, and
-        ``weights (B,)``, not all 0; or is a tuple of the first two or three.
+        Has ``x (T, B, ...)``, ``target``, and may have ``lengths (B,)`` or a mask ``bool (T, B)``,
+        ``starts``, ``bool (T, B)``, and ``weights`` of rows, ``(B,)``, or of steps, ``(T, B)``, not all 0; or
+        is a tuple of the first two or three.
     bptt
         Steps of a segment; None takes the batch whole.
     name
@@ -74,15 +78,19 @@ class Walk:
         self.x = x
         self.target: Array = batch.target
         self.steps, self.rows = x.shape[:2]
-        self.lengths = check_lengths(getattr(batch, "lengths", None), self.steps, self.rows)
+        given = getattr(batch, "lengths", None)
+        kept = find_kept(x, given)
+        self.lengths = check_lengths(given, self.steps, self.rows) if kept is None else None
         self.starts: Array | None = getattr(batch, "starts", None)
-        self.weights = check_weights(getattr(batch, "weights", None), self.rows)
+        self.weights = check_step_weights(getattr(batch, "weights", None), self.steps, self.rows)
         if self.weights is not None and not self.weights.any():
             raise ValueError(f"{name}'s weights are all 0: there is nothing to learn from it")
-        self.bptt = self.steps if bptt is None else min(bptt, self.steps)
-        self.state: Any = None
         if self.starts is not None:
             self._check_starts(name, self.starts)
+        if kept is not None:
+            self._keep(kept)
+        self.bptt = max(1, self.steps if bptt is None else min(bptt, self.steps))
+        self.state: Any = None
         if self.bptt < self.steps or self.starts is not None:
             if self.target.shape[:2] != (self.steps, self.rows):
                 raise ValueError(
@@ -93,9 +101,25 @@ class Walk:
             raise ValueError(
                 f"{name}'s target has shape {self.target.shape}, but x has T={self.steps}, B={self.rows}"
             )
-        if self.lengths is not None:  # behind the longest row there is nothing to walk
-            self.steps = int(self.lengths.max())
-            self.bptt = min(self.bptt, self.steps)
+        if self.lengths is not None:  # after the longest row there is nothing to walk
+            self.steps = int(self.lengths.max(initial=0))
+            self.bptt = max(1, min(self.bptt, self.steps))
+
+    def _keep(self, kept: Kept) -> None:
+        """Move what the mask keeps of each row together, and leave out rows of no steps."""
+        steps, rows = kept.shape
+        of_steps = self.target.shape[:2] == (steps, rows)
+        if of_steps:
+            self.target = kept.gather(self.target)
+        elif self.target.ndim and len(self.target) == rows:
+            self.target = self.target[kept.rows]
+        if self.weights is not None:
+            self.weights = kept.gather(self.weights) if len(self.weights) > 1 else self.weights[:, kept.rows]
+        if self.starts is not None:
+            passed = kept.gather(np.cumsum(self.starts, axis=0))  # a start left out moves to the next step
+            self.starts = np.diff(passed, axis=0, prepend=0) > 0
+        self.x, self.lengths = kept.gather(self.x), kept.lengths
+        self.steps, self.rows = self.x.shape[:2]
 
     def _check_starts(self, name: str, starts: Any) -> None:
         if not isinstance(starts, np.ndarray) or starts.dtype != np.bool_:
@@ -130,8 +154,12 @@ class Walk:
         if not crossed and (self.lengths is None or int(self.lengths.min()) >= last):
             fresh = None if self.starts is None else _places(self.starts[first])
             x, target = _whole(self.x[first:last]), _whole(self.target[first:last])
-            return [Piece(x, target, None, None, fresh, self.weights)]
+            return [Piece(x, target, None, None, fresh, self._weights_of(slice(first, last)))]
         return self._cut(first, last)
+
+    def _weights_of(self, steps: slice) -> Array | None:
+        """Those of a segment's steps, of the rows where they are the same at every step."""
+        return self.weights if self.weights is None or len(self.weights) == 1 else self.weights[steps]
 
     def _cut(self, first: int, last: int) -> list[Piece]:
         """Each row ends at its length and falls apart at its borders; piece p holds part p of every row."""
@@ -167,7 +195,9 @@ class Walk:
         even = int(lengths.min()) == longest
         whole = len(rows) == self.rows
         x, target = self.x[steps, rows], self.target[steps, rows]
-        weights = None if self.weights is None else self.weights[rows]
+        weights = self.weights
+        if weights is not None:
+            weights = weights[:, rows] if len(weights) == 1 else weights[steps, rows]
         return Piece(x, target, None if even else lengths, None if whole else rows, fresh, weights)
 
     def enter(self, piece: Piece) -> Any:
