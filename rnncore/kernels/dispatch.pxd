@@ -50,6 +50,40 @@ cdef extern from "step.h":
         Py_ssize_t times
         double factors
 
+cdef extern from "program.h":
+    enum: BY_NONE
+    enum: BY_PLACE
+    enum: BY_COMPACT
+    enum: MAX_REGISTERS
+    enum: MAX_MEANS
+
+    ctypedef struct Operation:
+        int op
+        int to
+        int a
+        int b
+        int c
+        int array
+        Py_ssize_t column
+        double constant
+
+    ctypedef struct Block:
+        Py_ssize_t width
+        int first
+        int last
+        int first_mean
+        int last_mean
+
+    ctypedef struct Program:
+        const Operation *operations
+        const Block *blocks
+        int n_blocks
+
+    ctypedef struct Rows:
+        void *at
+        Py_ssize_t row
+        int by
+
 ctypedef void (*StepFunction)(const Step *step) noexcept nogil
 ctypedef void (*RunFunction)(const Run *run) noexcept nogil
 
@@ -176,6 +210,13 @@ cdef extern from "table.h":
         RunFunction lstm_steps
         RunFunction gru_steps
         void (*clip_rows)(const Step *step, double threshold, Clipped *clipped) noexcept nogil
+        void (*run_program)(
+            const Program *program, Py_ssize_t n, const Py_ssize_t *rows, const Rows *arrays
+        ) noexcept nogil
+        void (*clip_states)(
+            Py_ssize_t n, const Py_ssize_t *rows, const Rows *states, int n_states, double threshold,
+            Clipped *clipped,
+        ) noexcept nogil
 
     const Kernels *rnncore_level(int index, int is_double) noexcept nogil
 

@@ -3,6 +3,7 @@
 #include "elementwise.h"
 #include "flat.h"
 #include "gru_before.h"
+#include "interpreter.h"
 #include "losses.h"
 #include "small.h"
 #include "table.h"
@@ -69,4 +70,6 @@ const Kernels TABLE = {
     .lstm_steps = lstm_steps,
     .gru_steps = gru_steps,
     .clip_rows = clip_rows,
+    .run_program = run_program,
+    .clip_states = clip_states,
 };

@@ -4,6 +4,7 @@
 #ifndef RNNCORE_TABLE_H
 #define RNNCORE_TABLE_H
 
+#include "program.h"
 #include "step.h"
 
 /* out = A B, + start or + out, where B (K, gates * units) is not packed: B[k][g, u] = weight[g * gate_stride + u *
@@ -99,6 +100,10 @@ typedef struct {
     void (*lstm_steps)(const Run *run);
     void (*gru_steps)(const Run *run);
     void (*clip_rows)(const Step *step, double threshold, Clipped *clipped);
+    /* Cells written as their equations: interpreter.h. */
+    void (*run_program)(const Program *program, ptrdiff_t n, const ptrdiff_t *rows, const Rows *arrays);
+    void (*clip_states)(ptrdiff_t n, const ptrdiff_t *rows, const Rows *states, int n_states, double threshold,
+                        Clipped *clipped);
 } Kernels;
 
 #if defined(__x86_64__) || defined(_M_X64)

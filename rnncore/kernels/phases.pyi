@@ -1,0 +1,8 @@
+from typing import Any
+
+OPERATIONS: dict[str, int]
+MAX_REGISTERS: int
+MAX_MEANS: int
+
+class StepProgram:
+    def __init__(self, form: Any) -> None: ...
