@@ -22,7 +22,8 @@ from .kernels.float_state import flushing
 from .kernels.memory import empty
 from .layers.base import Layer
 from .layers.elman import Elman
-from .layers.recurrent import Flow, Recurrent, RecurrentTape
+from .layers.flow import Flow
+from .layers.recurrent import Recurrent, RecurrentTape
 from .params import Array, Params
 
 

@@ -21,7 +21,7 @@ from rnncore import (
     SquaredError,
     Trainer,
 )
-from rnncore.layers.recurrent import Flow
+from rnncore.layers.flow import Flow
 from rnncore.regularizers import NormStabilizer, Omega, Orthogonality
 from rnncore.trainer.checkpoint import Position
 from rnncore.trainer.gradient import Gradient

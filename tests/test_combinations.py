@@ -22,7 +22,8 @@ from rnncore import (
     reference,
     save,
 )
-from rnncore.layers.recurrent import ACTIVATIONS, Flow
+from rnncore.layers.flow import Flow
+from rnncore.layers.recurrent import ACTIVATIONS
 
 BOUNDED = st.sampled_from(["tanh", "sigmoid"])
 ANY = st.sampled_from(ACTIVATIONS)

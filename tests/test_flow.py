@@ -24,7 +24,7 @@ from rnncore import (
 from rnncore.diagnostics import gradient_flow
 from rnncore.diagnostics.flow import fit_rate
 from rnncore.initializers import orthogonal
-from rnncore.layers.recurrent import Flow
+from rnncore.layers.flow import Flow
 
 T, B, I, H = 7, 3, 2, 4
 CELLS = {"elman": Elman, "lstm": LSTM, "gru": GRU}

@@ -8,7 +8,7 @@ from laws import assert_close, leaves
 
 import rnncore
 from rnncore import GRU, LSTM, Bidirectional, Elman, LeakyElman, Network, kernels, reference
-from rnncore.layers.recurrent import Flow
+from rnncore.layers.flow import Flow
 
 T, B, I, H = 7, 4, 3, 9
 LENGTHS = np.array([3, 7, 1, 5])

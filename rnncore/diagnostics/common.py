@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..layers import Elman
-from ..layers.recurrent import Flow, Recurrent, RecurrentTape, SegmentedTape
+from ..layers.flow import Flow
+from ..layers.recurrent import Recurrent, RecurrentTape, SegmentedTape
 from ..network import Network
 
 Array = NDArray[Any]

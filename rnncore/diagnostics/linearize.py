@@ -20,7 +20,8 @@ from typing import Any
 
 import numpy as np
 
-from ..layers.recurrent import Flow, Recurrent, RecurrentTape
+from ..layers.flow import Flow
+from ..layers.recurrent import Recurrent, RecurrentTape
 from .common import Array, double, felt_weights, map_tape, whole_tape
 
 CHUNK_ROWS = 2048  # of (step, row) pairs at a time

@@ -13,7 +13,8 @@ from .. import initializers
 from ..checks import check_ascending
 from ..kernels.memory import empty
 from .base import Array, Lengths
-from .recurrent import Clipped, Parts, Recurrent, RecurrentTape
+from .flow import Parts
+from .recurrent import Clipped, Recurrent, RecurrentTape
 
 
 class Clockwork(Recurrent):

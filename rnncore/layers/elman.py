@@ -12,7 +12,8 @@ import numpy as np
 from .. import initializers
 from ..checks import check_real
 from .base import Array, Lengths
-from .recurrent import Clipped, Parts, Recurrent, RecurrentTape, check_activation
+from .flow import Parts
+from .recurrent import Clipped, Recurrent, RecurrentTape, check_activation
 
 
 class Elman(Recurrent):

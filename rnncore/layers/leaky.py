@@ -14,7 +14,8 @@ from ..checks import check_flag, check_number, check_real, check_seed
 from ..kernels.float_state import flushing
 from ..kernels.memory import empty
 from .base import Array, Lengths
-from .recurrent import Clipped, Parts, Recurrent, RecurrentTape, check_activation
+from .flow import Parts
+from .recurrent import Clipped, Recurrent, RecurrentTape, check_activation
 
 # A leak of 1 has an infinite logit; from 40 on the sigmoid is 1 in float64 as well.
 MOST = 40.0

@@ -13,7 +13,8 @@ from ..brief import brief
 from ..checks import check_flag, check_number
 from ..kernels.memory import empty
 from .base import Array, Lengths
-from .recurrent import Clipped, Parts, Recurrent, RecurrentTape, check_activation
+from .flow import Parts
+from .recurrent import Clipped, Recurrent, RecurrentTape, check_activation
 
 
 @brief

@@ -18,9 +18,9 @@ from ..brief import brief
 from ..checks import check_array, check_lengths, check_positive_integer, check_size
 from ..kernels.memory import empty
 from .base import Array, ExplodingState, Layer, Lengths, State
+from .flow import Flow, Parts
 from .masks import Masks, check_probability, check_zoneout, draw_mask
 
-Parts = tuple[Array | None, ...]  # what a state consists of, None where it is zero
 Clipped = tuple[int, float]  # how often clip_step acted, and the sum of its factors
 
 
@@ -51,51 +51,6 @@ class SegmentedTape(RecurrentTape):
     """A pass of which only x, h and the other states before each segment are kept: ``checkpoint_every``."""
 
     borders: list[tuple[Array, ...]]  # for each segment, the states beside h before it, (B, H) each
-
-
-@brief
-@dataclass(slots=True)
-class Flow:
-    """Asks the next backward pass of a layer to keep what it computes on its way, and holds it then.
-
-    ``layer.flow = Flow()`` before ``backward``; every later pass records anew, until ``layer.flow`` is None
-    again. Costs one copy of each array kept.
-
-    Attributes
-    ----------
-    gates
-        Whether to keep ``dgates`` and ``drecurrent`` too.
-    tape
-        The tape that the pass went back along; None before the first one.
-    states
-        The gradient of the loss in each state of every step, ``(1+T, B, H)`` each, aligned with
-        ``tape.states()``: row t belongs to ``hidden[t]``, row 0 to the initial state; 0 in the padding. Of a
-        cell c[t] it counts the way through h[t] too, except in row 0.
-    dgates, drecurrent
-        The gradients of the gates' sums, and of the recurrent products in them, ``(T, B, G*H)``.
-    """
-
-    gates: bool = False
-    tape: Any = None
-    states: tuple[Array, ...] = ()
-    dgates: Array | None = None
-    drecurrent: Array | None = None
-
-    def start(self, tape: RecurrentTape, states: int, wide: int) -> Parts:
-        """Make room for a pass along the tape; returns the arrays in the order in which kernels take them."""
-        steps, rows, units = tape.hidden.shape
-        dtype = tape.hidden.dtype
-        self.tape = tape
-        self.states = tuple(empty((steps, rows, units), dtype) for _ in range(states))
-        if self.gates:
-            self.dgates = empty((steps - 1, rows, wide), dtype)
-            self.drecurrent = empty((steps - 1, rows, wide), dtype)
-        return (*self.states, self.dgates, self.drecurrent)
-
-    def finish(self, dstates: list[Array]) -> None:
-        """Put the gradient of the initial state in front."""
-        for states, initial in zip(self.states, dstates, strict=True):
-            states[0] = initial if initial.ndim == 2 else initial[-1]
 
 
 ACTIVATIONS = ("tanh", "sigmoid", "relu", "identity")
@@ -208,6 +163,11 @@ class Recurrent(Layer):
         self.clipped_steps, self.clipped_factors = 0, 0.0
         self.flow: Flow | None = None
 
+    @property
+    def state_widths(self) -> tuple[int, ...]:
+        """Units of each state; the first one's are those of y."""
+        return (self.hidden_size,) * len(self.state_names)
+
     def config(self) -> dict[str, Any]:
         sizes = {"input_size": self.input_size, "hidden_size": self.hidden_size}
         options: dict[str, Any] = {"checkpoint_every": None, "recurrent_init": None}
@@ -217,7 +177,7 @@ class Recurrent(Layer):
         return sizes | {name: value for name, value in chosen.items() if value != options[name]}
 
     def features(self) -> tuple[int | None, int | None]:
-        return self.input_size, self.hidden_size
+        return self.input_size, self.state_widths[0]
 
     def parameter_shapes(self) -> dict[str, tuple[int, ...]]:
         rows = self.gates * self.hidden_size
@@ -261,7 +221,7 @@ class Recurrent(Layer):
 
     def state_shapes(self, rows: int) -> tuple[tuple[int, ...], ...]:
         """The shape of each array of the state, for B rows."""
-        return ((rows, self.hidden_size),) * len(self.state_names)
+        return tuple((rows, width) for width in self.state_widths)
 
     def check_state(self, argument: str, state: State, rows: int) -> None:
         self._split_state(argument, state, rows)
@@ -318,13 +278,15 @@ class Recurrent(Layer):
         self, dy: Array, tape: Any, dstate: State = None, input_gradient: bool = True
     ) -> tuple[Array | None, State]:
         self.check_tape("tape", tape)
-        check_array("dy", dy, self.dtype, "TBH", (*tape.x.shape[:2], self.hidden_size))
+        check_array("dy", dy, self.dtype, "TBH", (*tape.x.shape[:2], self.state_widths[0]))
         steps, rows = tape.x.shape[:2]
-        dstates = [self._state_gradient(part, rows) for part in self._split_state("dstate", dstate, rows)]
+        parts = self._split_state("dstate", dstate, rows)
+        shapes = self.state_shapes(rows)
+        dstates = [self._state_gradient(part, shape) for part, shape in zip(parts, shapes, strict=True)]
         dx: Array | None = empty(tape.x.shape, self.dtype) if input_gradient else None
         flow: Parts = ()
         if self.flow is not None:
-            flow = self.flow.start(tape, len(self.state_names), self.gates * self.hidden_size)
+            flow = self._start_flow(self.flow, tape)
         if isinstance(tape, SegmentedTape):
             self._backward_segments(dy, tape, dstates, dx, flow)
         else:
@@ -333,6 +295,10 @@ class Recurrent(Layer):
         if self.flow is not None:
             self.flow.finish(dstates)
         return dx, tuple(dstates) if len(dstates) > 1 else dstates[0]
+
+    def _start_flow(self, flow: Flow, tape: Any) -> Parts:
+        """Room for what a pass along the tape records."""
+        return flow.start(tape, len(self.state_names), self.gates * self.hidden_size)
 
     def fits(self, tape: Any) -> bool:
         return bool(tape.stamp == self._stamp(tape))
@@ -390,7 +356,7 @@ class Recurrent(Layer):
     ) -> tuple[SegmentedTape, tuple[Array, ...]]:
         """Forward in segments, keeping h and the other states before each; also returns the final states."""
         rows = x.shape[1]
-        finals = [np.zeros((rows, self.hidden_size), self.dtype) for _ in others]
+        finals = [np.zeros(shape, self.dtype) for shape in self.state_shapes(rows)[1:]]
         borders: list[tuple[Array, ...]] = []
         scratch = self._scratch(every, rows)
         current = tuple(
@@ -459,14 +425,14 @@ class Recurrent(Layer):
         if not isinstance(parts, tuple) or len(parts) != len(names):
             wanted = f"a tuple ({', '.join(names)})"
             raise TypeError(f"{argument} is a {type(state).__name__}, but {wanted} is wanted")
-        for name, part in zip(names, parts, strict=True):
+        for name, part, shape in zip(names, parts, self.state_shapes(rows), strict=True):
             label = argument if len(names) == 1 else f"{argument}'s {name}"
-            check_array(label, part, self.dtype, "BH", (rows, self.hidden_size))
+            check_array(label, part, self.dtype, "DBH"[3 - len(shape) :], shape)
         return parts
 
-    def _states(self, steps: int, rows: int, initial: Array | None) -> Array:
-        """Room for the states of all steps (1+T, B, H), the initial one in row 0."""
-        states: Array = empty((steps + 1, rows, self.hidden_size), self.dtype)
+    def _states(self, steps: int, rows: int, initial: Array | None, place: int = 0) -> Array:
+        """Room for a state of all steps (1+T, B, H), the initial one in row 0."""
+        states: Array = empty((steps + 1, rows, self.state_widths[place]), self.dtype)
         states[0] = 0 if initial is None else initial
         return states
 
@@ -479,9 +445,9 @@ class Recurrent(Layer):
         final: Array = states[-1].copy() if lengths is None else states[lengths, np.arange(len(lengths))]
         return final
 
-    def _state_gradient(self, part: Array | None, rows: int) -> Array:
-        """A fresh (B, H) gradient of a state, which the kernel turns from final to initial in place."""
-        return np.zeros((rows, self.hidden_size), self.dtype) if part is None else part.copy()
+    def _state_gradient(self, part: Array | None, shape: tuple[int, ...]) -> Array:
+        """A fresh gradient of a state, which the kernel turns from final to initial in place."""
+        return np.zeros(shape, self.dtype) if part is None else part.copy()
 
     def _scratch(self, steps: int, rows: int) -> Array:
         """Working memory for the kernels, (N,)."""

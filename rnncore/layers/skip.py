@@ -14,7 +14,8 @@ from ..brief import brief
 from ..checks import check_array, check_ascending
 from ..kernels.memory import empty
 from .base import Array, Lengths, State
-from .recurrent import Clipped, Parts, Recurrent, RecurrentTape, check_activation
+from .flow import Parts
+from .recurrent import Clipped, Recurrent, RecurrentTape, check_activation
 
 
 @brief
@@ -96,12 +97,7 @@ class SkipElman(Recurrent):
     def pack(self) -> None:
         """Nothing: each pass packs the weights for itself."""
 
-    def _split_state(self, argument: str, state: State, rows: int) -> Parts:
-        if state is not None:
-            check_array(argument, state, self.dtype, "DBH", (self.depth, rows, self.hidden_size))
-        return (state,)
-
-    def _states(self, steps: int, rows: int, initial: Array | None) -> Array:
+    def _states(self, steps: int, rows: int, initial: Array | None, place: int = 0) -> Array:
         if initial is None and self.depth > steps:
             raise ValueError(
                 f"delays are {self.delays}, but x has {steps} steps (T) and no state before them: a "
@@ -116,9 +112,6 @@ class SkipElman(Recurrent):
         if tape.lengths is None:
             return (states[-depth:].copy(),)
         return (states[tape.lengths + np.arange(depth)[:, None], np.arange(tape.rows)],)
-
-    def _state_gradient(self, part: Array | None, rows: int) -> Array:
-        return np.zeros((self.depth, rows, self.hidden_size), self.dtype) if part is None else part.copy()
 
     def _new_tape(
         self, x: Array, lengths: Lengths, hidden: Array, others: Parts, record: bool

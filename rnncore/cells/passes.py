@@ -1,0 +1,286 @@
+"""A layer whose passes run its equation: tapes, masks, learned initial states, the kernels' arrays by role."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..brief import brief
+from ..kernels.memory import empty
+from ..kernels.step_program import program_backward, program_forward
+from ..layers.base import Array, Lengths, State
+from ..layers.flow import Flow, Parts
+from ..layers.masks import Masks, draw_mask
+from ..layers.recurrent import Clipped, Recurrent, RecurrentTape
+from .layout import Layout
+from .programs import Direction, Equations
+from .rewriting import Variant
+from .tracing import Trace
+
+
+@brief
+@dataclass(slots=True)
+class CellTape(RecurrentTape):
+    """Also the other states, ``(D+T, B, size)`` each with their past in front, and what the equation keeps."""
+
+    others: tuple[Array, ...]
+    first: Array  # (D+T, B, H): hidden is its last 1+T rows
+    record: Array | None  # (T, B, ...), None in a pass without a tape
+    noise: tuple[Array, ...]
+    vectors: Array  # expressions of learned vectors, as this pass found them
+    variant: Variant
+    depths: tuple[int, ...]
+
+    def all_states(self) -> tuple[Array, ...]:
+        """The states with all of their past."""
+        return self.first, *self.others
+
+    def states(self) -> tuple[Array, ...]:
+        whole = zip(self.all_states(), self.depths, strict=True)
+        return tuple(array[depth - 1 :] for array, depth in whole)
+
+
+class EquationLayer(Recurrent):
+    """What `Cell` is made of: a recurrent layer that traces its ``step`` and runs the trace."""
+
+    learn_initial_state: bool
+    #: which initial states the pass at hand took from the parameters
+    _trace: Trace | None = None
+    _layout: Layout | None = None
+
+    def trace(self) -> Trace:
+        """The equation, traced when it is first asked for."""
+        raise NotImplementedError
+
+    @property
+    def layout(self) -> Layout:
+        """Names and shapes of the parameters, without those of initial states."""
+        raise NotImplementedError
+
+    def equations(self, variant: Variant) -> Equations:
+        """The equation as a pass of this variant runs it."""
+        made: dict[Variant, Equations] = self.__dict__.setdefault("_equations", {})
+        if variant not in made:
+            made[variant] = Equations(self.trace(), self.layout, variant)
+        return made[variant]
+
+    def direction(self, variant: Variant, back: bool, more: bool) -> Direction:
+        """A compiled direction; more: forward with a tape, backward with a record of the flow."""
+        made: dict[Any, Direction] = self.__dict__.setdefault("_directions", {})
+        key = variant, back, more
+        if key not in made:
+            equations = self.equations(variant)
+            made[key] = equations.backward(more) if back else equations.forward(more)
+        return made[key]
+
+    def __getstate__(self) -> dict[str, Any]:
+        left = ("_trace", "_layout", "_equations", "_directions")
+        return {name: value for name, value in super().__getstate__().items() if name not in left}
+
+    def state_shapes(self, rows: int) -> tuple[tuple[int, ...], ...]:
+        shapes = zip(self.trace().depths, self.state_widths, strict=True)
+        return tuple((rows, width) if depth == 1 else (depth, rows, width) for depth, width in shapes)
+
+    def initial_parameters(self) -> dict[str, tuple[int, ...]]:
+        """Names and shapes of learned initial states."""
+        if not self.learn_initial_state:
+            return {}
+        return {f"initial_{n}": (w,) for n, w in zip(self.state_names, self.state_widths, strict=True)}
+
+    def forward(
+        self, x: Array, state: State = None, lengths: Any = None, record: bool = True
+    ) -> tuple[Array, State, Any]:
+        y, final, tape = super().forward(x, state, lengths, record)
+        if tape is not None:
+            tape.stamp = (*tape.stamp, state is None)
+        return y, final, tape
+
+    def backward(
+        self, dy: Array, tape: Any, dstate: State = None, input_gradient: bool = True
+    ) -> tuple[Array | None, State]:
+        dx, dinitial = super().backward(dy, tape, dstate, input_gradient)
+        if self.learn_initial_state and tape.stamp[-1]:
+            parts = dinitial if isinstance(dinitial, tuple) else (dinitial,)
+            for name, part, width in zip(self.state_names, parts, self.state_widths, strict=True):
+                self.grads[f"initial_{name}"][...] += part.reshape(-1, width).sum(axis=0)
+        return dx, dinitial
+
+    def fits(self, tape: Any) -> bool:
+        return bool(tape.stamp[:-1] == self._stamp(tape))
+
+    def _split_state(self, argument: str, state: State, rows: int) -> Parts:
+        parts = super()._split_state(argument, state, rows)
+        if state is None and argument == "state" and self.learn_initial_state:
+            shapes = zip(self.state_names, self.state_shapes(rows), strict=True)
+            return tuple(np.broadcast_to(self.params[f"initial_{name}"], shape) for name, shape in shapes)
+        return parts
+
+    def _states(self, steps: int, rows: int, initial: Array | None, place: int = 0) -> Array:
+        depth, width = self.trace().depths[place], self.state_widths[place]
+        if initial is None and depth > steps:
+            raise ValueError(
+                f"{self.state_names[place]} is asked for {depth} steps back, but x has {steps} steps (T) and no "
+                "state before them: that delay would never act"
+            )
+        states: Array = empty((depth + steps, rows, width), self.dtype)
+        states[:depth] = 0 if initial is None else initial
+        return states
+
+    def _variant(self, record: bool) -> Variant:
+        zoneout = bool(self.zoneout)
+        return Variant(
+            dropout=self.training and self.recurrent_dropout > 0,
+            zoneout=zoneout,
+            noise=self.training and bool(self.trace().noises),
+        )
+
+    def _draw_masks(self, steps: int, rows: int) -> Masks | None:
+        rng = self.rng
+        assert rng is not None
+        drop: Array | None = None
+        if self.training and self.recurrent_dropout:
+            drop = draw_mask((rows, self.state_widths[0]), self.recurrent_dropout, self.dtype, rng)
+        keep = tuple(
+            draw_mask((steps, rows, width), z, self.dtype, rng, scaled=False)
+            if self.training and z
+            else np.full((steps, rows, width), 1 - z, self.dtype)
+            for z, width in zip(self.zoneout, self.state_widths, strict=bool(self.zoneout))
+        )
+        return CellMasks(drop, None, keep, (), None) if keep or drop is not None else None
+
+    def _new_tape(self, x: Array, lengths: Lengths, hidden: Array, others: Parts, record: bool) -> CellTape:
+        steps, rows = x.shape[:2]
+        variant = self._variant(record)
+        equations = self.equations(variant)
+        kept = empty((steps, rows, equations.kept_width), self.dtype) if record else None
+        places = range(1, len(self.state_names))
+        states = tuple(self._states(steps, rows, o, k) for o, k in zip(others, places, strict=True))
+        noise: tuple[Array, ...] = ()
+        if variant.noise:
+            assert self.rng is not None
+            widths = self.trace().noises
+            noise = tuple(self.rng.standard_normal((steps, rows, w), self.dtype) for w in widths)
+        vectors = equations.hoisted.evaluate(self.params, self.dtype)
+        depths = tuple(self.trace().depths)
+        return CellTape(x, lengths, hidden[depths[0] - 1 :], states, hidden, kept, noise, vectors, variant, depths)
+
+    def _arrays(self, tape: CellTape, direction: Direction, more: dict[str, Array]) -> list[Array | None]:
+        """The arrays of a direction's roles."""
+        found: dict[str, Any] = {"x": tape.x, "record": tape.record, "vectors": tape.vectors, **more}
+        found |= {f"noise {k}": noise for k, noise in enumerate(tape.noise)}
+        if tape.masks is not None:
+            found["drop 0"] = tape.masks.drop
+            found |= {f"keep {k}": keep for k, keep in enumerate(tape.masks.keep)}
+        states = tape.all_states()
+        arrays: list[Array | None] = []
+        for name, role in zip(direction.form.names, direction.form.roles, strict=True):
+            if role.kind in ("sums", "step_rows", "one_row"):
+                arrays.append(None)
+            elif name.startswith("state "):
+                arrays.append(states[int(name.split()[1])])
+            else:
+                arrays.append(found[name])
+        return arrays
+
+    def _run_forward(self, tape: CellTape, scratch: Array) -> None:
+        direction = self.direction(tape.variant, False, tape.record is not None)
+        weights = [block.of(self.params) for block in direction.weights]
+        biases = [
+            self._input_bias() if block is None else block.of(self.params) for block in direction.biases
+        ]
+        arrays = self._arrays(tape, direction, {})
+        program_forward(direction.program, tape.x, tape.lengths, arrays, weights, biases)
+        if tape.lengths is not None:
+            for states, depth in zip(tape.all_states(), tape.depths, strict=True):
+                steps = np.arange(len(tape.x))[:, None] >= tape.lengths
+                states[depth:][steps] = 0
+
+    def _input_bias(self) -> Array:
+        """The biases of all maps that x enters, zero where there is none."""
+        layout = self.layout
+        row = np.zeros(layout.projected, self.dtype)
+        for name, block in layout.biases.items():
+            if block.name == "bias":
+                row[layout.columns[name] : layout.columns[name] + block.rows] = block.of(self.params)
+        return row
+
+    def _run_backward(
+        self, dy: Array, tape: CellTape, dstates: list[Array], dx: Array | None, scratch: Array, flow: Parts
+    ) -> Clipped:
+        direction = self.direction(tape.variant, True, bool(flow))
+        form = direction.form
+        slots = [self._slots(part, tape, place) for place, part in enumerate(dstates)]
+        more: dict[str, Any] = {"dy": dy}
+        for place, part in enumerate(slots):
+            more |= {name: part for name in form.names if name.startswith(f"dstate {place} ")}
+        if flow:
+            more |= {f"flow {k}": array for k, array in enumerate(flow[:-1])} | {"flow sums": flow[-1]}
+        if form.projected_add and dx is None:
+            dx = empty(tape.x.shape, self.dtype)
+        if dx is not None and not form.projected and not form.projected_add:
+            dx[...] = 0  # the equation does not ask for x
+        more["dx"] = dx
+        weights = [block.of(self.params) for block in direction.weights]
+        dweights = [block.of(self.grads) for block in direction.gradients[: len(form.outers)]]
+        dvectors = [block.of(self.grads) for block in direction.gradients[len(form.outers) :]]
+        equations = self.equations(tape.variant)
+        dhoisted = np.zeros(equations.hoisted.width, self.dtype)
+        if equations.hoisted.width:
+            dvectors.append(dhoisted)
+        arrays = self._arrays(tape, direction, more)
+        clipped: Clipped = program_backward(
+            direction.program, tape.x, tape.lengths, arrays, weights, dx, dweights, dvectors, self.clip_step
+        )
+        equations.hoisted.add_gradients(self.params, self.grads, dhoisted)
+        for part, slot in zip(dstates, slots, strict=True):
+            if part is not slot:
+                part[...] = slot
+        return clipped
+
+    def _slots(self, part: Array, tape: CellTape, place: int) -> Array:
+        """The gradient of a delayed state's past, that of h[t] in slot t modulo D."""
+        depth = tape.depths[place]
+        if depth == 1:
+            return part
+        ends = np.full(tape.rows, len(tape.x)) if tape.lengths is None else tape.lengths
+        back = (ends - 1 - np.arange(depth)[:, None]) % depth
+        return np.take_along_axis(part, (depth - 1 - back)[:, :, None], axis=0)
+
+    def _finals(self, tape: CellTape) -> tuple[Array, ...]:
+        finals = []
+        for states, depth in zip(tape.all_states(), tape.depths, strict=True):
+            if tape.lengths is None:
+                final = states[-depth:].copy()
+            else:
+                final = states[tape.lengths + np.arange(depth)[:, None], np.arange(tape.rows)]
+            finals.append(final if depth > 1 else final[0])
+        return tuple(finals)
+
+    def _scratch(self, steps: int, rows: int) -> Array:
+        return np.empty(0, self.dtype)  # the kernels take their own
+
+    def _start_flow(self, flow: Flow, tape: Any) -> Parts:
+        """Room for the gradients of each state and of all sums; the latter serve as those of the products too."""
+        steps, rows = tape.x.shape[:2]
+        flow.tape = tape
+        flow.states = tuple(
+            np.zeros((steps + 1, rows, width), self.dtype) for width in self.state_widths
+        )
+        whole = tuple(
+            states if depth == 1 else np.zeros((depth + steps, rows, states.shape[2]), self.dtype)
+            for states, depth in zip(flow.states, tape.depths, strict=True)
+        )
+        sums = np.zeros((steps, rows, self.layout.width), self.dtype)
+        if flow.gates:
+            flow.dgates = flow.drecurrent = sums
+        return (*whole, sums)
+
+
+class CellMasks(Masks):
+    """Masks without the room that the other cells' kernels want."""
+
+    def part(self, start: int, steps: int) -> Masks:
+        keep = tuple(np.ascontiguousarray(array[start : start + steps]) for array in self.keep)
+        return CellMasks(self.drop, None, keep, (), None)

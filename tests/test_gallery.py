@@ -1,0 +1,224 @@
+"""Every cell of the gallery: its equation, its gradients, and that no split of the work changes its bits."""
+
+import numpy as np
+import pytest
+from gallery import ABOVE_ZERO, GALLERY_CASES, KINKED, case_id, draw_states
+from laws import assert_close, assert_gradient, derivative, leaves
+
+import rnncore
+from rnncore import Network, cells
+
+T, B, I, H = 4, 3, 3, 5
+LENGTHS = (4, 2, 1)
+TAILS = 18  # units: a whole vector and a tail at every level
+
+cases = pytest.mark.parametrize("case", GALLERY_CASES, ids=case_id)
+
+
+class Problem:
+    """A cell with parameters away from their start, x, initial states and lengths."""
+
+    def __init__(self, case, shape=(T, B, I), units=H, lengths=LENGTHS, dtype="float64"):
+        self.name, self.options, self.oracle, _ = case
+        self.rng = np.random.default_rng(3)
+        self.layer = getattr(cells, self.name)(shape[2], units, **self.options)
+        self.net = Network(self.layer, seed=4, dtype=dtype)
+        moved = self.net.params.flat
+        moved += self.rng.uniform(-0.1, 0.1, moved.size) * (0.3 if self.name in ABOVE_ZERO else 1)
+        self.x = self.rng.standard_normal(shape).astype(dtype)
+        states = draw_states(self.name, self.layer.state_sizes(), shape[1], self.rng)
+        states = tuple(state.astype(dtype) for state in states)
+        self.state = states if len(states) > 1 else states[0]
+        self.lengths = lengths
+
+    def forward(self):
+        y, final, _ = self.layer.forward(self.x, self.state, self.lengths)
+        return y, final
+
+    def upstream(self):
+        """Gradients in y, NaN in the padding, and in the final states."""
+        y, final = self.forward()
+        dy = self.rng.standard_normal(y.shape)
+        dfinal = [self.rng.standard_normal(part.shape) for part in leaves(final)]
+        return dy, tuple(dfinal) if len(dfinal) > 1 else dfinal[0]
+
+
+@cases
+def test_the_table_knows_the_cell(case):
+    """The number of its states, and that the options come back from its configuration."""
+    name, options, _, states = case
+    layer = getattr(cells, name)(I, H, **options)
+    assert cells.GALLERY[name] is type(layer)
+    assert len(layer.state_sizes()) == states
+    again = type(layer)(**layer.config())
+    assert again.config() == layer.config()
+    assert {key: layer.config()[key] for key in options} == options
+
+
+def test_the_table_has_every_cell():
+    assert {name for name, *_ in GALLERY_CASES} == set(cells.GALLERY)
+
+
+@cases
+def test_forward_is_the_papers_equation(case):
+    problem = Problem(case)
+    y, final = problem.forward()
+    for row, length in enumerate(LENGTHS):
+        states = tuple(part[row : row + 1] for part in leaves(problem.state))
+        x = problem.x[:length, row : row + 1]
+        wanted, finals = problem.oracle(dict(problem.layer.params), x, states, problem.options)
+        assert_close(y[:length, row : row + 1], wanted, 1e-12, f"y of row {row}")
+        for place, (got, want) in enumerate(zip(leaves(final), finals, strict=True)):
+            assert_close(got[row : row + 1], want, 1e-12, f"final state {place} of row {row}")
+
+
+def check_gradients(problem):
+    dy, dfinal = problem.upstream()
+    step = 2e-5 if problem.name in KINKED else 3e-4
+    valid = np.arange(len(problem.x))[:, None] < np.array(problem.lengths)
+
+    def loss():
+        y, final = problem.forward()
+        pairs = zip(leaves(final), leaves(dfinal), strict=True)
+        return np.sum(y[valid] * dy[valid]) + sum(np.sum(a * b) for a, b in pairs)
+
+    _, _, tape = problem.layer.forward(problem.x, problem.state, problem.lengths)
+    problem.net.zero_grad()
+    dx, dstate = problem.layer.backward(np.where(valid[:, :, None], dy, np.nan), tape, dfinal)
+    assert not dx[~valid].any()
+    sources = [("parameters", problem.net.params.flat, problem.net.grads.flat), ("x", problem.x, dx)]
+    for place, pair in enumerate(zip(leaves(problem.state), leaves(dstate), strict=True)):
+        sources.append((f"state {place}", *pair))
+    wanted = [differences(loss, array, step) for _, array, _ in sources]
+    scale = max(np.abs(array).max() for array in wanted)
+    for (name, _, got), want in zip(sources, wanted, strict=True):
+        assert_gradient(got.reshape(-1), want, scale, f"gradient of {name}")
+
+
+def differences(loss, array, step):
+    """The derivative of the loss in each entry of an array, which is moved."""
+    flat, slopes = array.reshape(-1), np.empty(array.size)
+    assert np.shares_memory(flat, array)
+    for i, before in enumerate(flat.tolist()):
+
+        def moved(s, i=i, before=before):
+            flat[i] = before + s
+            return loss()
+
+        slopes[i] = derivative(moved, step)
+        flat[i] = before
+    return slopes
+
+
+@cases
+def test_gradients_are_those_of_finite_differences(case):
+    check_gradients(Problem(case))
+
+
+@pytest.mark.parametrize("name", ["MGU", "LayerNormGRU"])
+def test_tails_of_vectors_have_their_gradients(name, level):
+    case = next(case for case in GALLERY_CASES if case[0] == name)
+    check_gradients(Problem(case, (2, 2, 2), TAILS, (2, 1)))
+
+
+@pytest.fixture
+def restored_threads():
+    before = rnncore.get_num_threads()
+    yield
+    rnncore.set_num_threads(before)
+
+
+@cases
+@pytest.mark.usefixtures("restored_threads")
+def test_threads_and_company_leave_the_bits_as_they_are(case):
+    problem = Problem(case, (40, 16, 129), 136, None, "float32")  # worth two threads, every cell
+    problem.net.eval()
+    results = []
+    for threads in (1, 2):
+        rnncore.set_num_threads(threads)
+        y, final, tape = problem.layer.forward(problem.x, problem.state)
+        dx, dstate = problem.layer.backward(np.cos(y), tape)
+        results.append([y, dx, *leaves(final), *leaves(dstate)])
+    for one, two in zip(*results, strict=True):
+        assert np.array_equal(one, two)
+    for row in (0, 15):
+        state = tuple(np.ascontiguousarray(part[row : row + 1]) for part in leaves(problem.state))
+        x = np.ascontiguousarray(problem.x[:, row : row + 1])
+        alone = problem.layer.forward(x, state if len(state) > 1 else state[0])
+        assert np.array_equal(alone[0][:, 0], results[0][0][:, row])
+        for got, together in zip(leaves(alone[1]), results[0][2:], strict=False):
+            assert np.array_equal(got[0], together[row])
+
+
+@cases
+def test_two_pieces_equal_the_whole(case):
+    problem = Problem(case, (9, 3, 4), 20, None, "float32")
+    problem.net.eval()
+    whole, final = problem.forward()
+    first, state, _ = problem.layer.forward(problem.x[:4], problem.state)
+    second, state, _ = problem.layer.forward(problem.x[4:], state)
+    assert np.array_equal(np.concatenate([first, second]), whole)
+    assert all(np.array_equal(a, b) for a, b in zip(leaves(state), leaves(final), strict=True))
+
+
+@pytest.fixture
+def torch():
+    return pytest.importorskip("torch")
+
+
+def check_against_torch(torch, problem, forward, weights):
+    """y, dx and the gradients of weights, named as ours, against autograd through ``forward(x, states)``."""
+    problem.lengths = None
+    dy, _ = problem.upstream()
+    x = torch.tensor(problem.x, requires_grad=True)
+    y = forward(x, [torch.tensor(part) for part in problem.state])
+    y.backward(torch.tensor(dy))
+    got, _, tape = problem.layer.forward(problem.x, problem.state)
+    problem.net.zero_grad()
+    dx, _ = problem.layer.backward(dy, tape)
+    assert_close(got, y.detach().numpy(), 1e-12, "y")
+    assert_close(dx, x.grad.numpy(), 1e-11, "dx")
+    assert weights.keys() == problem.layer.params.keys()
+    for name, weight in weights.items():
+        assert_close(problem.layer.grads[name], weight.grad.numpy(), 1e-11, name)
+
+
+def test_projected_lstm_is_pytorchs(torch):
+    problem = Problem(("ProjectedLSTM", {"proj_size": 4}, None, 2), (7, 3, 5), 9)
+    peer = torch.nn.LSTM(5, 9, proj_size=4).double()
+    params, names = problem.layer.params, ("weight_ih", "weight_hh", "weight_hr")
+    with torch.no_grad():
+        peer.bias_hh_l0.zero_()
+        for name in names:
+            getattr(peer, f"{name}_l0").copy_(torch.tensor(params[name]))
+        peer.bias_ih_l0.copy_(torch.tensor(params["bias"]))
+    weights = {name: getattr(peer, f"{name}_l0") for name in names} | {"bias": peer.bias_ih_l0}
+
+    def forward(x, states):
+        return peer(x, tuple(state[None] for state in states))[0]
+
+    check_against_torch(torch, problem, forward, weights)
+
+
+@pytest.mark.parametrize("separate", [True, False])
+def test_layer_norm_lstm_is_that_of_autograd(torch, separate):
+    problem = Problem(("LayerNormLSTM", {"separate": separate}, None, 2), (7, 3, 5), 9)
+    w = {name: torch.tensor(value, requires_grad=True) for name, value in problem.layer.params.items()}
+
+    def norm(name, v):
+        return torch.nn.functional.layer_norm(v, v.shape[-1:], w[f"gain_{name}"], w[f"bias_{name}"])
+
+    def gate(name, above, below):
+        return norm(f"{name}_x", above) + norm(f"{name}_h", below) if separate else norm(name, above + below)
+
+    def forward(x, states):
+        (h, c), y = states, []
+        for row in x:
+            sums = ((row @ w["weight_ih"].T).chunk(4, -1), (h @ w["weight_hh"].T).chunk(4, -1))
+            i, f, g, o = (gate(name, a, b) for name, a, b in zip("ifgo", *sums, strict=True))
+            c = f.sigmoid() * c + i.sigmoid() * g.tanh()
+            h = o.sigmoid() * norm("c", c).tanh()
+            y.append(h)
+        return torch.stack(y)
+
+    check_against_torch(torch, problem, forward, w)
