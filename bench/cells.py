@@ -6,7 +6,7 @@ parameters.
 
 own    an LSTM and a GRU as a user would write them against the built-in ones; with ``compile()`` too, where
        there is a C compiler
-peers  the minimal gated unit and the LSTM with layer normalization against PyTorch (a loop over its steps, and
+peers  the minimal gated unit and the LSTM with layer normalization against PyTorch (a loop over steps, and
        ``torch.compile`` of the step or of the whole sequence) and JAX (``lax.scan`` under ``jit``), with the
        time of their first calls; what is not installed is left out
 scans  SRU, MinGRU and others without a recurrent product against our own LSTM of equal size, over many steps

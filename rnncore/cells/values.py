@@ -142,6 +142,8 @@ class Value:
         )
 
     def __array_ufunc__(self, ufunc: Any, method: str, *args: Any, **kwargs: Any) -> Any:
+        if ufunc.__name__ == "matmul":
+            return self.__matmul__(args)
         arithmetic = {"add", "subtract", "multiply", "divide"}
         if ufunc.__name__ in arithmetic and method == "__call__" and all(map(_is_number, args)):
             return self.graph.make(ufunc.__name__, *args)
@@ -173,7 +175,7 @@ class Graph:
 
     def leaf(self, op: str, data: Any, width: int, uniform: bool = False, args: tuple[Value, ...] = ()) -> Value:
         """A value that is no function of its arguments' units alone."""
-        key = op, data, tuple(map(id, args))
+        key = op, data, width, uniform, tuple(map(id, args))
         if key not in self._made:
             self._made[key] = Value(self, op, args, data, width, uniform)
         return self._made[key]
@@ -188,7 +190,7 @@ class Graph:
             if value.graph is not self:
                 raise CellError("a value of another trace is used; keep symbolic values inside of step")
             return value
-        if isinstance(value, bool) or not _is_number(value):
+        if isinstance(value, (bool, str, bytes)) or not _is_number(value):
             raise CellError(f"expected a symbolic value or a number, got {value!r}")
         try:
             return self.number(float(value))
