@@ -28,7 +28,17 @@ from .optimizers import SGD, Adam, AdamW, RMSprop
 from .version import __version__ as __version__
 
 if TYPE_CHECKING:
-    from . import data, diagnostics, metrics, pictures, problems, regularizers, reservoir, schedules  # noqa: F401
+    from . import (  # noqa: F401
+        cells,
+        data,
+        diagnostics,
+        metrics,
+        pictures,
+        problems,
+        regularizers,
+        reservoir,
+        schedules,
+    )
     from .ctc import CTC
     from .files import load, save
     from .trainer import Trainer
@@ -73,8 +83,8 @@ __all__ = [
 # Imported when they are first asked for: who only runs a network does not wait for them.
 _LATE = {"CTC": "ctc", "Trainer": "trainer", "load": "files", "save": "files"}
 _MODULES = {
-    "data", "diagnostics", "metrics", "pictures", "problems", "regularizers", "reservoir", "schedules",
-    "sklearn",
+    "cells", "data", "diagnostics", "metrics", "pictures", "problems", "regularizers", "reservoir",
+    "schedules", "sklearn",
 }  # fmt: skip
 
 

@@ -114,12 +114,13 @@ def ind_rnn(p, o, x, h):
 
 @over_time
 def sru(p, o, x, h, c):
-    f, r, candidate, skip = np.split(x @ p["weight_ih"].T, 4, axis=-1)
+    f, r, candidate, *skip = np.split(x @ p["weight_ih"].T, len(p["weight_ih"]) // h.shape[1], axis=-1)
     bias_f, bias_r = np.split(p["bias"], 2)
     v_f, v_r = (p["weight_cf"], p["weight_cr"]) if o.get("peepholes", True) else (0, 0)
     f, r = sigmoid(f + v_f * c + bias_f), sigmoid(r + v_r * c + bias_r)
     c = f * c + (1 - f) * candidate
-    return r * c + (1 - r) * skip, c
+    alpha = np.sqrt(1 + np.exp(o.get("highway_bias", 0.0)) * 2)
+    return r * c + (1 - r) * alpha * (skip[0] if skip else x), c
 
 
 def positive(v):
@@ -153,6 +154,15 @@ def complex_lru(p, o, x, h, imaginary):
     real, turned = np.split(x @ p["weight_ih"].T + p["bias"], 2, axis=-1)
     s = a * (h + 1j * imaginary) + np.sqrt(1 - abs(a) ** 2) * (real + 1j * turned)
     return s.real, s.imag
+
+
+@over_time
+def antisymmetric(p, o, x, h):
+    w, gamma = p["weight_hh"], o.get("gamma", 0.01)
+    a = h @ (w - w.T - gamma * np.eye(len(w))).T
+    above = np.split(x @ p["weight_ih"].T + p["bias"], 2 if o.get("gated", True) else 1, axis=-1)
+    n = np.tanh(a + above[0]) * (sigmoid(a + above[1]) if o.get("gated", True) else 1)
+    return h + o.get("epsilon", 0.1) * n
 
 
 @over_time
@@ -245,6 +255,8 @@ GALLERY_CASES = [
     ("MinLSTM", {"positive": True}, min_lstm, 1),
     ("DiagonalLRU", {}, diagonal_lru, 1),
     ("ComplexLRU", {"r_min": 0.2, "max_phase": 1.0}, complex_lru, 2),
+    ("AntisymmetricRNN", {}, antisymmetric, 1),
+    ("AntisymmetricRNN", {"epsilon": 0.5, "gamma": 0.2, "gated": False}, antisymmetric, 1),
     ("CoRNN", {}, co_rnn, 2),
     ("CoRNN", {"dt": 0.3, "gamma": 1.0, "epsilon": 0.5}, co_rnn, 2),
     ("LEM", {}, lem, 2),

@@ -19,6 +19,7 @@ FLOORS = [
     {"trainer", "diagnostics", "pictures"},
     {"summary", "objective", "masking"}
     | {"network", "modes", "inference", "stream", "data", "files", "problems", "reservoir"},
+    {"cells"},
     {"layers", "losses", "ctc", "metrics", "optimizers", "schedules", "clipping", "regularizers"}
     | {"initializers", "params", "checks", "flat", "blas", "brief", "disk"},
     {"kernels", "reference", "version"},

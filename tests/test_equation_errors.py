@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 
+from rnncore import Network
 from rnncore.cells import Cell, CellError, exp, mean, sigmoid, tanh, where
 
 I, H = 2, 3
@@ -235,38 +236,38 @@ def test_the_message_says_what_to_write_and_names_the_line(step):
 
 
 def two_for_one(self, x, h):
-    return self.linear("a", x, h), h
+    return self.linear("a", x, h), h  # wrong
 
 
 def one_for_two(self, x, h, c):
-    return self.linear("a", x, h)
+    return self.linear("a", x, h)  # wrong
 
 
 def nothing_returned(self, x, h):
-    self.linear("a", x, h)
+    self.linear("a", x, h)  # wrong
 
 
 def text_returned(self, x, h):
-    return "h"
+    return "h"  # wrong
 
 
 def wide_returned(self, x, h):
-    return self.linear("a", x, h, size=7)
+    return self.linear("a", x, h, size=7)  # wrong
 
 
 def input_returned(self, x, h):
-    return x
+    return x  # wrong
 
 
 def wide_second(self, x, h, c):
-    return self.linear("a", x, h), self.linear("b", x, c, size=7)
+    return self.linear("a", x, h), self.linear("b", x, c, size=7)  # wrong
 
 
 RETURNED = {
     two_for_one: ["returned 2 values", "1 state", "(h)", "return h"],
     one_for_two: ["returned 1 value", "2 states", "(h, c)", "return h, c"],
     nothing_returned: ["returned None", "h", "symbolic value"],
-    text_returned: ["returned str", "h", "symbolic value"],
+    text_returned: ["returned a str", "h", "symbolic value"],
     wide_returned: ["returned 7 units", "h", "3", "size=3", "state_sizes"],
     input_returned: ["returned 2 units", "h", "3", "size=3"],
     wide_second: ["returned 7 units", "c", "3", "size=3"],
@@ -275,7 +276,16 @@ RETURNED = {
 
 @pytest.mark.parametrize("step", RETURNED, ids=lambda step: step.__name__)
 def test_what_a_step_returns_is_checked(step):
-    assert_says(refusal(step), [step.__qualname__, *RETURNED[step]])
+    assert_says(refusal(step), [step.__qualname__, *RETURNED[step], "\n", "line ", "# wrong"])
+
+
+def test_a_network_does_not_hide_the_line():
+    with pytest.raises(CellError) as error:
+        Network(cell_of(choice_by_value))
+    assert_says(str(error.value), ["no truth value", "\n", choice_by_value.__qualname__, "# wrong"])
+    with pytest.raises(CellError) as error:
+        Network(cell_of(wide_returned))
+    assert_says(str(error.value), ["returned 7 units", "\n", wide_returned.__qualname__, "# wrong"])
 
 
 def test_states_are_named_one_by_one():
@@ -290,6 +300,11 @@ def test_a_step_has_a_state():
         return x
 
     assert_says(refusal(step), ["(x)", "step(self, x, h)"])
+
+
+def test_a_cell_has_a_step():
+    with pytest.raises(CellError, match=r"Silent has no equation; write its method step\(self, x, h\)"):
+        type("Silent", (Cell,), {})(I, H)
 
 
 def test_parameters_of_one_name_are_refused():

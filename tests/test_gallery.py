@@ -59,11 +59,9 @@ def test_the_table_has_every_cell():
     assert {name for name, *_ in GALLERY_CASES} == set(cells.GALLERY)
 
 
-@cases
-def test_forward_is_the_papers_equation(case):
-    problem = Problem(case)
+def check_forward(problem):
     y, final = problem.forward()
-    for row, length in enumerate(LENGTHS):
+    for row, length in enumerate(problem.lengths):
         states = tuple(part[row : row + 1] for part in leaves(problem.state))
         x = problem.x[:length, row : row + 1]
         wanted, finals = problem.oracle(dict(problem.layer.params), x, states, problem.options)
@@ -72,8 +70,13 @@ def test_forward_is_the_papers_equation(case):
             assert_close(got[row : row + 1], want, 1e-12, f"final state {place} of row {row}")
 
 
+@cases
+def test_forward_is_the_papers_equation(case):
+    check_forward(Problem(case))
+
+
 def gradients(problem):
-    """A loss of y and the final states; of each array that it depends on the name, the array, its gradient."""
+    """A loss of y and the final states; name, array and gradient of all that it depends on."""
     dy, dfinal = problem.upstream()
     valid = np.arange(len(problem.x))[:, None] < np.array(problem.lengths)
 
@@ -105,9 +108,7 @@ def slope(problem, loss, array, direction):
     return found
 
 
-@cases
-def test_gradients_are_those_of_finite_differences(case):
-    problem = Problem(case)
+def check_gradients(problem):
     loss, sources = gradients(problem)
     wanted = []
     for _, array, _ in sources:
@@ -116,6 +117,18 @@ def test_gradients_are_those_of_finite_differences(case):
     scale = max(np.abs(array).max() for array in wanted)
     for (name, _, got), want in zip(sources, wanted, strict=True):
         assert_gradient(got.reshape(-1), want, scale, f"gradient of {name}")
+
+
+@cases
+def test_gradients_are_those_of_finite_differences(case):
+    check_gradients(Problem(case))
+
+
+def test_an_sru_of_as_many_units_as_inputs_lets_x_itself_pass():
+    problem = Problem(next(case for case in GALLERY_CASES if case[0] == "SRU"), (T, B, H))
+    assert problem.layer.parameter_shapes()["weight_ih"] == (3 * H, H)
+    check_forward(problem)
+    check_gradients(problem)
 
 
 @cases
@@ -167,6 +180,89 @@ def test_two_pieces_equal_the_whole(case):
     second, state, _ = problem.layer.forward(problem.x[4:], state)
     assert np.array_equal(np.concatenate([first, second]), whole)
     assert all(np.array_equal(a, b) for a, b in zip(leaves(state), leaves(final), strict=True))
+
+
+def test_gates_that_are_shut_divide_nothing_by_nothing():
+    problem = Problem(("MinLSTM", {"forget_bias": -300.0}, None, 1), dtype="float32")
+    problem.layer.params["bias"][:] = -300
+    y, _, tape = problem.layer.forward(problem.x, problem.state)
+    problem.layer.backward(np.ones_like(y), tape)
+    assert np.isfinite(y).all()
+    assert np.isfinite(problem.net.grads.flat).all()
+
+
+INITIAL = [
+    ("UGRNN", {"gate_bias": 0.5}, "bias", np.repeat([0.5, 0.0], 500)),
+    ("JANET", {}, "bias", np.repeat([1.0, 0.0], 500)),
+    ("ChaosFree", {}, "bias", np.repeat([1.0, -1.0], 500)),
+    ("FastGRNN", {}, "nu", [-4.0]),
+    ("LayerNormLSTM", {"forget_bias": 2.0}, "bias_f_x", np.full(500, 2.0)),
+    ("LayerNormLSTM", {}, "gain_c", np.ones(500)),
+    ("ProjectedLSTM", {"proj_size": 3}, "bias", np.repeat([0.0, 1.0, 0.0, 0.0], 500)),
+    ("PlasticRate", {"dt": 20.0}, "recovery", np.tile([0.1, 20 / 1500], 250)),
+    ("PlasticRate", {}, "release", np.tile([0.15, 0.45], 250)),
+    ("RHN", {"levels": 2}, "bias_g1", np.full(500, -2.0)),
+    ("SLSTM", {}, "bias", np.r_[np.zeros(500), np.linspace(3, 6, 500), np.zeros(1000)]),
+]
+
+
+@pytest.mark.parametrize(("name", "options", "parameter", "wanted"), INITIAL)
+def test_parameters_start_as_in_the_paper(name, options, parameter, wanted):
+    layer = getattr(cells, name)(2, 500, **options)
+    Network(layer, seed=1, dtype="float64")
+    np.testing.assert_allclose(layer.params[parameter], wanted, rtol=1e-15)
+
+
+RANGES = [  # low, high, mean, and of which function of the parameter
+    ("JANET", {"chrono": 100}, "bias", lambda b: np.exp(b[:500]), (1, 99, 50)),
+    ("IndRNN", {}, "weight_u", lambda u: u, (0, 1, 0.5)),
+    ("IndRNN", {"longest": 10}, "weight_u", lambda u: u**10, (0, 2, 2 / 11)),
+    ("SRU", {}, "weight_cf", lambda v: v, (-(1.5**0.5), 1.5**0.5, 0)),
+    ("DiagonalLRU", {}, "nu", lambda nu: np.exp(-np.exp(nu)) ** 2, (0.25, 0.9801, 0.61505)),
+    ("ComplexLRU", {"r_min": 0.0, "r_max": 1.0}, "nu", lambda nu: np.exp(-np.exp(nu)) ** 2, (0, 1, 0.5)),
+    ("ComplexLRU", {"max_phase": 1.0}, "theta", np.exp, (0, 1, 0.5)),
+]
+
+
+@pytest.mark.parametrize(("name", "options", "parameter", "function", "wanted"), RANGES)
+def test_drawn_parameters_start_in_their_range(name, options, parameter, function, wanted):
+    layer = getattr(cells, name)(2, 500, **options)
+    Network(layer, seed=1, dtype="float64")
+    values, (low, high, mean) = function(layer.params[parameter]), wanted
+    assert low <= values.min() < low + (high - low) / 5
+    assert high - (high - low) / 5 < values.max() <= high
+    assert abs(values.mean() - mean) < 0.05 * (high - low)
+
+
+BAD = [
+    ("JANET", {"chrono": 20, "forget_bias": 2.0}, "forget_bias is 2.0.*chrono 20.*give one"),
+    ("FastGRNN", {"rank": 0}, "rank is 0"),
+    ("IndRNN", {"activation": "swish"}, "activation is 'swish'.*relu.*softsign"),
+    ("IndRNN", {"longest": 0.5}, "longest is 0.5.*at least 1"),
+    ("ProjectedLSTM", {"proj_size": 0}, "proj_size is 0"),
+    ("DiagonalLRU", {"r_min": 0.9, "r_max": 0.8}, "r_min and r_max are 0.9 and 0.8.*r_min < r_max"),
+    ("ComplexLRU", {"max_phase": 0.0}, "max_phase is 0.0.*above 0"),
+    ("CoRNN", {"dt": -1.0}, "dt is -1.0.*above 0"),
+    ("CfC", {"interval": 0.0}, "interval is 0.0.*above 0"),
+    ("PlasticRate", {"dt": 200.0}, "dt is 200.0.*at most time_constant.*100"),
+    ("PlasticRate", {"noise_level": -0.1}, "noise_level is -0.1.*at least 0"),
+    ("RHN", {"levels": 0}, "levels is 0"),
+    ("SLSTM", {"forget_bias": 3.0}, "forget_bias is 3.0.*pair"),
+]
+
+
+@pytest.mark.parametrize(("name", "options", "message"), BAD)
+def test_options_that_make_no_sense_are_refused(name, options, message):
+    with pytest.raises(ValueError, match=message):
+        getattr(cells, name)(I, H, **options)
+
+
+def test_noise_is_drawn_in_training_alone():
+    problem = Problem(("PlasticRate", {"noise_level": 0.5}, None, 3), lengths=None)
+    first, second = problem.forward()[0], problem.forward()[0]
+    assert not np.array_equal(first, second)
+    problem.net.eval()
+    assert np.array_equal(problem.forward()[0], problem.forward()[0])
 
 
 @pytest.fixture

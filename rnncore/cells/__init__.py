@@ -1,6 +1,8 @@
 """Recurrent cells, each written as its equation, and what one's own are written with."""
 
 from .cell import Cell
+from .continuous import LEM, AntisymmetricRNN, CfC, CoRNN, PlasticRate
+from .deep import RHN, SLSTM
 from .functions import (
     ACTIVATIONS,
     abs_,
@@ -26,9 +28,43 @@ from .functions import (
     tanh,
     where,
 )
+from .gated import JANET, MGU, UGRNN, ChaosFree, FastGRNN
+from .independent import SRU, ComplexLRU, DiagonalLRU, IndRNN, MinGRU, MinLSTM
+from .normalized import LayerNormGRU, LayerNormLSTM, ProjectedLSTM
 from .values import CellError
 
+#: the cells that come with rnncore, by name
+GALLERY: dict[str, type[Cell]] = {
+    cell.__name__: cell
+    for cell in (
+        MGU, UGRNN, JANET, ChaosFree, FastGRNN, LayerNormLSTM, LayerNormGRU, ProjectedLSTM, IndRNN, SRU,
+        MinGRU, MinLSTM, DiagonalLRU, ComplexLRU, AntisymmetricRNN, CoRNN, LEM, CfC, PlasticRate, RHN, SLSTM,
+    )
+}  # fmt: skip
+
 __all__ = [
+    "MGU",
+    "UGRNN",
+    "JANET",
+    "ChaosFree",
+    "FastGRNN",
+    "LayerNormLSTM",
+    "LayerNormGRU",
+    "ProjectedLSTM",
+    "IndRNN",
+    "SRU",
+    "MinGRU",
+    "MinLSTM",
+    "DiagonalLRU",
+    "ComplexLRU",
+    "AntisymmetricRNN",
+    "CoRNN",
+    "LEM",
+    "CfC",
+    "PlasticRate",
+    "RHN",
+    "SLSTM",
+    "GALLERY",
     "ACTIVATIONS",
     "Cell",
     "CellError",

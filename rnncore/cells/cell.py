@@ -20,28 +20,29 @@ from .values import CellError, Value
 class Cell(EquationLayer):
     """A recurrent layer whose ``step`` is its equation; subclass it and write ``step``.
 
-    ``step(self, x, h)``, or ``step(self, x, h, c, ...)`` for several states, gets symbolic values and returns the
-    new states, as many, the first of which is the output. It is called once; what it computes with ``linear``,
-    ``vector`` and the functions of rnncore.cells is differentiated and compiled, and no Python runs in the loop over
-    time. The layer does what the built-in ones do: lengths, states, truncated and segmented backpropagation, clipping
-    by step, recurrent dropout and zoneout.
+    ``step(self, x, h)``, or ``step(self, x, h, c, ...)`` for several states, gets symbolic values and returns
+    the new states, as many, the first of which is the output. It is called once; what it computes with
+    ``linear``, ``vector`` and the functions of rnncore.cells is differentiated and compiled, and no Python
+    runs in the loop over time. The layer does what the built-in ones do: lengths, states, truncated and
+    segmented backpropagation, clipping by step, recurrent dropout and zoneout.
 
     Parameters
     ----------
     input_size, hidden_size
         I and H, at least 1.
     checkpoint_every, recurrent_init, recurrent_dropout, zoneout
-        See `rnncore.layers.recurrent.Recurrent`. ``recurrent_init`` is for every square matrix that a state, or what
-        is computed from one, meets.
+        See `rnncore.layers.recurrent.Recurrent`. ``recurrent_init`` is for every square matrix that a state,
+        or what is computed from one, meets.
     learn_initial_state
-        Whether a pass without a given state begins with learned ones, ``initial_h (H,)`` and the like, zero at first.
+        Whether a pass without a given state begins with learned ones, ``initial_h (H,)`` and the like, zero
+        at first.
 
     Notes
     -----
     Parameters are, in this order: ``weight_ih``, the blocks of all linear maps that x meets, in the order of
-    declaration; ``weight_hh``, those that the first state meets; ``bias``, the biases of the maps that x meets; a
-    block that meets anything else is ``weight_{name}`` (``weight_{name}_0``, ... where there are several), the bias
-    of such a map ``bias_{name}``; vectors and scalars bear their own names.
+    declaration; ``weight_hh``, those that the first state meets; ``bias``, the biases of the maps that x
+    meets; a block that meets anything else is ``weight_{name}`` (``weight_{name}_0``, ... where there are
+    several), the bias of such a map ``bias_{name}``; vectors and scalars bear their own names.
 
     Examples
     --------
@@ -69,16 +70,17 @@ class Cell(EquationLayer):
         zoneout: float | Sequence[float] = 0.0,
         learn_initial_state: bool = False,
     ) -> None:
+        if type(self).step is Cell.step:
+            raise CellError(f"{type(self).__name__} has no equation; write its method step(self, x, h)")
         type(self).state_names = state_names(self.step)
         super().__init__(input_size, hidden_size, checkpoint_every, recurrent_init)
         self.recurrent_dropout = check_probability("recurrent_dropout", recurrent_dropout)
         self.zoneout = check_zoneout(zoneout, self.state_names)
         self.learn_initial_state = check_flag("learn_initial_state", learn_initial_state)
 
-    def step(self, x: Any, h: Any) -> Any:
-        """The new states from the input and the states before; see the class."""
-        own = type(self).__name__
-        raise CellError(f"{own} has no equation; write its method step(self, x, h)")
+    def step(self, *args: Any, **kwargs: Any) -> Any:
+        """``step(self, x, h)``: the new states from the input and the states before; see the class."""
+        raise NotImplementedError
 
     def state_sizes(self) -> tuple[int, ...]:
         """Units of each state, ``hidden_size`` unless a cell overrides it."""
@@ -86,7 +88,14 @@ class Cell(EquationLayer):
 
     @property
     def state_widths(self) -> tuple[int, ...]:
-        return tuple(self.state_sizes())
+        sizes = tuple(self.state_sizes())
+        if len(sizes) != len(self.state_names):
+            raise CellError(
+                f"state_sizes of {type(self).__name__} returned {len(sizes)} sizes for its "
+                f"{len(self.state_names)} "
+                f"states ({', '.join(self.state_names)}); return one for each"
+            )
+        return sizes
 
     def trace(self) -> Trace:
         if self._trace is None:
@@ -105,13 +114,16 @@ class Cell(EquationLayer):
         """Options that an equation has no use for are refused."""
         if self.checkpoint_every is not None and (trace.noises or max(trace.depths) > 1):
             what = "noise" if trace.noises else "delayed states"
-            raise ValueError(f"checkpoint_every is {self.checkpoint_every}, which {type(self).__name__} with its {what} "
-                             "cannot be run with; leave it out")
+            raise ValueError(
+                f"checkpoint_every is {self.checkpoint_every}, which {type(self).__name__} with its {what} "
+                "cannot be run with; leave it out"
+            )
         if self.recurrent_dropout and not any(
             value.op == "linear" and _meets_first_state(value) for value in trace.graph.values
         ):
             raise ValueError(
-                f"recurrent_dropout is {self.recurrent_dropout}, but no matrix of {type(self).__name__} meets "
+                f"recurrent_dropout is {self.recurrent_dropout}, but no matrix of {type(self).__name__} "
+                "meets "
                 f"{self.state_names[0]}; use zoneout, or dropout between layers"
             )
 
@@ -145,10 +157,13 @@ class Cell(EquationLayer):
         return {**self.layout.shapes, **self.initial_parameters()}
 
     def initialize(self, params: Mapping[str, Array], rng: np.random.Generator) -> None:
-        """Glorot uniform input weights, recurrent squares as told, biases and vectors as the equation says."""
+        """Glorot uniform input weights, recurrent squares as told, biases and vectors as the equation says.
+        Glorot uniform input weights, recurrent squares as told, biases and vectors as the equation says."""
         initialize(self.trace(), self.layout, params, rng, self.recurrent_init or "orthogonal")
 
-    def linear(self, name: str, *operands: Value, size: int | None = None, bias: bool | Initial = True) -> Value:
+    def linear(
+        self, name: str, *operands: Value, size: int | None = None, bias: bool | Initial = True
+    ) -> Value:
         """The sum of a learned matrix times each operand, plus a learned bias.
 
         Parameters
@@ -160,9 +175,18 @@ class Cell(EquationLayer):
         size
             Units of the result; ``hidden_size`` unless given.
         bias
-            Whether it has a bias, or what that starts as: a number, or a function of a generator and the size.
+            Whether it has a bias, or what that starts as: a number, or a function of a generator and the
+            size.
         """
         return self._now().linear(name, operands, self.hidden_size if size is None else size, bias)
+
+    def antisymmetric(
+        self, name: str, *operands: Value, damping: float = 0.0, bias: bool | Initial = False
+    ) -> Value:
+        """As ``linear``, with W - W' - damping I in place of each matrix W, whose eigenvalues have no real
+        part but the damping's (Chang, Chen, Haber & Chi, 2019); operands are of one size."""
+        size = operands[0].width if operands and isinstance(operands[0], Value) else self.hidden_size
+        return self._now().linear(name, operands, size, bias, float(damping))
 
     def vector(self, name: str, init: Initial = 0.0, size: int | None = None) -> Value:
         """A learned number for each unit, which starts as a number or what ``init(rng, size)`` gives."""
@@ -172,9 +196,11 @@ class Cell(EquationLayer):
         """A learned number for all units."""
         return self._now().vector(name, init, 1, True)
 
-    def layer_norm(self, name: str, v: Value, gain: Initial = 1.0, bias: Initial = 0.0, eps: float = 1e-5) -> Value:
-        """v with mean 0 and variance 1 over the units, times ``gain_{name}`` plus ``bias_{name}``, both learned
-        (Ba, Kiros & Hinton, 2016)."""
+    def layer_norm(
+        self, name: str, v: Value, gain: Initial = 1.0, bias: Initial = 0.0, eps: float = 1e-5
+    ) -> Value:
+        """v with mean 0 and variance 1 over the units, times ``gain_{name}`` plus ``bias_{name}``, both
+        learned (Ba, Kiros & Hinton, 2016)."""
         trace = self._now()
         centred = v - functions.mean(v)
         scaled = centred / functions.sqrt(functions.mean(centred * centred) + eps)
@@ -189,7 +215,7 @@ class Cell(EquationLayer):
         """A state as it was so many steps back; 1 is the state itself."""
         return self._now().delayed(state, steps)
 
-    def noise(self, scale: Any = 1.0, size: int | None = None) -> Value:
+    def noise(self, scale: Value | float = 1.0, size: int | None = None) -> Value:
         """``scale`` times a standard normal draw for each unit in training, 0 in evaluation."""
         return self._now().noise(self.hidden_size if size is None else size) * scale
 

@@ -22,6 +22,58 @@ def _check_positive(name: str, value: float) -> float:
     return float(value)
 
 
+class AntisymmetricRNN(Cell):
+    """Antisymmetric RNN (Chang, Chen, Haber & Chi, 2019).
+
+    n[t] = tanh((W - W' - gamma I) h[t-1] + V x[t] + b); h[t] = h[t-1] + epsilon n[t];
+    gated: n[t] times sigmoid((W - W' - gamma I) h[t-1] + V_z x[t] + b_z)
+
+    The matrix has imaginary eigenvalues alone, so that the step neither amplifies nor forgets; use it for
+    long sequences where the order of events matters.
+
+    Parameters
+    ----------
+    input_size, hidden_size
+        I and H, at least 1.
+    epsilon
+        The step of time, above 0.
+    gamma
+        The damping, at least 0.
+    gated
+        Whether a gate, which shares the matrix, opens and shuts the change.
+    **kwargs
+        See `Cell`. ``recurrent_init`` is that of W; the paper draws it with variance 1 / H.
+
+    Notes
+    -----
+    The state is h, ``(B, H)``; ``weight_hh (H, H)`` is W.
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        epsilon: float = 0.1,
+        gamma: float = 0.01,
+        gated: bool = True,
+        **kwargs: Any,
+    ) -> None:
+        kwargs.setdefault("recurrent_init", "critical")
+        super().__init__(input_size, hidden_size, **kwargs)
+        self.epsilon = _check_positive("epsilon", epsilon)
+        self.gamma = check_number("gamma", gamma)
+        if self.gamma < 0:
+            raise ValueError(f"gamma is {gamma}; expected a number of at least 0")
+        self.gated = check_flag("gated", gated)
+
+    def step(self, x: Value, h: Value) -> Value:
+        a = self.antisymmetric("a", h, damping=self.gamma)
+        n = tanh(a + self.linear("n", x))
+        if self.gated:
+            n = n * sigmoid(a + self.linear("z", x))
+        return h + self.epsilon * n
+
+
 class CoRNN(Cell):
     """Coupled oscillatory RNN (Rusch & Mishra, 2021).
 
@@ -176,12 +228,14 @@ class PlasticRate(Cell):
     **kwargs
         See `Cell`.
 
-    Notes ----- The state is (h, d, v), each ``(B, H)``. With the paper's x and u, d = 1 - x and v = u - U, so
-    that zeros are synapses at rest; ``weight_a (H, H)`` is V. U, recovery and decay (``release``,
-    ``recovery``, ``decay``, each ``(H,)``) start as in the paper: units 0, 2, 4 ... facilitate (U 0.15, time
-    constants of x 200 and of u 1500 ms), units 1, 3, 5 ... depress (0.45, 1500 and 200 ms). The paper does
-    not learn them: ``net.freeze("*.release", "*.recovery", "*.decay")``. Its units are excitatory or
-    inhibitory; here weights have any sign.
+    Notes
+    -----
+    The state is (h, d, v), each ``(B, H)``. With the paper's x and u, d = 1 - x and v = u - U, so that zeros
+    are synapses at rest; ``weight_a (H, H)`` is V. U, recovery and decay (``release``, ``recovery``,
+    ``decay``, each ``(H,)``) start as in the paper: units 0, 2, 4 ... facilitate (U 0.15, time constants of x
+    200 and of u 1500 ms), units 1, 3, 5 ... depress (0.45, 1500 and 200 ms). The paper does not learn them:
+    ``net.freeze("*.release", "*.recovery", "*.decay")``. Its units are excitatory or inhibitory; here weights
+    have any sign.
     """
 
     def __init__(
@@ -206,7 +260,7 @@ class PlasticRate(Cell):
         """What a vector starts as: one number for units 0, 2, 4 ..., another for units 1, 3, 5 ..."""
         return lambda rng, size: np.where(np.arange(size) % 2, depressing, facilitating)
 
-    def step(self, x: Value, h: Value, d: Value, v: Value) -> tuple[Value, Value, Value]:  # type: ignore[override]
+    def step(self, x: Value, h: Value, d: Value, v: Value) -> tuple[Value, Value, Value]:
         release = self.vector("release", self._alternating(0.15, 0.45))
         recovery = self.vector("recovery", self._alternating(self.dt / 200, self.dt / 1500))
         decay = self.vector("decay", self._alternating(self.dt / 1500, self.dt / 200))

@@ -78,16 +78,21 @@ class SLSTM(Cell):
     **kwargs
         See `Cell`.
 
-    Notes ----- The state is (h, c, n, m), each ``(B, H)``. m only keeps numbers in range and leaves h as it
-    is; where n starts as 0 and the first input is very faint, 1e-6 stands for n. The paper's heads are not
-    here: each gate sees all units.
+    Notes
+    -----
+    The state is (h, c, n, m), each ``(B, H)``. m only keeps numbers in range and leaves h as it is; where n
+    starts as 0 and the first input is very faint, 1e-6 stands for n. The paper's heads are not here: each
+    gate sees all units.
     """
 
     def __init__(
         self, input_size: int, hidden_size: int, forget_bias: tuple[float, float] = (3.0, 6.0), **kwargs: Any
     ) -> None:
         super().__init__(input_size, hidden_size, **kwargs)
-        low, high = forget_bias
+        try:
+            low, high = forget_bias
+        except (TypeError, ValueError):
+            raise ValueError(f"forget_bias is {forget_bias!r}; expected a pair of numbers") from None
         self.forget_bias = check_number("forget_bias[0]", low), check_number("forget_bias[1]", high)
 
     def _forget_biases(self, rng: np.random.Generator, size: int) -> NDArray[Any]:

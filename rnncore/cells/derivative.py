@@ -26,7 +26,8 @@ def sum_of_units(gradient: Value, width: int) -> Value:
 
 
 def _share(value: Value, arg: Value, part: Value) -> Value:
-    """The part of a value's gradient that is its argument's: summed up, where that is one number for all units."""
+    """The part of a value's gradient that is its argument's: summed up, where that is one number for all
+    units."""
     if arg.uniform and not value.uniform and arg.op != "constant":
         return sum_of_units(part, value.width)
     return part
@@ -35,8 +36,8 @@ def _share(value: Value, arg: Value, part: Value) -> Value:
 def gradients(outputs: Sequence[Value], seeds: Sequence[Value]) -> dict[int, Value]:
     """The gradient in each value, by its order, from those in the outputs.
 
-    What a linear map's operand gets through the map is the leaf ``back`` of that operand: the kernels compute it,
-    a product with the transposed matrix. What x and the states get that way does not pass through here.
+    What a linear map's operand gets through the map is the leaf ``back`` of that operand: the kernels compute
+    it, a product with the transposed matrix. What x and the states get that way does not pass through here.
     """
     graph = outputs[0].graph
     found: dict[int, Value] = {}
@@ -52,7 +53,15 @@ def gradients(outputs: Sequence[Value], seeds: Sequence[Value]) -> dict[int, Val
         if value.order in operands and value.op not in ("input", "state"):
             add(value, graph.leaf("back", value, value.width))
         gradient = found.get(value.order)
-        if gradient is None or value.op in ("constant", "input", "state", "vector", "noise", "mask", "hoisted"):
+        if gradient is None or value.op in (
+            "constant",
+            "input",
+            "state",
+            "vector",
+            "noise",
+            "mask",
+            "hoisted",
+        ):
             continue
         if value.op == "linear":
             operands.update(arg.order for arg in value.args)
@@ -61,7 +70,9 @@ def gradients(outputs: Sequence[Value], seeds: Sequence[Value]) -> dict[int, Val
                 raise AssertionError("a map that is split is used in its parts alone")
             operands.update(arg.order for arg in value.args[0].args)
         else:
-            for arg, part in zip(value.args, OPERATIONS[value.op].back(gradient, value, *value.args), strict=True):
+            for arg, part in zip(
+                value.args, OPERATIONS[value.op].back(gradient, value, *value.args), strict=True
+            ):
                 if part is not None and part.constant != 0 and arg.op != "constant":
                     add(arg, _share(value, arg, part))
     return found

@@ -185,8 +185,10 @@ class FastGRNN(Cell):
     **kwargs
         See `Cell`.
 
-    Notes ----- The state is h ``(B, H)``. ``zeta`` and ``nu``, one number each, are held before the sigmoid,
-    and start at 1 and -4 as in the authors' code, whose biases start at 1.
+    Notes
+    -----
+    The state is h ``(B, H)``. ``zeta`` and ``nu``, one number each, are held before the sigmoid, and start at
+    1 and -4 as in the authors' code, whose biases start at 1.
     """
 
     def __init__(self, input_size: int, hidden_size: int, rank: int | None = None, **kwargs: Any) -> None:

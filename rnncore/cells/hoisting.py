@@ -62,9 +62,7 @@ class Hoisted:
             ]
         return np.concatenate(parts) if parts else np.zeros(1, dtype)
 
-    def add_gradients(
-        self, params: Mapping[str, Array], grads: Mapping[str, Array], row: Array
-    ) -> None:
+    def add_gradients(self, params: Mapping[str, Array], grads: Mapping[str, Array], row: Array) -> None:
         """Hand the gradients of the expressions (width,) on to the learned vectors."""
         known = _vectors(self.values, params)
         for value, column in zip(self.values, self.columns, strict=True):

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ..checks import check_flag, check_number
 from .cell import Cell
-from .functions import ACTIVATIONS, cos, exp, sigmoid, sin, softplus, sqrt, where
+from .functions import ACTIVATIONS, cos, exp, minimum, sigmoid, sin, sqrt, where
 from .values import Value
 
 
@@ -35,8 +35,10 @@ class IndRNN(Cell):
     **kwargs
         See `Cell`.
 
-    Notes ----- The state is h ``(B, H)``; ``weight_u (H,)`` is u. The paper also keeps abs(u) below
-    2^(1/longest) while it trains; here nothing does.
+    Notes
+    -----
+    The state is h ``(B, H)``; ``weight_u (H,)`` is u. The paper also keeps abs(u) below 2^(1/longest) while
+    it trains; here nothing does.
     """
 
     def __init__(
@@ -69,7 +71,7 @@ class SRU(Cell):
     f = sigmoid(W_f x[t] + v_f c[t-1] + b_f);
     r = sigmoid(W_r x[t] + v_r c[t-1] + b_r), v_f and v_r vectors;
     c[t] = f c[t-1] + (1 - f) W_c x[t];
-    h[t] = r c[t] + (1 - r) W_s x[t]
+    h[t] = r c[t] + (1 - r) alpha s[t], where s[t] is x[t] if I = H, else W_s x[t]
 
     A gated memory and a gated way around it, several times as fast as an LSTM on long sequences. Use it in
     stacks of several layers, which make up for what its units do not see of each other.
@@ -81,12 +83,14 @@ class SRU(Cell):
     peepholes
         Whether the gates see c[t-1]; False leaves out v_f and v_r, as in the paper's first version.
     highway_bias
-        Initial bias of r; below 0, more of the input goes around the memory at first.
+        b, the initial bias of r, and alpha = sqrt(1 + 2 e^b); below 0, more of the input goes around the
+        memory at first.
     **kwargs
         See `Cell`.
 
-    Notes ----- The state is (h, c), each ``(B, H)``; no step reads h[t-1]. The way around has a matrix of its
-    own, W_s, whatever the sizes, where the paper takes x[t] itself if I = H.
+    Notes
+    -----
+    The state is (h, c), each ``(B, H)``; no step reads h[t-1].
     """
 
     def __init__(
@@ -107,7 +111,9 @@ class SRU(Cell):
             f, r = f + self.vector("weight_cf", _wide) * c, r + self.vector("weight_cr", _wide) * c
         f, r = sigmoid(f), sigmoid(r)
         c = f * c + (1 - f) * self.linear("c", x, bias=False)
-        return r * c + (1 - r) * self.linear("s", x, bias=False), c
+        alpha = math.sqrt(1 + 2 * math.exp(self.highway_bias))
+        s = x if self.input_size == self.hidden_size else self.linear("s", x, bias=False)
+        return r * c + (1 - r) * (alpha * s), c
 
 
 def _wide(rng: np.random.Generator, size: int) -> NDArray[Any]:
@@ -182,8 +188,10 @@ class MinLSTM(_Minimal):
     **kwargs
         See `Cell`.
 
-    Notes ----- The state is h ``(B, H)``. f / (f + i) is computed from the gates' logarithms, which does not
-    divide 0 by 0 where both gates are shut.
+    Notes
+    -----
+    The state is h ``(B, H)``. f / (f + i) is computed as (1 + e^-b) / (2 + e^-a + e^-b), with f = sigmoid(a)
+    and i = sigmoid(b), which does not divide 0 by 0 where both gates are shut.
     """
 
     def __init__(
@@ -198,8 +206,9 @@ class MinLSTM(_Minimal):
         self.forget_bias = check_number("forget_bias", forget_bias)
 
     def step(self, x: Value, h: Value) -> Value:
-        f, i = self.linear("f", x, bias=self.forget_bias), self.linear("i", x)
-        keep = sigmoid(softplus(-i) - softplus(-f))
+        a, b = self.linear("f", x, bias=self.forget_bias), self.linear("i", x)
+        f, i = exp(minimum(-a, 80)), exp(minimum(-b, 80))
+        keep = (1 + i) / (2 + f + i)
         return keep * h + (1 - keep) * self._candidate(x)
 
 
@@ -269,8 +278,10 @@ class ComplexLRU(DiagonalLRU):
     **kwargs
         See `Cell`.
 
-    Notes ----- The state is (h, imaginary), the parts of s, each ``(B, H)``; the output is the real part. The
-    factor follows a, as in `DiagonalLRU`.
+    Notes
+    -----
+    The state is (h, imaginary), the parts of s, each ``(B, H)``; the output is the real part. The factor
+    follows a, as in `DiagonalLRU`.
     """
 
     def __init__(

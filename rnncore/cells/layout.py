@@ -1,7 +1,9 @@
-"""Which parameters a traced cell has: names, shapes, initial values, and where each block of a map is in them.
+"""Which parameters a traced cell has: names, shapes, initial values, and where each block of a map is in
+them.
 
-Blocks that the input meets are stacked in ``weight_ih``, those that the first state meets in ``weight_hh``, in
-the order of declaration, and their biases in ``bias``, as PyTorch does; what else there is bears its own name.
+Blocks that the input meets are stacked in ``weight_ih``, those that the first state meets in ``weight_hh``,
+in the order of declaration, and their biases in ``bias``, as PyTorch does; what else there is bears its own
+name.
 """
 
 from __future__ import annotations
@@ -38,6 +40,7 @@ class Layout:
     weights: dict[str, tuple[Block, ...]] = field(default_factory=dict)
     biases: dict[str, Block] = field(default_factory=dict)
     columns: dict[str, int] = field(default_factory=dict)  # where a map's sums begin
+    antisymmetric: list[tuple[Block, float]] = field(default_factory=list)  # with their damping
     projected: int = 0  # sums that x enters: the first ones
     width: int = 0  # all sums
 
@@ -48,6 +51,33 @@ class Layout:
         before = self.shapes.get(name, (0,))[0]
         self.shapes[name] = (before + rows, *columns)
         return Block(name, before, rows)
+
+    def felt(self, params: Mapping[str, Array]) -> Mapping[str, Array]:
+        """The parameters as the units feel them: an antisymmetric block W as W - W' - damping I."""
+        if not self.antisymmetric:
+            return params
+        felt = dict(params)
+        for name in {block.name for block, _ in self.antisymmetric}:
+            felt[name] = params[name].copy()
+        for block, damping in self.antisymmetric:
+            weight = block.of(params)
+            block.of(felt)[...] = weight - weight.T - damping * np.eye(len(weight), dtype=weight.dtype)
+        return felt
+
+    def gather(self, grads: Mapping[str, Array]) -> dict[str, Array]:
+        """Where the gradients of the felt parameters go before ``hand_on``."""
+        gathered = dict(grads)
+        for name in {block.name for block, _ in self.antisymmetric}:
+            gathered[name] = np.zeros_like(grads[name])
+        return gathered
+
+    def hand_on(self, gathered: Mapping[str, Array], grads: Mapping[str, Array]) -> None:
+        """Add the gradients of antisymmetric blocks into those of the parameters."""
+        for block, _ in self.antisymmetric:
+            own = block.of(gathered)
+            own -= own.T.copy()
+        for name in {block.name for block, _ in self.antisymmetric}:
+            grads[name][...] += gathered[name]
 
 
 def is_input(value: Value) -> bool:
@@ -86,6 +116,8 @@ def lay_out(trace: Trace) -> Layout:
         if linear.bias is not None and linear not in with_input:
             layout.biases[linear.name] = layout.add(f"bias_{linear.name}", linear.size)
         layout.weights[linear.name] = tuple(blocks[linear.name][k] for k in range(len(linear.operands)))
+        if linear.damping is not None:
+            layout.antisymmetric += [(block, linear.damping) for block in layout.weights[linear.name]]
     for vector in trace.vectors:
         layout.add(vector.name, vector.size)
     return layout
@@ -94,7 +126,8 @@ def lay_out(trace: Trace) -> Layout:
 def initialize(
     trace: Trace, layout: Layout, params: Mapping[str, Array], rng: np.random.Generator, recurrent_init: str
 ) -> None:
-    """Glorot uniform weights, squares that a state or what is computed from it meets as told, biases as declared."""
+    """Glorot uniform weights, squares that a state or what is computed from it meets as told, biases as
+    declared."""
     fill, factor = initializers.parse(recurrent_init)
     for linear in trace.linears:
         for operand, block in zip(linear.operands, layout.weights[linear.name], strict=True):

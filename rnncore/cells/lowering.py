@@ -1,8 +1,8 @@
 """From expressions to programs: which value is computed in which phase and block, and in which register.
 
-A step's phases are separated by products. Within a phase, values that are made of a mean come in a later block
-than what the mean is taken of, and values of different widths in blocks of their own. What a later phase or block
-needs, and no array holds, waits in working memory.
+A step's phases are separated by products. Within a phase, values that are made of a mean come in a later
+block than what the mean is taken of, and values of different widths in blocks of their own. What a later
+phase or block needs, and no array holds, waits in working memory.
 """
 
 from __future__ import annotations
@@ -154,7 +154,9 @@ class _Blocks:
             for arg in taken:
                 self.mean_numbers[arg.order] = len(self.mean_numbers)
             if len(self.mean_numbers) > MAX_MEANS:
-                raise CellError(f"the cell takes more than {MAX_MEANS} means a step, the most that the kernels have")
+                raise CellError(
+                    f"the cell takes more than {MAX_MEANS} means a step, the most that the kernels have"
+                )
             first = len(phase.operations)
             _Registers(self, phase, depth, width).run(taken, self.by_block[depth, width])
             phase.blocks.append(
@@ -163,9 +165,11 @@ class _Blocks:
 
     def _hand_down(self, key: tuple[int, int]) -> None:
         """Have earlier blocks store what this one needs of theirs."""
-        depth, width = key
+        depth = key[0]
         roots = [store.value for store in self.by_block[key]]
-        roots += [v.args[0] for v in self.means.values() if (self.depths[v.args[0].order], v.args[0].width) == key]
+        roots += [
+            v.args[0] for v in self.means.values() if (self.depths[v.args[0].order], v.args[0].width) == key
+        ]
         for root in roots:
             self._visit(root, depth)
 
@@ -269,7 +273,9 @@ class _Registers:
             case "subtract", [float(c), None]:
                 return Instruction("constant_minus", constant=c), args[1:]
             case "multiply", [None, float(c)] | [float(c), None]:
-                return Instruction("multiply_constant", constant=c), tuple(a for a in args if a.constant is None)
+                return Instruction("multiply_constant", constant=c), tuple(
+                    a for a in args if a.constant is None
+                )
             case "divide", [float(c), None]:
                 return Instruction("constant_over", constant=c), args[1:]
         return self._fused(value, args) or (Instruction(value.op), args)
@@ -296,7 +302,8 @@ class _Registers:
             self._release(part)
         if not self.free:
             raise CellError(
-                f"the equation keeps more than {MAX_REGISTERS} values at once; take it apart by a linear map or a "
+                f"the equation keeps more than {MAX_REGISTERS} values at once; take it apart by a linear "
+                "map or a "
                 "state in between"
             )
         instruction.to = self.where[value.order] = self.free.pop()

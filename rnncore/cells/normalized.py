@@ -54,8 +54,10 @@ class LayerNormLSTM(_Normalized):
     **kwargs
         See `Cell`.
 
-    Notes ----- The state is (h, c), each ``(B, H)``; c is kept as it is before its normalization. Each gate
-    has statistics of its own, where the paper takes them over all four gates at once.
+    Notes
+    -----
+    The state is (h, c), each ``(B, H)``; c is kept as it is before its normalization. Each gate has
+    statistics of its own, where the paper takes them over all four gates at once.
     """
 
     def __init__(
@@ -136,8 +138,10 @@ class ProjectedLSTM(Cell):
     **kwargs
         See `Cell`.
 
-    Notes ----- The state is (h, c), ``(B, P)`` and ``(B, H)``. ``weight_hh`` is ``(4 H, P)``, ``weight_hr``
-    ``(P, H)``, as in PyTorch.
+    Notes
+    -----
+    The state is (h, c), ``(B, P)`` and ``(B, H)``. ``weight_hh`` is ``(4 H, P)``, ``weight_hr`` ``(P, H)``,
+    as in PyTorch.
     """
 
     def __init__(

@@ -11,7 +11,8 @@ import numpy as np
 
 from .values import Value
 
-# Of a value y = f(a, b, ...) and the gradient d in it: the gradient in each argument, None where there is none.
+# Of a value y = f(a, b, ...) and the gradient d in it: the gradient in each argument, None where there is
+# none.
 Back = Callable[..., tuple[Value | None, ...]]
 
 
@@ -58,7 +59,7 @@ OPERATIONS: dict[str, Operation] = {
     "tanh": Operation(lambda d, y, a: (_make("tanh_back", d, y),), np.tanh, dear=True),
     "sigmoid_back": Operation(_only_backward, lambda a, b: a * b * (1 - b)),
     "tanh_back": Operation(_only_backward, lambda a, b: a * (1 - b * b)),
-    "relu": Operation(lambda d, y, a: (_where(0 < y, d, 0),), lambda a: np.maximum(a, 0)),
+    "relu": Operation(lambda d, y, a: (_where(y > 0, d, 0),), lambda a: np.maximum(a, 0)),
     "exp": Operation(lambda d, y, a: (d * y,), np.exp, dear=True),
     "log": Operation(lambda d, y, a: (d / a,), np.log, dear=True),
     "log1p": Operation(lambda d, y, a: (d / (1 + a),), np.log1p, dear=True),
@@ -70,5 +71,7 @@ OPERATIONS: dict[str, Operation] = {
         lambda d, y, a: (d * (2 / math.sqrt(math.pi)) * _make("exp", -(a * a)),), _erf, dear=True
     ),
     # The gradient that arrives is of the one number; each of the units has its share of it.
-    "mean": Operation(lambda d, y, a: (d * (1 / a.width),), lambda a: np.mean(a, -1, keepdims=True), dear=True),
+    "mean": Operation(
+        lambda d, y, a: (d * (1 / a.width),), lambda a: np.mean(a, -1, keepdims=True), dear=True
+    ),
 }

@@ -1,4 +1,5 @@
-"""A layer whose passes run its equation: tapes, masks, learned initial states, the kernels' arrays by role."""
+"""A layer whose passes run its equation: tapes, masks, learned initial states, the kernels' arrays by role.
+A layer whose passes run its equation: tapes, masks, learned initial states, the kernels' arrays by role."""
 
 from __future__ import annotations
 
@@ -23,7 +24,8 @@ from .tracing import Trace
 @brief
 @dataclass(slots=True)
 class CellTape(RecurrentTape):
-    """Also the other states, ``(D+T, B, size)`` each with their past in front, and what the equation keeps."""
+    """Also the other states, ``(D+T, B, size)`` each with their past in front, and what the equation keeps.
+    Also the other states, ``(D+T, B, size)`` each with their past in front, and what the equation keeps."""
 
     others: tuple[Array, ...]
     first: Array  # (D+T, B, H): hidden is its last 1+T rows
@@ -121,7 +123,8 @@ class EquationLayer(Recurrent):
         depth, width = self.trace().depths[place], self.state_widths[place]
         if initial is None and depth > steps:
             raise ValueError(
-                f"{self.state_names[place]} is asked for {depth} steps back, but x has {steps} steps (T) and no "
+                f"{self.state_names[place]} is asked for {depth} steps back, but x has {steps} steps (T) "
+                "and no "
                 "state before them: that delay would never act"
             )
         states: Array = empty((depth + steps, rows, width), self.dtype)
@@ -164,7 +167,9 @@ class EquationLayer(Recurrent):
             noise = tuple(self.rng.standard_normal((steps, rows, w), self.dtype) for w in widths)
         vectors = equations.hoisted.evaluate(self.params, self.dtype)
         depths = tuple(self.trace().depths)
-        return CellTape(x, lengths, hidden[depths[0] - 1 :], states, hidden, kept, noise, vectors, variant, depths)
+        return CellTape(
+            x, lengths, hidden[depths[0] - 1 :], states, hidden, kept, noise, vectors, variant, depths
+        )
 
     def _arrays(self, tape: CellTape, direction: Direction, more: dict[str, Array]) -> list[Array | None]:
         """The arrays of a direction's roles."""
@@ -186,7 +191,8 @@ class EquationLayer(Recurrent):
 
     def _run_forward(self, tape: CellTape, scratch: Array) -> None:
         direction = self.direction(tape.variant, False, tape.record is not None)
-        weights = [block.of(self.params) for block in direction.weights]
+        felt = self.layout.felt(self.params)
+        weights = [block.of(felt) for block in direction.weights]
         biases = [
             self._input_bias() if block is None else block.of(self.params) for block in direction.biases
         ]
@@ -222,8 +228,9 @@ class EquationLayer(Recurrent):
         if dx is not None and not form.projected and not form.projected_add:
             dx[...] = 0  # the equation does not ask for x
         more["dx"] = dx
-        weights = [block.of(self.params) for block in direction.weights]
-        dweights = [block.of(self.grads) for block in direction.gradients[: len(form.outers)]]
+        felt, grads = self.layout.felt(self.params), self.layout.gather(self.grads)
+        weights = [block.of(felt) for block in direction.weights]
+        dweights = [block.of(grads) for block in direction.gradients[: len(form.outers)]]
         dvectors = [block.of(self.grads) for block in direction.gradients[len(form.outers) :]]
         equations = self.equations(tape.variant)
         dhoisted = np.zeros(equations.hoisted.width, self.dtype)
@@ -233,6 +240,7 @@ class EquationLayer(Recurrent):
         clipped: Clipped = program_backward(
             direction.program, tape.x, tape.lengths, arrays, weights, dx, dweights, dvectors, self.clip_step
         )
+        self.layout.hand_on(grads, self.grads)
         equations.hoisted.add_gradients(self.params, self.grads, dhoisted)
         for part, slot in zip(dstates, slots, strict=True):
             if part is not slot:
@@ -262,12 +270,11 @@ class EquationLayer(Recurrent):
         return np.empty(0, self.dtype)  # the kernels take their own
 
     def _start_flow(self, flow: Flow, tape: Any) -> Parts:
-        """Room for the gradients of each state and of all sums; the latter serve as those of the products too."""
+        """Room for the gradients of each state and of all sums; the latter serve as those of the products
+        too."""
         steps, rows = tape.x.shape[:2]
         flow.tape = tape
-        flow.states = tuple(
-            np.zeros((steps + 1, rows, width), self.dtype) for width in self.state_widths
-        )
+        flow.states = tuple(np.zeros((steps + 1, rows, width), self.dtype) for width in self.state_widths)
         whole = tuple(
             states if depth == 1 else np.zeros((depth + steps, rows, states.shape[2]), self.dtype)
             for states, depth in zip(flow.states, tape.depths, strict=True)

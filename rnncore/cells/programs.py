@@ -10,7 +10,7 @@ from .derivative import gradients, reachable
 from .hoisting import Hoisted, hoist
 from .kernel_form import KernelForm, Phase, Product
 from .layout import Block, Layout, is_input
-from .lowering import Load, Store, lower, stage_of
+from .lowering import Load, Store, lower
 from .operations import OPERATIONS
 from .rewriting import Variant, rewrite
 from .tracing import Trace
@@ -155,11 +155,11 @@ class Equations:
         """See to it that the way back can have a value."""
         if self._stored(value):
             return
-        if value.op in ("linear", "slice"):
-            self._keep_one(value)
-        elif OPERATIONS[value.op].dear and not all(map(self._stored, value.args)):
-            self._keep_one(value)
-        elif value.op == "mean":
+        if (
+            value.op in ("linear", "slice")
+            or (OPERATIONS[value.op].dear and not all(map(self._stored, value.args)))
+            or value.op == "mean"
+        ):
             self._keep_one(value)
         else:
             for arg in value.args:
@@ -180,7 +180,9 @@ class Equations:
             for name, linear in self.linears.items()
             for block, operand in zip(self.layout.weights[name], linear.args, strict=True)
         )
-        return KernelForm(width, self.layout.projected, flops + 8.0 * len(self.values) * max(self.trace.state_sizes))
+        return KernelForm(
+            width, self.layout.projected, flops + 8.0 * len(self.values) * max(self.trace.state_sizes)
+        )
 
 
 class _Loads:
@@ -398,7 +400,8 @@ class _Backward(_Loads):
         return self.form.role(f"dstate {place} {lag}", "timed", size, (depth - lag) % depth, depth)
 
     def _state_stores(self) -> list[Store]:
-        """What the states before get beside the products; the longest delay's place is used up, and set anew."""
+        """What the states before get beside the products; the longest delay's place is used up, and set anew.
+        What the states before get beside the products; the longest delay's place is used up, and set anew."""
         e, stores = self.e, []
         self.set: set[tuple[int, int]] = set()
         for place, (depth, size) in enumerate(zip(e.trace.depths, e.trace.state_sizes, strict=True)):
@@ -411,7 +414,9 @@ class _Backward(_Loads):
                     continue
                 value = e.graph.number(0) if gradient is None else self.of(gradient)
                 role = self.form.names[self._role_of_gradient(place, lag)]
-                stores.append(Store(role, 0, value, size, "store" if lag == depth else "add_store", late=True))
+                stores.append(
+                    Store(role, 0, value, size, "store" if lag == depth else "add_store", late=True)
+                )
                 self.set.add((place, lag))
             self.form.clipped.append(self._role_of_gradient(place, 1))
         return stores
@@ -446,7 +451,8 @@ class _Backward(_Loads):
             self._back(operand)
 
     def _products(self) -> None:
-        """Gradients of sums times the blocks: to operands as soon as all of theirs are there, to states at last."""
+        """Gradients of sums times the blocks: to operands as soon as all of theirs are there, to states at
+        last."""
         e, phases = self.e, self.form.phases
         by_operand: dict[int, list[Meeting]] = {}
         for meeting in e.meetings():

@@ -19,7 +19,8 @@ class Variant:
 
 
 def rebuild(value: Value, replace: Callable[[Value], Value | None], made: dict[int, Value]) -> Value:
-    """The value with some of those that it is made of replaced: where ``replace`` gives None, by their own parts."""
+    """The value with some of those that it is made of replaced: where ``replace`` gives None, by their own
+    parts."""
     if value.order not in made:
         new = replace(value)
         if new is None:

@@ -11,34 +11,52 @@ import math
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import CodeType, FrameType
 from typing import Any
 
 _HERE = Path(__file__).parent
 #: the files of the language itself, in which no user's equation stands
-_LANGUAGE = {str(_HERE / name) for name in ("values.py", "operations.py", "functions.py", "tracing.py", "cell.py")}
+_LANGUAGE = {
+    str(_HERE / f"{name}.py") for name in ("values", "operations", "functions", "tracing", "cell", "passes")
+}
+_LANGUAGE |= {
+    str(_HERE / f"{name}.py") for name in ("layout", "lowering", "programs", "rewriting", "hoisting")
+}
 
 
 class CellError(ValueError):
-    """An equation cannot be traced, or not be run; the message quotes the line in question."""
+    """An equation cannot be traced, or not be run; the message quotes the line in question.
 
-    def __init__(self, problem: str) -> None:
-        super().__init__(problem + _where())
+    ``place`` is that line, as code and number, where it is no longer running.
+    """
+
+    def __init__(self, problem: str, place: tuple[CodeType, int] | None = None) -> None:
+        super().__init__(problem + _quoted(*(place or _innermost())))
 
 
-def _where() -> str:
-    """The innermost line outside the language's own files, as the end of a message."""
-    frame = sys._getframe(2)
-    while frame is not None and frame.f_code.co_filename in _LANGUAGE:
-        frame = frame.f_back  # type: ignore[assignment]
-    if frame is None or frame.f_code.co_filename.startswith(str(_HERE.parent / "layers")):
+def _innermost() -> tuple[CodeType | None, int]:
+    """The innermost line outside the language and what uses it."""
+    frame: FrameType | None = sys._getframe(2)
+    while frame is not None:
+        name = Path(frame.f_code.co_filename)
+        if str(name) not in _LANGUAGE and (name.parent == _HERE or _HERE.parent not in name.parents):
+            return frame.f_code, frame.f_lineno
+        frame = frame.f_back
+    return None, 0
+
+
+def _quoted(code: CodeType | None, line: int) -> str:
+    """The line as the end of a message."""
+    if code is None:
         return ""
-    name, line = frame.f_code.co_filename, frame.f_lineno
-    text = linecache.getline(name, line).strip()
-    return f'\n  in {frame.f_code.co_qualname}, line {line}: {text}' if text else f" (line {line} of {name})"
+    text = linecache.getline(code.co_filename, line).strip()
+    where = f"line {line}: {text}" if text else f"line {line} of {code.co_filename}"
+    return f"\n  in {code.co_qualname}, {where}"
 
 
 class Value:
-    """A symbolic value of one step: a number for each of ``width`` units, or one for all where ``uniform``."""
+    """A symbolic value of one step: a number for each of ``width`` units, or one for all where ``uniform``.
+    A symbolic value of one step: a number for each of ``width`` units, or one for all where ``uniform``."""
 
     __slots__ = ("args", "data", "graph", "op", "order", "uniform", "width")
     __hash__ = object.__hash__
@@ -105,13 +123,17 @@ class Value:
     def __eq__(self, other: object) -> Any:
         if self is other:
             return True
-        raise CellError("symbolic values cannot be compared with ==; write where(a < b, ...) for a choice by value")
+        raise CellError(
+            "symbolic values cannot be compared with ==; write where(a < b, ...) for a choice by value"
+        )
 
     def __ne__(self, other: object) -> Any:
         return not self == other
 
     def __rpow__(self, base: Any) -> Value:
-        raise CellError("a symbolic value cannot be an exponent; write exp(v * log(base)) with exp of rnncore.cells")
+        raise CellError(
+            "a symbolic value cannot be an exponent; write exp(v * log(base)) with exp of rnncore.cells"
+        )
 
     def __matmul__(self, other: Any) -> Value:
         raise CellError('matrices multiply by self.linear("name", value), which learns its matrix; got @')
@@ -123,21 +145,24 @@ class Value:
 
     def __bool__(self) -> bool:
         raise CellError(
-            "a symbolic value has no truth value while the cell is traced, so that if, while, and, or, not cannot "
+            "a symbolic value has no truth value while the cell is traced, so that if, while, and, or, not "
+            "cannot "
             "ask for it; write where(condition, a, b), or decide by an option of the constructor"
         )
 
     def __float__(self) -> float:
         raise CellError(
-            "a symbolic value is no number while the cell is traced; use the functions of rnncore.cells, such as "
+            "a symbolic value is no number while the cell is traced; use the functions of rnncore.cells, "
+            "such as "
             "rnncore.cells.tanh, instead of those of math"
         )
 
-    __int__ = __index__ = __complex__ = __float__  # type: ignore[assignment]
+    __int__ = __index__ = __complex__ = __float__
 
     def __array__(self, *args: Any, **kwargs: Any) -> Any:
         raise CellError(
-            "a symbolic value is no array while the cell is traced; use the functions of rnncore.cells instead of "
+            "a symbolic value is no array while the cell is traced; use the functions of rnncore.cells "
+            "instead of "
             "NumPy's"
         )
 
@@ -153,10 +178,14 @@ class Value:
         )
 
     def __getitem__(self, key: Any) -> Value:
-        raise CellError("a symbolic value cannot be indexed; self.split(value, parts) takes a linear map apart")
+        raise CellError(
+            "a symbolic value cannot be indexed; self.split(value, parts) takes a linear map apart"
+        )
 
     def __iter__(self) -> Any:
-        raise CellError("a symbolic value cannot be unpacked; self.split(value, parts) takes a linear map apart")
+        raise CellError(
+            "a symbolic value cannot be unpacked; self.split(value, parts) takes a linear map apart"
+        )
 
     def __repr__(self) -> str:
         return f"<symbolic {self.op} of {self.width} units>"
@@ -173,7 +202,9 @@ class Graph:
         self.values: list[Value] = []
         self._made: dict[Any, Value] = {}
 
-    def leaf(self, op: str, data: Any, width: int, uniform: bool = False, args: tuple[Value, ...] = ()) -> Value:
+    def leaf(
+        self, op: str, data: Any, width: int, uniform: bool = False, args: tuple[Value, ...] = ()
+    ) -> Value:
         """A value that is no function of its arguments' units alone."""
         key = op, data, width, uniform, tuple(map(id, args))
         if key not in self._made:
@@ -216,7 +247,8 @@ class Graph:
         if len(widths) > 1:
             sizes = " and ".join(str(arg.width) for arg in args if not arg.uniform)
             raise CellError(
-                f"{op} got values of {sizes} units, which have to be as many; self.linear(name, value, size=...) "
+                f"{op} got values of {sizes} units, which have to be as many; self.linear(name, value, "
+                "size=...) "
                 "maps a value to another size"
             )
         return (widths.pop(), False) if widths else (1, True)

@@ -13,8 +13,8 @@ cdef extern from "program.h":
     int OP_LOAD, OP_LOAD_ONE, OP_STORE, OP_ADD_STORE, OP_STORE_ONE, OP_CONSTANT, OP_MEAN, OP_TAKE_MEAN
     int OP_ADD, OP_SUBTRACT, OP_MULTIPLY, OP_DIVIDE, OP_NEGATE, OP_MULTIPLY_ADD, OP_MULTIPLY_SUBTRACT
     int OP_SUBTRACT_PRODUCT, OP_ADD_CONSTANT, OP_MULTIPLY_CONSTANT, OP_CONSTANT_MINUS, OP_CONSTANT_OVER
-    int OP_SIGMOID_BACK, OP_TANH_BACK, OP_MAXIMUM, OP_MINIMUM, OP_LESS, OP_WHERE, OP_SIGMOID, OP_TANH, OP_RELU
-    int OP_EXP, OP_LOG, OP_LOG1P, OP_SQRT, OP_ABS, OP_SIN, OP_COS, OP_ERF
+    int OP_SIGMOID_BACK, OP_TANH_BACK, OP_MAXIMUM, OP_MINIMUM, OP_LESS, OP_WHERE, OP_SIGMOID, OP_TANH
+    int OP_RELU, OP_EXP, OP_LOG, OP_LOG1P, OP_SQRT, OP_ABS, OP_SIN, OP_COS, OP_ERF
 
 MAX_REGISTERS, MAX_MEANS = MOST_REGISTERS, MOST_MEANS
 
@@ -33,7 +33,8 @@ OPERATIONS = {
 }
 
 cdef dict KINDS = {
-    "timed": TIMED, "fixed": FIXED, "vector": VECTOR, "sums": SUMS, "step_rows": STEP_ROWS, "one_row": ONE_ROW,
+    "timed": TIMED, "fixed": FIXED, "vector": VECTOR, "sums": SUMS, "step_rows": STEP_ROWS,
+    "one_row": ONE_ROW,
 }
 
 
@@ -130,7 +131,8 @@ cdef class StepProgram:
         self.memory = memory
         if len(form.roles) > MAX_ROLES or len(form.matrices) > MAX_MATRICES:
             raise ValueError(
-                f"the cell needs {len(form.roles)} arrays and {len(form.matrices)} matrices a step; the kernels "
+                f"the cell needs {len(form.roles)} arrays and {len(form.matrices)} matrices a step; the "
+                "kernels "
                 f"take {MAX_ROLES} and {MAX_MATRICES} at most, so write the cell with fewer linear maps"
             )
         self.width, self.projected, self.flops = form.width, form.projected, form.flops

@@ -1,8 +1,8 @@
 """The time loop of cells that are written as their equations: chunks of steps, active rows, threads.
 
-As in recurrence.pyx, a chunk's input projection is one product, its steps read it while it is in the cache, and
-going back its gradients serve dx and the weights at once. Rows are shared out among the threads. Each row's
-result has the same bits whatever rows are computed with it.
+As in recurrence.pyx, a chunk's input projection is one product, its steps read it while it is in the cache,
+and going back its gradients serve dx and the weights at once. Rows are shared out among the threads. Each
+row's result has the same bits whatever rows are computed with it.
 
 Cost: that of the products, 2 N K flops a row for each (N, K) matrix forward, twice that backward, and of the
 element-wise programs in between.
@@ -83,9 +83,10 @@ cdef char *address(array) except? NULL:
     return start
 
 
-cdef int begin(Job *j, StepProgram program, x, lengths, list arrays, list weights, Py_ssize_t[::1] of_rows) except -1:
+cdef int begin(
+    Job *j, StepProgram program, x, lengths, list arrays, list weights, Py_ssize_t[::1] of_rows
+) except -1:
     """Everything but the working memory."""
-    cdef int i
     memset(j, 0, sizeof(Job))
     j.item = x.dtype.itemsize
     j.kernels = kernels(j.item == 8)
@@ -93,9 +94,10 @@ cdef int begin(Job *j, StepProgram program, x, lengths, list arrays, list weight
     j.s.item, j.s.kernels = j.item, j.kernels
     j.s.lengths = NULL if lengths is None else &of_rows[0]
     j.x = address(x)
-    j.roles, j.phases, j.products, j.matrices = program.roles, program.phases, program.products, program.matrices
-    j.n_roles, j.n_phases, j.n_products = program.n_roles, program.n_phases, program.n_products
-    j.n_matrices, j.n_biases = program.n_matrices, program.n_biases
+    j.roles, j.n_roles = program.roles, program.n_roles
+    j.phases, j.n_phases = program.phases, program.n_phases
+    j.products, j.n_products = program.products, program.n_products
+    j.matrices, j.n_matrices, j.n_biases = program.matrices, program.n_matrices, program.n_biases
     j.width, j.projected, j.projected_add = program.width, program.projected, program.projected_add
     j.sources, j.n_sources = program.sources, program.n_sources
     j.clipped, j.n_clipped = program.clipped, program.n_clipped
@@ -103,10 +105,10 @@ cdef int begin(Job *j, StepProgram program, x, lengths, list arrays, list weight
         raise RuntimeError(
             f"expected {j.n_roles} arrays and {j.n_matrices} matrices, got {len(arrays)} and {len(weights)}"
         )
-    for i in range(j.n_roles):
-        j.bases[i] = NULL if arrays[i] is None else address(arrays[i])
-    for i in range(j.n_matrices):
-        j.weights[i] = address(weights[i])
+    for i, array in enumerate(arrays):
+        j.bases[i] = NULL if array is None else address(array)
+    for i, weight in enumerate(weights):
+        j.weights[i] = address(weight)
     j.w.sequence = &j.s
     j.w.threads = threads_for(j.s.steps * j.s.rows * program.flops)
     j.w.shares, j.w.unit_shares = <int>min(j.w.threads, j.s.rows), 1
@@ -154,7 +156,9 @@ cdef void pack_weights(void *job, int k) noexcept nogil:
         j.kernels.pack(j.biases[i], 1, j.bias_sizes[i], 1, 0, 1, 0, k, j.w.threads, j.packed_biases[i])
 
 
-cdef inline void point(const Job *j, int k, Py_ssize_t t, const char *sums, Rows *arrays) noexcept nogil:
+cdef inline void point(
+    const Job *j, int k, Py_ssize_t t, const char *sums, Rows *arrays
+) noexcept nogil:
     """The arrays as step t of share k sees them; sums: the first of its compact rows."""
     cdef const Role *role
     cdef Py_ssize_t index
@@ -184,7 +188,9 @@ cdef inline void point(const Job *j, int k, Py_ssize_t t, const char *sums, Rows
             arrays[i].by = BY_NONE
 
 
-cdef inline void run_phases(const Job *j, Py_ssize_t n, const Py_ssize_t *rows, const Rows *arrays) noexcept nogil:
+cdef inline void run_phases(
+    const Job *j, Py_ssize_t n, const Py_ssize_t *rows, const Rows *arrays
+) noexcept nogil:
     """The products and programs of one step on its n active rows."""
     cdef const Phase *phase
     cdef const StepProduct *p
@@ -246,17 +252,16 @@ cdef void forward_share(void *job, int k) noexcept nogil:
 
 def program_forward(StepProgram program, x, lengths, list arrays, list weights, list biases):
     """Run a cell over x (T, B, I): the program fills the arrays of its roles, None for those that are working
-    memory; weights are the matrices of its products, x's the first, biases what sums begin with, x's the first.
-    Padding is left as it is."""
+    memory; weights are the matrices of its products, x's the first, biases what sums begin with, x's the
+    first. Padding is left as it is."""
     cdef Job j
     cdef float_state before
     cdef Py_ssize_t[::1] of_rows = lengths
-    cdef int i
     begin(&j, program, x, lengths, arrays, weights, of_rows)
     if len(biases) != j.n_biases:
         raise RuntimeError(f"expected {j.n_biases} biases, got {len(biases)}")
-    for i in range(j.n_biases):
-        j.biases[i], j.bias_sizes[i] = address(biases[i]), biases[i].shape[0]
+    for i, bias in enumerate(biases):
+        j.biases[i], j.bias_sizes[i] = address(bias), bias.shape[0]
     scratch = empty((lay_out(&j, NULL) + 64,), "uint8")
     lay_out(&j, address(scratch))
     with nogil:
@@ -293,8 +298,8 @@ cdef void backward_share(void *job, int k) noexcept nogil:
     if j.dx != NULL and j.projected and total:
         # dx = or += dsums[:, :projected] @ W   (rows, projected)(projected, I)
         j.kernels.multiply(
-            total, j.sums + w.base[k] * j.width * j.item, NULL, j.width, j.projected, j.packed[0], j.inputs, 1,
-            NULL, j.projected_add, j.dx, w.places + w.base[k], j.inputs, j.inputs,
+            total, j.sums + w.base[k] * j.width * j.item, NULL, j.width, j.projected, j.packed[0], j.inputs,
+            1, NULL, j.projected_add, j.dx, w.places + w.base[k], j.inputs, j.inputs,
         )
 
 
@@ -339,7 +344,8 @@ cdef void weights_share(void *gradients, int k) noexcept nogil:
         first, last = part(outer.N, k, j.w.threads, grain), part(outer.N, k + 1, j.w.threads, grain)
         if first < last:
             j.kernels.accumulate_outer(
-                total, j.sums + outer.column * j.item, j.width, first, last, j.panels[outer.source], K, g.dweights[i], K, NULL, 0, NULL, 0,
+                total, j.sums + outer.column * j.item, j.width, first, last, j.panels[outer.source], K,
+                g.dweights[i], K, NULL, 0, NULL, 0,
             )
     for i in range(g.n_totals):
         sum_of = &g.totals[i]
@@ -368,16 +374,16 @@ cdef void go_backward(Gradients *g) noexcept nogil:
 
 
 def program_backward(
-    StepProgram program, x, lengths, list arrays, list weights, dx, list dweights, list dvectors, double clip_step
+    StepProgram program, x, lengths, list arrays, list weights, dx, list dweights, list dvectors,
+    double clip_step,
 ):
     """The way back along a pass: adds into dweights and dvectors, fills dx (T, B, I) unless it is None, and
-    turns the states' gradients among the arrays from final to initial. Returns how often clip_step acted and the
-    sum of its factors."""
+    turns the states' gradients among the arrays from final to initial. Returns how often clip_step acted and
+    the sum of its factors."""
     cdef Job j
     cdef Gradients g
     cdef Clipped clipped
     cdef Py_ssize_t[::1] of_rows = lengths
-    cdef int i
     begin(&j, program, x, lengths, arrays, weights, of_rows)
     if len(dweights) != program.n_outers or len(dvectors) != program.n_totals:
         raise RuntimeError(
@@ -389,10 +395,10 @@ def program_backward(
     memset(&g, 0, sizeof(Gradients))
     g.job, g.outers, g.totals = &j, program.outers, program.totals
     g.n_outers, g.n_totals = program.n_outers, program.n_totals
-    for i in range(program.n_outers):
-        g.dweights[i] = address(dweights[i])
-    for i in range(program.n_totals):
-        g.dvectors[i] = address(dvectors[i])
+    for i, dweight in enumerate(dweights):
+        g.dweights[i] = address(dweight)
+    for i, dvector in enumerate(dvectors):
+        g.dvectors[i] = address(dvector)
     scratch = empty((lay_out(&j, NULL) + 64,), "uint8")
     lay_out(&j, address(scratch))
     with nogil:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from .. import initializers
 from ..brief import brief
-from ..checks import check_array, check_ascending
+from ..checks import check_ascending
 from ..kernels.memory import empty
 from .base import Array, Lengths, State
 from .flow import Parts
