@@ -11,8 +11,10 @@ import numpy as np
 from ..checks import check_flag
 from ..layers.masks import check_probability, check_zoneout
 from . import functions
+from .describe import Cost, cost, equations, gradient
 from .layout import Layout, initialize, lay_out
 from .passes import EquationLayer
+from .rewriting import Variant
 from .tracing import Array, Initial, Trace, run_step, state_names
 from .values import CellError, Value
 
@@ -161,6 +163,21 @@ class Cell(EquationLayer):
         Glorot uniform input weights, recurrent squares as told, biases and vectors as the equation says."""
         initialize(self.trace(), self.layout, params, rng, self.recurrent_init or "orthogonal")
 
+    def __str__(self) -> str:
+        """The equation."""
+        return equations(self.trace(), repr(self))
+
+    def gradient(self) -> str:
+        """The derived equations: what goes back from dy[t] and the gradients of the new states.
+
+        ``back(v)`` is what v gets through the matrices that it meets.
+        """
+        return gradient(self.equations(Variant()), f"{self!r}, backward")
+
+    def cost(self) -> Cost:
+        """What one step costs: arithmetic, and bytes of weights and of tape."""
+        return cost(self.equations(Variant()), self.layout, self.dtype.itemsize)
+
     def linear(
         self, name: str, *operands: Value, size: int | None = None, bias: bool | Initial = True
     ) -> Value:
@@ -205,7 +222,9 @@ class Cell(EquationLayer):
         centred = v - functions.mean(v)
         scaled = centred / functions.sqrt(functions.mean(centred * centred) + eps)
         gains = trace.vector(f"gain_{name}", gain, v.width, False)
-        return scaled * gains + trace.vector(f"bias_{name}", bias, v.width, False)
+        normalized = scaled * gains + trace.vector(f"bias_{name}", bias, v.width, False)
+        trace.names.setdefault(normalized.order, f"norm_{name}")
+        return normalized
 
     def split(self, value: Value, parts: int) -> tuple[Value, ...]:
         """A linear map taken apart into as many maps of equal size."""

@@ -15,8 +15,9 @@ from ..layers.base import Array, Lengths, State
 from ..layers.flow import Flow, Parts
 from ..layers.masks import Masks, draw_mask
 from ..layers.recurrent import Clipped, Recurrent, RecurrentTape
+from .directions import Direction, backward, forward
 from .layout import Layout
-from .programs import Direction, Equations
+from .programs import Equations
 from .rewriting import Variant
 from .tracing import Trace
 
@@ -74,7 +75,7 @@ class EquationLayer(Recurrent):
         key = variant, back, more
         if key not in made:
             equations = self.equations(variant)
-            made[key] = equations.backward(more) if back else equations.forward(more)
+            made[key] = backward(equations, more) if back else forward(equations, more)
         return made[key]
 
     def __getstate__(self) -> dict[str, Any]:

@@ -30,6 +30,8 @@ def rebuild(value: Value, replace: Callable[[Value], Value | None], made: dict[i
             else:
                 new = value.graph.make(value.op, *args) if args else value
         made[value.order] = new
+        if new is not value and new.args:
+            value.graph.origins.setdefault(new.order, value.order)
     return made[value.order]
 
 

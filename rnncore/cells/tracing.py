@@ -58,6 +58,15 @@ class Trace:
     def __post_init__(self) -> None:
         self.depths = [1] * len(self.state_names)
 
+    def name_of(self, value: Value) -> str | None:
+        """What step calls a value, or what that was before it was rewritten."""
+        order: int | None = value.order
+        while order is not None:
+            if order in self.names:
+                return self.names[order]
+            order = self.graph.origins.get(order)
+        return None
+
     @property
     def x(self) -> Value:
         """The input of the step."""

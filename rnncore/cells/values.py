@@ -200,6 +200,7 @@ class Graph:
 
     def __init__(self) -> None:
         self.values: list[Value] = []
+        self.origins: dict[int, int] = {}  # of rewritten values: what they were
         self._made: dict[Any, Value] = {}
 
     def leaf(
@@ -285,6 +286,16 @@ _FOLDED: dict[str, Callable[..., float]] = {
 }
 
 
+def _scaled(value: Value) -> tuple[Value, float] | None:
+    """A value and its factor, if it is a product with a number."""
+    if value.op != "multiply":
+        return None
+    for arg, other in (value.args, value.args[::-1]):
+        if other.constant is not None:
+            return arg, other.constant
+    return None
+
+
 def simplified(graph: Graph, op: str, args: tuple[Value, ...]) -> Value | None:
     """A shorter value for the operation, or None."""
     numbers = [arg.constant for arg in args]
@@ -300,6 +311,11 @@ def simplified(graph: Graph, op: str, args: tuple[Value, ...]) -> Value | None:
             return args[0] if second == 0 else -args[1] if first == 0 else None
         case "multiply" if 0 in (first, second):
             return graph.number(0)
+        case "multiply" if (second or first) is not None and _scaled(args[0 if first is None else 1]):
+            number, value = (second, args[0]) if first is None else (first, args[1])
+            inner = _scaled(value)
+            assert inner is not None and number is not None
+            return graph.make("multiply", inner[0], inner[1] * number)
         case "multiply":
             return args[1] if first == 1 else args[0] if second == 1 else None
         case "divide" if second == 1:
