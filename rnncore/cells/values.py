@@ -314,7 +314,8 @@ def simplified(graph: Graph, op: str, args: tuple[Value, ...]) -> Value | None:
         case "multiply" if (second or first) is not None and _scaled(args[0 if first is None else 1]):
             number, value = (second, args[0]) if first is None else (first, args[1])
             inner = _scaled(value)
-            assert inner is not None and number is not None
+            assert inner is not None
+            assert number is not None
             return graph.make("multiply", inner[0], inner[1] * number)
         case "multiply":
             return args[1] if first == 1 else args[0] if second == 1 else None
