@@ -26,6 +26,8 @@ from numpy.typing import NDArray
 from . import layers
 from .data import Task, Vocabulary, task_from_dict
 from .disk import Path, open_without_waiting, remove_abandoned, write_atomically
+from .layers.nested import parts_of
+from .layers.registry import KNOWN
 from .network import Network
 
 Array = NDArray[Any]
@@ -40,9 +42,7 @@ KIND = "rnncore model"
 VERSION = 1
 FREE_STATE = 1 << 24  # bytes of state of a layer, for one row, that any file may ask for
 # What a file may ask for: names from this list, never an import by name.
-LAYERS: dict[str, type[layers.Layer]] = {
-    name: getattr(layers, name) for name in layers.__all__ if name != "Layer"
-}
+LAYERS = KNOWN
 _DTYPES = {
     name: np.dtype(dtype)
     for name, dtype in {
@@ -90,10 +90,13 @@ def save(
     if not isinstance(task, Task | None):
         raise TypeError(f"task is a {type(task).__name__}, but a Classification or a Forecast is wanted")
     for place, layer in enumerate(net.layers):
-        for part in (layer, layer.layer) if isinstance(layer, layers.Bidirectional) else (layer,):
+        for part in _cells_of(layer):
             if LAYERS.get(type(part).__name__) is not type(part):
                 came, known = type(part).__name__, ", ".join(sorted(LAYERS))
-                raise ValueError(f"layer {place} is a {came}, but a file can only hold {known}")
+                raise ValueError(
+                    f"layer {place} is a {came}, but a file can only hold {known}; pass the class to "
+                    "rnncore.register first"
+                )
     vocabulary = net.vocabulary if vocabulary is None else vocabulary
     task = net.task if task is None else task
     facts = check_facts(net.metadata if metadata is None else metadata)
@@ -218,7 +221,7 @@ def _check_states(chain: Iterable[layers.Layer], size: int, itemsize: int) -> No
     """
     most = FREE_STATE + 4 * size
     for place, layer in enumerate(chain):
-        for part in (layer, layer.layer) if isinstance(layer, layers.Bidirectional) else (layer,):
+        for part in _cells_of(layer):
             shapes = getattr(part, "state_shapes", lambda rows: ())(1)
             asked = itemsize * sum(map(math.prod, shapes))
             if asked > most:
@@ -226,6 +229,12 @@ def _check_states(chain: Iterable[layers.Layer], size: int, itemsize: int) -> No
                     f"layer {place}, {str(part)[:200]}, keeps {asked} bytes of state for each row; a file "
                     f"whose parameters take {size} bytes may ask for {most}"
                 )
+
+
+def _cells_of(layer: layers.Layer) -> list[layers.Layer]:
+    """The layer and those within it; of a bidirectional one, which stands for two, one."""
+    found = parts_of(layer)
+    return found + [part.layer for part in found if isinstance(part, layers.Bidirectional)]
 
 
 def _frozen(names: Any, net: Network) -> list[str]:

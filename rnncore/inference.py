@@ -74,7 +74,7 @@ def _chain_of_links(network: Network) -> list[Link]:
     features = network.in_features
     for place, layer in enumerate(network.layers):
         links += _links(place, layer, features)
-        features = layer.features()[1] or features
+        features = layer.gives(features)
     return links
 
 

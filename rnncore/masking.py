@@ -8,6 +8,7 @@ Rows that keep no step are left out altogether: their output is empty (0), and t
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -45,12 +46,18 @@ class Kept:
             self.steps = np.take_along_axis(order, last, axis=0)
         self.valid = np.arange(longest)[:, None] < self.lengths
 
-    def gather(self, array: Array) -> Array:
-        """``(T, B, ...)`` to ``(T', B', ...)``."""
+    def gather(self, array: Any) -> Any:
+        """``(T, B, ...)`` to ``(T', B', ...)``; each of several by name."""
+        if isinstance(array, Mapping):
+            return {name: self.gather(value) for name, value in array.items()}
         return np.ascontiguousarray(array[self.steps, self.rows])
 
-    def scatter(self, array: Array) -> Array:
-        """``(T', B', ...)`` to ``(T, B, ...)``, 0 where nothing is kept."""
+    def scatter(self, array: Any) -> Any:
+        """``(T', B', ...)`` to ``(T, B, ...)``, 0 where nothing is kept; each of several by name."""
+        if array is None:
+            return None
+        if isinstance(array, Mapping):
+            return {name: self.scatter(value) for name, value in array.items()}
         whole = np.zeros((*self.shape, *array.shape[2:]), array.dtype)
         columns = np.broadcast_to(self.rows, self.steps.shape)
         whole[self.steps[self.valid], columns[self.valid]] = array[self.valid]
@@ -89,6 +96,7 @@ def find_kept(x: Any, lengths: Any) -> Kept | None:
     TypeError, ValueError
         If it is a mask, and not one of x.
     """
+    x = next(iter(x.values()), None) if isinstance(x, Mapping) else x
     if lengths is None or not isinstance(x, np.ndarray) or x.ndim < 2:
         return None
     if is_mask(lengths):
@@ -114,7 +122,8 @@ def masked_forward(network: Any, x: Array, state: Any, kept: Kept, record: bool)
     if not len(kept.rows):
         gives = [size for layer in network.layers if (size := layer.features()[1])]
         shape = (kept.shape[1],) if pools else kept.shape
-        y: Array = np.zeros((*shape, gives[-1] if gives else x.shape[-1]), network.dtype)
+        features = gives[-1] if gives else x.shape[-1]
+        y: Array = np.zeros((*shape, features), network.dtype)
         final = tuple(None for _ in network.layers) if state is None else state
         tape: Any = ()
     else:
@@ -143,5 +152,4 @@ def masked_backward(
         return (np.zeros((*kept.shape, first), dtype) if input_gradient and first else None), initial
     inner = np.ascontiguousarray(dy[kept.rows]) if tape.pools else kept.gather(dy)
     dx, initial = network.backward(inner, tuple(tape), kept.gather_state(dstate), extra, input_gradient)
-    dx = None if dx is None else kept.scatter(dx)
-    return dx, kept.scatter_state(initial, dstate)
+    return kept.scatter(dx), kept.scatter_state(initial, dstate)

@@ -27,9 +27,8 @@ from .kernels.float_state import flushing
 from .kernels.memory import empty
 from .layers import Layer
 from .layers.base import ExplodingState
-from .layers.bidirectional import BidirectionalTape
 from .layers.chain import check_chain
-from .layers.recurrent import RecurrentTape
+from .layers.nested import parts_of
 from .masking import MaskedTape, find_kept, masked_backward, masked_forward
 from .modes import ENTERED, evaluation, inference
 from .params import Params
@@ -46,7 +45,6 @@ State = tuple[Any, ...] | None
 # From here on OpenBLAS takes several threads for a QR. At 512 units two took 136 ms and one 56, on a machine
 # with other work, where an LSTM's four once took 34 s.
 WIDE = 64
-WITH_ROWS = RecurrentTape, BidirectionalTape  # tapes that know B
 
 
 class Network:
@@ -150,6 +148,10 @@ class Network:
         frozen = {"frozen": list(self.frozen)} if self.frozen else {}
         return {"layers": layers, "seed": self.seed, "dtype": str(self.dtype), **frozen}
 
+    def parts(self) -> list[Layer]:
+        """All layers, each followed by those within it."""
+        return [part for layer in self.layers for part in parts_of(layer)]
+
     def freeze(self, *patterns: str) -> Network:
         """Freeze parameters by name or pattern, such as ``"0.weight_hh"`` or ``"0.*"``; returns the network.
 
@@ -221,7 +223,8 @@ class Network:
         Parameters
         ----------
         x
-            ``(T, B, F)`` numbers, or ``(T, B)`` integer ids if the first layer is an embedding. Here and in
+            ``(T, B, F)`` numbers, or ``(T, B)`` integer ids if the first layer is an embedding; a dictionary
+            of such arrays if the first layer has several inputs. Here and in
             ``state`` an array is also what has the buffer protocol or ``__array__``; its dtype must fit.
         state
             What an earlier call returned, to go on from there; None for zero states.
@@ -246,7 +249,8 @@ class Network:
         ExplodingState
             If a state leaves the range that its layer allows, a FloatingPointError.
         """
-        x, state = take_array("x", x), take_state("state", state)
+        x = x if self.layers[0].names else take_array("x", x)
+        state = take_state("state", state)
         record = check_flag("record", record) and not self.packed
         kept = find_kept(x, lengths)
         if kept is not None:
@@ -342,7 +346,7 @@ class Network:
         for position, (layer, entry) in enumerate(zip(self.layers, tape, strict=True)):
             layer.check_tape(f"tape[{position}]", entry)
         # A network without recurrent layers has no state, of whatever number of rows.
-        rows = next((entry.rows for entry in tape if isinstance(entry, WITH_ROWS)), 0)
+        rows = next((rows for entry in tape if (rows := getattr(entry, "rows", None)) is not None), 0)
         dy, dstate = take_array("dy", dy), take_state("dstate", dstate)
         if dy is None:
             raise TypeError("dy is None, but a NumPy array is wanted")
@@ -446,6 +450,8 @@ class Network:
 
     def _check_input(self, x: Any, lengths: Any) -> int | None:
         """Check x and lengths before any layer acts (dropout would draw); returns the number of rows."""
+        if self.layers[0].names:
+            return int(self.layers[0].check_named(x, lengths))  # type: ignore[attr-defined]
         if self.layers[0].takes_ids:  # which checks them before any other layer acts
             return x.shape[1] if isinstance(x, np.ndarray) and x.ndim == 2 else None
         rows_will_do = getattr(x, "ndim", 3) == 2 and all(layer.takes_rows for layer in self.layers)

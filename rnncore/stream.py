@@ -261,7 +261,7 @@ def stages(network: Network) -> list[Stage]:
     for place, layer in enumerate(network.layers):
         if not passes_through(layer):
             found.append(stage_of(place, layer, features))
-        features = layer.features()[1] or features
+        features = layer.gives(features)
     if not found:
         raise ValueError("a network of Dropout alone does nothing in evaluation: there is nothing to run")
     return found

@@ -17,7 +17,7 @@ def summary(network: Network) -> str:
     features, pooled = network.in_features, False
     total = 0
     for place, layer in enumerate(network.layers):
-        features = layer.features()[1] or features
+        features = layer.gives(features)
         pooled = pooled or layer.pools
         named = ", ".join(str(size) for size in ("B" if pooled else "T, B", features or "F"))
         size = sum(array.size for array in layer.params.values())

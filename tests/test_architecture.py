@@ -17,11 +17,11 @@ FLOORS = [
     {"cli", "__main__"},
     {"sklearn", "interop"},
     {"trainer", "diagnostics", "pictures"},
-    {"summary", "objective", "masking"}
+    {"summary", "objective"}
     | {"network", "modes", "inference", "stream", "data", "files", "problems", "reservoir"},
     {"cells"},
     {"layers", "losses", "ctc", "metrics", "optimizers", "schedules", "clipping", "regularizers"}
-    | {"initializers", "params", "checks", "flat", "blas", "brief", "disk"},
+    | {"initializers", "params", "checks", "masking", "flat", "blas", "brief", "disk"},
     {"kernels", "reference", "version"},
 ]  # fmt: skip
 FLOOR = {name: height for height, names in enumerate(reversed(FLOORS)) for name in names}

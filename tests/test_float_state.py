@@ -82,6 +82,7 @@ def train(layers, dtype, seed=1, steps=40, rows=9):
         (SquaredError(), vanishing(y.shape, dtype)),
         (BinaryCrossEntropy(), targets.integers(0, 2, y.shape).astype(dtype)),
         (CrossEntropy(), targets.integers(0, y.shape[2], y.shape[:2])),
+        (CrossEntropy(label_smoothing=0.1), targets.integers(0, y.shape[2], y.shape[:2])),
     ]:
         value, dy = loss(y, target, lengths)
         made += [np.array(value), dy]

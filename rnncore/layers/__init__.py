@@ -4,6 +4,7 @@ from .activation import Activation
 from .base import Layer
 from .bidirectional import Bidirectional
 from .clockwork import Clockwork
+from .composition import Add, Concat, Multiply, Residual
 from .dense import Dense
 from .dropout import Dropout
 from .elman import Elman
@@ -11,15 +12,21 @@ from .embedding import Embedding
 from .gru import GRU
 from .leaky import LeakyElman
 from .lstm import LSTM
+from .nested import Chain
 from .pooling import LastStep, MeanPool
+from .registry import register
 from .skip import SkipElman
+from .within import WithinStep
 
 __all__ = [
     "GRU",
     "LSTM",
     "Activation",
+    "Add",
     "Bidirectional",
+    "Chain",
     "Clockwork",
+    "Concat",
     "Dense",
     "Dropout",
     "Elman",
@@ -28,5 +35,13 @@ __all__ = [
     "Layer",
     "LeakyElman",
     "MeanPool",
+    "Multiply",
+    "Residual",
     "SkipElman",
+    "WithinStep",
+    "register",
 ]
+
+for _name in __all__:
+    if _name not in ("Layer", "register"):
+        register(globals()[_name])

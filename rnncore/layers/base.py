@@ -29,6 +29,8 @@ class Layer:
     pools: ClassVar[bool] = False
     #: whether x holds integer ids, (T, B), in place of numbers
     takes_ids: ClassVar[bool] = False
+    #: the names of the arrays that x is a dictionary of; none where x is an array
+    names: tuple[str, ...] = ()
     #: whether x may also have one row per sequence, (B, F), as behind a layer that pools
     takes_rows: ClassVar[bool] = False
     #: what forward records
@@ -57,6 +59,10 @@ class Layer:
     def features(self) -> tuple[int | None, int | None]:
         """Features of x and of y: None where x may have any number, and where y has as many as x."""
         return None, None
+
+    def gives(self, features: int | None) -> int | None:
+        """Features of y where x has so many; None where neither is known."""
+        return self.features()[1] or features
 
     def multiply_adds(self) -> int:
         """Multiply-adds of a step of one row: each entry of a matrix of weights counts once."""

@@ -13,7 +13,7 @@ def check_chain(layers: Sequence[Layer]) -> int | None:
     given: int | None = None
     pooled = False
     for position, layer in enumerate(layers):
-        takes, gives = layer.features()
+        takes = layer.features()[0]
         if position and layer.takes_ids:
             raise ValueError(f"layer {position}, {layer}, takes ids, so it can only be the first layer")
         if pooled and not layer.takes_rows:
@@ -23,6 +23,6 @@ def check_chain(layers: Sequence[Layer]) -> int | None:
             raise ValueError(f"layer {position}, {layer}, takes {takes} features, but {came}")
         if given is None and wanted is None:
             wanted = takes
-        given = gives if gives is not None else given
+        given = layer.gives(given)
         pooled = pooled or layer.pools
     return wanted

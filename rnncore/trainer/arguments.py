@@ -78,7 +78,7 @@ def check_bptt(value: Any, net: Network) -> int | tuple[int, int] | None:
     A clockwork layer counts steps from 0 in each segment: all must be multiples of its periods.
     """
     checked = _check_segments(value)
-    for layer in net.layers:
+    for layer in net.parts():
         whole = math.lcm(*getattr(layer, "periods", ()))
         if any(k % whole for k in (checked if isinstance(checked, tuple) else (checked or 0,))):
             raise ValueError(

@@ -45,9 +45,9 @@ def mean_loss(
 def _enter(net: Network, walk: Walk, piece: Piece) -> Any:
     """The state with which a piece begins; None where it is zero and no layer wants to be given zeros."""
     state = walk.enter(piece)
-    if state is not None or len(piece.x) == walk.steps:
+    if state is not None or piece.shape[0] == walk.steps:
         return state
-    zeros = tuple(layer.zero_state(piece.x.shape[1], walk.steps) for layer in net.layers)
+    zeros = tuple(layer.zero_state(piece.shape[1], walk.steps) for layer in net.layers)
     return None if all(part is None for part in zeros) else zeros
 
 

@@ -122,7 +122,7 @@ class Trainer:
         self._gradient = Gradient(net, loss, activity, self.bptt)
         self._segment = self.bptt[0] if isinstance(self.bptt, tuple) else self.bptt
         self.penalty = 0.0
-        self._recurrent: list[Any] = [layer for layer in net.layers if hasattr(layer, "clip_step")]
+        self._recurrent: list[Any] = [layer for layer in net.parts() if hasattr(layer, "clip_step")]
         ahead = next((layer for layer in net.layers if layer.looks_ahead), None)
         if self.bptt is not None and ahead is not None:
             raise ValueError(f"bptt is {bptt}, but {ahead} reads whole sequences: they cannot be cut")

@@ -7,7 +7,7 @@ state. No step is computed twice, and no piece is shorter than its longest row.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,18 +24,25 @@ Index = NDArray[np.intp]
 
 @dataclass(slots=True)
 class Piece:
-    """What one forward pass takes: ``x (T', B', ...)``, its target, lengths and weights, and whose rows.
+    """What one forward pass takes: ``x (T', B', ...)``, or several by name, its target, lengths and weights,
+    and whose rows.
 
     ``rows`` is None where it is all of them. ``fresh`` lists those, by their place in the piece, that begin
     with a zero state; None means that none does.
     """
 
-    x: Array
+    x: Any
     target: Array
     lengths: Index | None
     rows: Index | None
     fresh: Index | None
     weights: Array | None = None
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """T' and B'."""
+        steps, rows = first_of(self.x).shape[:2]
+        return steps, rows
 
     @property
     def loss_arguments(self) -> tuple[Any, ...]:
@@ -69,13 +76,16 @@ class Walk:
     def __init__(self, batch: Any, bptt: int | None, name: str = "batch") -> None:
         batch = as_batch(batch, name)
         for part in ("x", "target"):
-            if not isinstance(getattr(batch, part, None), np.ndarray):
-                kind = type(getattr(batch, part, None)).__name__
-                raise TypeError(f"{name}'s {part} is a {kind}, but a NumPy array is wanted")
-        x: Array = batch.x
+            given = getattr(batch, part, None)
+            arrays = given.values() if part == "x" and isinstance(given, Mapping) and given else (given,)
+            for array in arrays:
+                if not isinstance(array, np.ndarray):
+                    kind = type(array).__name__
+                    raise TypeError(f"{name}'s {part} is a {kind}, but a NumPy array is wanted")
+        x: Array = first_of(batch.x)
         if x.ndim < 2 or not x.shape[0] or not x.shape[1]:
             raise ValueError(f"{name}'s x has shape {x.shape}, but (T, B, ...) with T, B > 0 is wanted")
-        self.x = x
+        self.x = batch.x
         self.target: Array = batch.target
         self.steps, self.rows = x.shape[:2]
         given = getattr(batch, "lengths", None)
@@ -119,7 +129,7 @@ class Walk:
             passed = kept.gather(np.cumsum(self.starts, axis=0))  # a start left out moves to the next step
             self.starts = np.diff(passed, axis=0, prepend=0) > 0
         self.x, self.lengths = kept.gather(self.x), kept.lengths
-        self.steps, self.rows = self.x.shape[:2]
+        self.steps, self.rows = kept.steps.shape
 
     def _check_starts(self, name: str, starts: Any) -> None:
         if not isinstance(starts, np.ndarray) or starts.dtype != np.bool_:
@@ -150,10 +160,10 @@ class Walk:
         """The forward passes of the steps first..last-1; they must be run in this order."""
         crossed = self.starts is not None and bool(self.starts[first + 1 : last].any())
         if (first, last) == (0, self.steps) and not crossed:
-            return [Piece(_whole(self.x), _whole(self.target), self.lengths, None, None, self.weights)]
+            return [Piece(_cut(self.x, ...), _whole(self.target), self.lengths, None, None, self.weights)]
         if not crossed and (self.lengths is None or int(self.lengths.min()) >= last):
             fresh = None if self.starts is None else _places(self.starts[first])
-            x, target = _whole(self.x[first:last]), _whole(self.target[first:last])
+            x, target = _cut(self.x, slice(first, last)), _whole(self.target[first:last])
             return [Piece(x, target, None, None, fresh, self._weights_of(slice(first, last)))]
         return self._cut(first, last)
 
@@ -194,7 +204,7 @@ class Walk:
         steps = np.minimum(begins + np.arange(longest)[:, None], stops - 1)
         even = int(lengths.min()) == longest
         whole = len(rows) == self.rows
-        x, target = self.x[steps, rows], self.target[steps, rows]
+        x, target = _cut(self.x, (steps, rows)), self.target[steps, rows]
         weights = self.weights
         if weights is not None:
             weights = weights[:, rows] if len(weights) == 1 else weights[steps, rows]
@@ -205,7 +215,7 @@ class Walk:
         state = self.state
         if state is None:
             return None
-        if piece.fresh is not None and len(piece.fresh) == piece.x.shape[1]:
+        if piece.fresh is not None and len(piece.fresh) == piece.shape[1]:
             return None
         if piece.rows is not None:
             rows = piece.rows
@@ -290,6 +300,18 @@ def _put_rows(state: Any, rows: Index, part: Any) -> None:
             _put_rows(whole, rows, some)
     elif state is not None:
         state[..., rows, :] = part
+
+
+def first_of(x: Any) -> Any:
+    """x, or the first of several by name."""
+    return next(iter(x.values())) if isinstance(x, Mapping) else x
+
+
+def _cut(x: Any, index: Any) -> Any:
+    """Some steps and rows of x, or of each of several by name."""
+    if isinstance(x, Mapping):
+        return {name: _whole(array[index]) for name, array in x.items()}
+    return _whole(x[index])
 
 
 def _places(mask: Array) -> Index | None:

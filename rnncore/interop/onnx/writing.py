@@ -10,10 +10,12 @@ from numpy.typing import NDArray
 
 from ...disk import write_atomically
 from ...layers import Activation, Bidirectional, Dense, Dropout, Embedding, LastStep, Layer, MeanPool
+from ...layers.nested import Nested, parts_of
 from ...network import Network
 from ..cells import directions
 from .cells import OPERATORS, attributes, to_onnx
 from .functions import add_function
+from .nested import add_nested
 from .runtime import TOLERANCE, Report, difference, hint, require_onnx, run, runtimes
 
 Array = NDArray[Any]
@@ -56,11 +58,12 @@ def export(
         If the onnx package is not installed.
     """
     onnx = require_onnx()
-    if not any(directions(layer) for layer in net.layers) and lengths:
+    cells = [part for layer in net.layers for part in parts_of(layer) if directions(part)]
+    if lengths and not cells:
         raise ValueError("lengths is True, but the network has no recurrent layer that they would matter to")
     writer = _Writer(onnx, net, lengths)
     for place, layer in enumerate(net.layers):
-        writer.add(place, layer)
+        writer.add(str(place), layer)
     if softmax:
         writer.node("Softmax", [writer.value], axis=-1)
     model = writer.finish()
@@ -84,6 +87,7 @@ class _Writer:
         self.weights: dict[str, Array] = {}
         self.value = "x"
         self.pooled = False
+        self.features = net.in_features  # of the last value
 
     def node(self, operator: str, inputs: list[str], outputs: int = 1, **attributes: Any) -> str:
         """Add a node; its first output is the value that the next layer reads."""
@@ -100,9 +104,13 @@ class _Writer:
         self.weights[name] = np.array(array, dtype, order="C")  # a scalar stays one
         return name
 
-    def add(self, place: int, layer: Layer) -> None:
-        """The nodes of one layer."""
-        if isinstance(layer, Dropout):
+    def add(self, place: str, layer: Layer) -> None:
+        """The nodes of one layer, whose weights have names that begin with ``place``."""
+        self._add(place, layer)
+        self.features = layer.gives(self.features)
+
+    def _add(self, place: str, layer: Layer) -> None:
+        if isinstance(layer, Dropout) or (isinstance(layer, Nested) and add_nested(self, place, layer)):
             return
         if directions(layer):
             self._recurrent(place, layer)
@@ -118,17 +126,17 @@ class _Writer:
             steps = self.value
             self._last_step(steps)
             if layer.bidirectional:
-                self._both_ends(steps, self.value, self._features(place) // 2)
+                self._both_ends(steps, self.value, (self.features or 0) // 2)
         elif isinstance(layer, MeanPool):
             self.pooled = True
             self._mean(self.value)
         else:
             raise ValueError(f"layer {place}, {layer}, cannot be expressed in ONNX: it has no such operator")
 
-    def _weight(self, place: int, name: str, array: Array) -> str:
+    def _weight(self, place: str, name: str, array: Array) -> str:
         return self.constant(f"{place}.{name}", array, DTYPE)
 
-    def _dense(self, place: int, layer: Dense) -> None:
+    def _dense(self, place: str, layer: Dense) -> None:
         bias = self._weight(place, "bias", layer.params["bias"])
         if self.pooled:
             self.node(
@@ -138,7 +146,7 @@ class _Writer:
             weight = self._weight(place, "weight", layer.params["weight"].T)
             self.node("Add", [self.node("MatMul", [self.value, weight]), bias])
 
-    def _recurrent(self, place: int, layer: Layer) -> None:
+    def _recurrent(self, place: str, layer: Layer) -> None:
         cells = directions(layer)
         cell = cells[0][0]
         given = attributes(cell)
@@ -184,11 +192,6 @@ class _Writer:
         ]
         self.node("Concat", halves, axis=1)
 
-    def _features(self, place: int) -> int:
-        """What comes to a layer has so many features."""
-        given = [layer.features()[1] for layer in self.net.layers[:place]]
-        return next(features for features in reversed(given) if features is not None)
-
     def _mean(self, x: str) -> None:
         if not self.lengths:
             self.node("ReduceMean", [x], axes=[0], keepdims=0)
@@ -221,8 +224,7 @@ class _Writer:
             inputs = [helper.make_tensor_value_info("x", kind, ["T", "B", features or "F"])]
         if self.lengths:
             inputs.append(helper.make_tensor_value_info("lengths", kinds.INT32, ["B"]))
-        gives = [size for layer in self.net.layers if (size := layer.features()[1])]
-        shape = ["T", "B", gives[-1] if gives else "F"][int(self.pooled) :]
+        shape = ["T", "B", self.features or "F"][int(self.pooled) :]
         self.nodes.append(helper.make_node("Identity", [self.value], ["y"], name="y"))
         graph = helper.make_graph(
             self.nodes,
@@ -241,13 +243,14 @@ def _compare(net: Network, model: Any, lengths: bool, softmax: bool) -> Report:
     steps, rows = 7, 3
     runtime = runtimes(DTYPE)[0]
     first = net.layers[0]
-    if isinstance(first, Embedding):
-        x = rng.integers(0, first.num_embeddings, (steps, rows))
+    tables = [part.num_embeddings for part in parts_of(first) if isinstance(part, Embedding)]
+    if tables:
+        x = rng.integers(0, min(tables), (steps, rows))
     else:
         features = next((takes for layer in net.layers if (takes := layer.features()[0])), 4)
         x = rng.standard_normal((steps, rows, features)).astype(DTYPE)
     inputs: dict[str, Array] = {"x": x}
-    if not isinstance(first, Embedding):
+    if not tables:
         x = x.astype(net.dtype)
     given = None
     if lengths:  # onnx.reference does not look at them: all rows are full then
