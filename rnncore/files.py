@@ -23,7 +23,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from . import layers
+from . import cells, layers
 from .data import Task, Vocabulary, task_from_dict
 from .disk import Path, open_without_waiting, remove_abandoned, write_atomically
 from .layers.nested import parts_of
@@ -91,7 +91,7 @@ def save(
         raise TypeError(f"task is a {type(task).__name__}, but a Classification or a Forecast is wanted")
     for place, layer in enumerate(net.layers):
         for part in _cells_of(layer):
-            if LAYERS.get(type(part).__name__) is not type(part):
+            if LAYERS.get(type(part).__name__) is not type(part) and not isinstance(part, cells.Cell):
                 came, known = type(part).__name__, ", ".join(sorted(LAYERS))
                 raise ValueError(
                     f"layer {place} is a {came}, but a file can only hold {known}; pass the class to "

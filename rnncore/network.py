@@ -29,6 +29,7 @@ from .layers import Layer
 from .layers.base import ExplodingState
 from .layers.chain import check_chain
 from .layers.nested import parts_of
+from .layers.registry import describe
 from .masking import MaskedTape, find_kept, masked_backward, masked_forward
 from .modes import ENTERED, evaluation, inference
 from .params import Params
@@ -144,7 +145,7 @@ class Network:
 
     def config(self) -> dict[str, Any]:
         """The architecture as JSON can hold it."""
-        layers = [{"type": type(layer).__name__, **layer.config()} for layer in self.layers]
+        layers = [describe(layer) for layer in self.layers]
         frozen = {"frozen": list(self.frozen)} if self.frozen else {}
         return {"layers": layers, "seed": self.seed, "dtype": str(self.dtype), **frozen}
 

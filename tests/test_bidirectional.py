@@ -287,7 +287,7 @@ def test_it_trains_saves_and_loads(tmp_path, rng):
     [
         (lambda: Bidirectional(Dense(2, 3)), TypeError, "layer is a Dense, but a recurrent layer"),
         (lambda: Bidirectional(Bidirectional(GRU(2, 3))), TypeError, "layer is a Bidirectional, but"),
-        (lambda: Bidirectional({"type": "Dense"}), ValueError, "type 'Dense', but one of Clockwork, Elman"),
+        (lambda: Bidirectional({"type": "Dense"}), ValueError, "type 'Dense', but one of .*Clockwork"),
         (lambda: Bidirectional(GRU(2, 3), "mean"), ValueError, "merge is 'mean', but one of concat, sum"),
         (lambda: Bidirectional(Network(GRU(2, 3)).layers[0]), ValueError, "belongs to a network already"),
         (lambda: Network(Bidirectional(GRU(2, 3)), GRU(3, 3)), ValueError, "takes 3 .*gives 6"),
@@ -344,7 +344,7 @@ GRU_CONFIG = {"type": "GRU", "input_size": 2, "hidden_size": 3}
         ({"layer": None}, "layer is a NoneType, but a recurrent layer"),
         ({"layer": "GRU"}, "layer is a str, but a recurrent layer"),
         ({"layer": []}, "layer is a list, but a recurrent layer"),
-        ({"layer": {}}, "layer is of type None, but one of Clockwork, Elman"),
+        ({"layer": {}}, "layer is of type None, but one of .*Clockwork"),
         ({"layer": {"type": "Dense", "in_features": 2, "out_features": 3}}, "layer is of type 'Dense'"),
         ({"layer": {"type": "Bidirectional", "layer": GRU_CONFIG}}, "layer is of type 'Bidirectional'"),
         ({"layer": {"type": "os.system"}}, "layer is of type 'os.system'"),

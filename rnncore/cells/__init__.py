@@ -1,5 +1,6 @@
 """Recurrent cells, each written as its equation, and what one's own are written with."""
 
+from ..layers.registry import register
 from .cell import Cell
 from .continuous import LEM, AntisymmetricRNN, CfC, CoRNN, PlasticRate
 from .deep import RHN, SLSTM
@@ -31,11 +32,14 @@ from .functions import (
 from .gated import JANET, MGU, UGRNN, ChaosFree, FastGRNN
 from .independent import SRU, ComplexLRU, DiagonalLRU, IndRNN, MinGRU, MinLSTM
 from .normalized import LayerNormGRU, LayerNormLSTM, ProjectedLSTM
+from .stored import StoredCell
 from .values import CellError
+
+register(StoredCell)
 
 #: the cells that come with rnncore, by name
 GALLERY: dict[str, type[Cell]] = {
-    cell.__name__: cell
+    cell.__name__: register(cell)
     for cell in (
         MGU, UGRNN, JANET, ChaosFree, FastGRNN, LayerNormLSTM, LayerNormGRU, ProjectedLSTM, IndRNN, SRU,
         MinGRU, MinLSTM, DiagonalLRU, ComplexLRU, AntisymmetricRNN, CoRNN, LEM, CfC, PlasticRate, RHN, SLSTM,
@@ -68,6 +72,7 @@ __all__ = [
     "MinLSTM",
     "PlasticRate",
     "ProjectedLSTM",
+    "StoredCell",
     "abs_",
     "clip",
     "cos",

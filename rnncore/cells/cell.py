@@ -12,6 +12,7 @@ from ..checks import check_flag
 from ..layers.masks import check_probability, check_zoneout
 from . import functions
 from .describe import Cost, cost, equations, gradient
+from .equation_data import equation_data
 from .layout import Layout, initialize, lay_out
 from .passes import EquationLayer
 from .rewriting import Variant
@@ -74,7 +75,7 @@ class Cell(EquationLayer):
     ) -> None:
         if type(self).step is Cell.step:
             raise CellError(f"{type(self).__name__} has no equation; write its method step(self, x, h)")
-        type(self).state_names = state_names(self.step)
+        self.state_names = getattr(self, "own_state_names", None) or state_names(self.step)
         super().__init__(input_size, hidden_size, checkpoint_every, recurrent_init)
         self.recurrent_dropout = check_probability("recurrent_dropout", recurrent_dropout)
         self.zoneout = check_zoneout(zoneout, self.state_names)
@@ -154,6 +155,17 @@ class Cell(EquationLayer):
             if parameter.default is parameter.empty or value != parameter.default:
                 chosen[name] = list(value) if isinstance(value, tuple) else value
         return chosen
+
+    def common(self) -> dict[str, Any]:
+        """Sizes, and of the arguments that every cell has those that are set."""
+        sizes = {"input_size": self.input_size, "hidden_size": self.hidden_size}
+        return sizes | {name: value for name, value in self.config().items() if name in COMMON}
+
+    def stored(self, known: bool) -> tuple[str, dict[str, Any]]:
+        """By name, or where a reader may not know the class, as the equation."""
+        if known:
+            return super().stored(known)
+        return "StoredCell", equation_data(self.trace(), type(self).__name__) | self.common()
 
     def parameter_shapes(self) -> dict[str, tuple[int, ...]]:
         return {**self.layout.shapes, **self.initial_parameters()}

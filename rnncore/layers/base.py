@@ -52,6 +52,10 @@ class Layer:
         """
         return {}
 
+    def stored(self, known: bool) -> tuple[str, dict[str, Any]]:
+        """The name and the configuration in a file; known: whether every reader knows the class."""
+        return type(self).__name__, self.config()
+
     def parameter_shapes(self) -> dict[str, tuple[int, ...]]:
         """Name and shape of each parameter, in order; nothing is allocated."""
         return {}

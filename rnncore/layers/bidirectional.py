@@ -16,19 +16,10 @@ from ..brief import brief
 from ..checks import check_array, check_lengths
 from ..kernels.memory import empty
 from .base import Array, Layer, State
-from .clockwork import Clockwork
-from .elman import Elman
-from .gru import GRU
-from .leaky import LeakyElman
-from .lstm import LSTM
 from .recurrent import Recurrent, RecurrentTape
-from .skip import SkipElman
+from .registry import KNOWN, describe
 
 SUFFIX = "_reverse"
-# What a configuration may name: a file cannot ask for more.
-CELLS: dict[str, type[Recurrent]] = {
-    cell.__name__: cell for cell in (Elman, LSTM, GRU, LeakyElman, SkipElman, Clockwork)
-}
 MERGES = ("concat", "sum")
 
 
@@ -119,10 +110,10 @@ class Bidirectional(Layer):
         self.layer.clipped_factors, self.reverse.clipped_factors = total, 0.0
 
     def config(self) -> dict[str, Any]:
-        return {"layer": {"type": type(self.layer).__name__, **self.layer.config()}, "merge": self.merge}
+        return {"layer": describe(self.layer), "merge": self.merge}
 
     def features(self) -> tuple[int | None, int | None]:
-        units = self.layer.hidden_size
+        units = self.layer.state_widths[0]
         return self.layer.input_size, 2 * units if self.merge == "concat" else units
 
     def parameter_shapes(self) -> dict[str, tuple[int, ...]]:
@@ -192,7 +183,7 @@ class Bidirectional(Layer):
         self.check_state("dstate", dstate, rows)
         (forward, dfirst), (reverse, dlast) = self._split_state("dstate", dstate)
         lengths = tape.forward.lengths
-        dy_forward, dy_reverse = dy, empty((steps, rows, forward.hidden_size), self.dtype)
+        dy_forward, dy_reverse = dy, empty((steps, rows, forward.state_widths[0]), self.dtype)
         if self.merge == "concat":
             dy_forward = empty(dy_reverse.shape, self.dtype)
             self.backend.split_directions(dy, lengths, dy_forward, dy_reverse)
@@ -229,7 +220,8 @@ class Bidirectional(Layer):
 def _build(config: Mapping[str, Any]) -> Recurrent:
     """The layer that a configuration describes; no more than the cells can be made of it."""
     kind = config.get("type")
-    if not isinstance(kind, str) or kind not in CELLS:
-        known = ", ".join(sorted(CELLS))
+    cells = {name: layer for name, layer in KNOWN.items() if issubclass(layer, Recurrent)}
+    if not isinstance(kind, str) or kind not in cells:
+        known = ", ".join(sorted(cells))
         raise ValueError(f"layer is of type {reprlib.repr(kind)}, but one of {known} is wanted")
-    return CELLS[kind](**{name: value for name, value in config.items() if name != "type"})
+    return cells[kind](**{name: value for name, value in config.items() if name != "type"})

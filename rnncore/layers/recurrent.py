@@ -115,7 +115,7 @@ class Recurrent(Layer):
     #: whether units feel weight_hh as it stands, unsigned and whole
     felt_as_is = True
     #: what the state consists of
-    state_names: ClassVar[tuple[str, ...]] = ("h",)
+    state_names: tuple[str, ...] = ("h",)
     #: whether every step is the same function of the input and the state of the step before
     one_step: ClassVar[bool] = True
     #: whether the kernels are those of leaky units, which want more working memory

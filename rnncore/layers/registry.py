@@ -48,7 +48,8 @@ def register(layer: Kind) -> Kind:
 
 def describe(layer: Layer) -> dict[str, Any]:
     """A layer's configuration with its name as ``type``, from which `build` makes it again."""
-    return {"type": type(layer).__name__, **layer.config()}
+    name, config = layer.stored(KNOWN.get(type(layer).__name__) is type(layer))
+    return {"type": name, **config}
 
 
 def build(config: Mapping[str, Any]) -> Layer:
