@@ -96,11 +96,18 @@ def _links(place: int, layer: Layer, features: int | None) -> tuple[Link, ...]:
     if type(layer) is Embedding:
         return (Link("embedding", features, table=layer.params["weight"]),)
     if type(layer) is Bidirectional:
-        both = stage_of(place, layer.layer, entering), stage_of(place, layer.reverse, entering)
+        both = _stage(place, layer.layer, entering), _stage(place, layer.reverse, entering)
         return (Link("directions", features, both),)
-    stage = stage_of(place, layer, entering)
+    stage = _stage(place, layer, entering)
     kind = "dense" if isinstance(layer, (Dense, Activation)) else "cell"
     return (Link(kind, features or entering, (stage,)),)
+
+
+def _stage(place: int, layer: Layer, entering: int | None) -> Stage:
+    stage = stage_of(place, layer, entering)
+    if stage.equation is not None:
+        raise ValueError(f"layer {place} is written as its equation, which the chain does not run")
+    return stage
 
 
 def _parts(layer: Layer) -> tuple[Layer, ...]:

@@ -50,6 +50,7 @@ class Stage(NamedTuple):
     function: int = 0  # what is applied to y, a place in FUNCTIONS
     alpha: float = 0.0
     features: int = 0  # of an activation
+    equation: Any = None  # the layer, where it is a cell written as its equation
 
 
 KINDS: dict[type[Layer], str] = {
@@ -168,7 +169,7 @@ class Stream(Runner):
 
     def _explain(self, x: Any, block: bool) -> Array:
         """Raise what is wrong with x; or return it, where it only looked wrong, as the kernel takes it."""
-        first = next(layer for layer in self.network.layers if type(layer) in KINDS)
+        first = next(layer for layer in self.network.layers if not passes_through(layer))
         x = take_array("x", x)
         taken = self._take_ids(first, x) if isinstance(first, Embedding) else x
         axes = {"T": None, "B": self.batch, "F": self.network.in_features}
@@ -279,6 +280,8 @@ def stage_of(place: int, layer: Layer, features: int | None) -> Stage:
         raise ValueError(f"layer {place}, {own}, turns a whole sequence into one row: no stream can do that")
     if layer.looks_ahead:
         raise ValueError(f"layer {place}, {own}, reads later steps as well: no stream can do that")
+    if isinstance(layer, Recurrent) and layer.stepwise():
+        return Stage("equation", dict(layer.params), limit=layer.bound() or 0.0, equation=layer)
     if type(layer) not in KINDS:
         raise ValueError(f"layer {place}, {own}, has no kernel that goes step by step")
     unknown = {*layer.config()} - KNOWN

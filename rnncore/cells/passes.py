@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..brief import brief
+from ..kernels.equation import Equation
 from ..kernels.memory import empty
 from ..kernels.step_program import program_backward, program_forward
 from ..layers.base import Array, Lengths, State
@@ -247,6 +248,48 @@ class EquationLayer(Recurrent):
             if part is not slot:
                 part[...] = slot
         return clipped
+
+    def stepwise(self) -> bool:
+        if self.learn_initial_state:
+            raise ValueError(
+                f"{self!r} has learned initial states, and a stream begins with zeros; set stream.state, "
+                "after "
+                "learn_initial_state=False"
+            )
+        return True
+
+    def stepper(self) -> Equation:
+        """What a stream runs: the step in evaluation, its weights packed."""
+        variant = Variant(zoneout=bool(self.zoneout))
+        direction, equations = self.direction(variant, False, False), self.equations(variant)
+        felt = self.layout.felt(self.params)
+        weights = [block.of(felt) for block in direction.weights]
+        biases = [self._input_bias() if b is None else b.of(self.params) for b in direction.biases]
+        sizes = list(zip(self.trace().depths, self.state_widths, strict=True))
+        vectors = equations.hoisted.evaluate(self.params, self.dtype)
+        sources = [
+            self._source(name, kind.kind, vectors)
+            for name, kind in zip(direction.form.names, direction.form.roles, strict=True)
+        ]
+        return Equation(direction.program, weights, biases, sources, sizes, self.input_size)
+
+    def _source(self, name: str, kind: str, vectors: Array) -> tuple[str, int, Array | None]:
+        """What a role is in a stream."""
+        if kind in ("sums", "step_rows", "one_row"):
+            return {"sums": "sums", "step_rows": "step", "one_row": "row"}[kind], 0, None
+        if name == "x":
+            return "input", 0, None
+        if name == "vectors":
+            return "constant", 0, vectors
+        what, place = name.split()[0], int(name.split()[1])
+        if what == "keep":
+            return "constant", 0, np.full(self.state_widths[place], 1 - self.zoneout[place], self.dtype)
+        depths, widths = self.trace().depths, self.state_widths
+        lag = int(name.split()[2])
+        if lag == 0:
+            return "new", sum(widths[:place]), None
+        before = sum(d * w for d, w in zip(depths[:place], widths[:place], strict=True))
+        return "state", before + (depths[place] - lag) * widths[place], None
 
     def _slots(self, part: Array, tape: CellTape, place: int) -> Array:
         """The gradient of a delayed state's past, that of h[t] in slot t modulo D."""

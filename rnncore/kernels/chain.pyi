@@ -4,7 +4,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 _Array = NDArray[Any]
-_Stage = tuple[str, dict[str, _Array], int, int, tuple[float, ...], float, int, float, int]
+_Stage = tuple[str, dict[str, _Array], int, int, tuple[float, ...], float, int, float, int, Any]
 _Watched = list[tuple[dict[str, Any], tuple[str, ...], tuple[Any, ...], int]]
 
 class Layers:

@@ -1,8 +1,8 @@
 """Losses and their gradients in one pass, a whole sequence at a time; the arithmetic stands in losses.h.
 
 All take y (T, B, C), ``lengths (B,)`` or None, a ``scale`` of value and gradient (1 / steps for a mean), and
-``weights (T, B)``, or (1, B) for the same at every step, by which loss and gradient are multiplied, or None for
-1. Where step t is beyond the length of row b, or its weight is 0, y and target are not read and dy is 0.
+``weights (T, B)``, or (1, B) for the same at every step, by which loss and gradient are multiplied, or None
+for 1. Where step t is beyond the length of row b, or its weight is 0, y and target are not read and dy is 0.
 ``class_weights (C,)`` multiply each class's part.
 """
 
@@ -91,7 +91,7 @@ cdef double smooth_row(
     const Kernels *kernel, const floating *y, Py_ssize_t classes, Py_ssize_t target, double scale,
     const double *weights, double all_weights, double smoothing, floating *dy,
 ) noexcept nogil:
-    """(1 - s) w[target] l[target] + s / C sum_c w[c] l[c] with l[c] = -log softmax(y)[c], and its gradient."""
+    """(1 - s) w[target] l[target] + s / C sum_c w[c] l[c], l[c] = -log softmax(y)[c], and its gradient."""
     cdef double own = (1 - smoothing) * (1 if weights == NULL else weights[target])
     cdef double each = smoothing / classes, part, sum_of_y = 0
     cdef Py_ssize_t c

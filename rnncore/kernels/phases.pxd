@@ -1,4 +1,4 @@
-from .dispatch cimport Program
+from .dispatch cimport BY_PLACE, Kernels, Program, Rows
 
 cdef enum:
     MAX_ROLES = 96
@@ -31,6 +31,46 @@ cdef struct Phase:
     int first_product
     int last_product
     Program program
+
+# What a step runs: the program's phases and its packed weights.
+cdef struct Compiled:
+    const Kernels *kernels
+    int item
+    const Phase *phases
+    const StepProduct *products
+    const Matrix *matrices
+    int n_phases
+    int n_matrices
+    int n_biases
+    char *packed[MAX_MATRICES]
+    char *packed_biases[MAX_MATRICES]
+    Py_ssize_t bias_sizes[MAX_MATRICES]
+
+
+cdef inline void run_phases(
+    const Compiled *c, Py_ssize_t n, const Py_ssize_t *rows, const Rows *arrays
+) noexcept nogil:
+    """The products and programs of one step on its n active rows."""
+    cdef const Phase *phase
+    cdef const StepProduct *p
+    cdef const Rows *a
+    cdef const Rows *out
+    cdef const Matrix *m
+    cdef int f, i
+    for f in range(c.n_phases):
+        phase = &c.phases[f]
+        for i in range(phase.first_product, phase.last_product):
+            p = &c.products[i]
+            a, out, m = &arrays[p.array], &arrays[p.out], &c.matrices[p.matrix]
+            # out[:, out_column ...] = or += a[:, column ...] @ W   (n, K)(K, N)
+            c.kernels.multiply(
+                n, <char *>a.at + p.column * c.item, rows if a.by == BY_PLACE else NULL, a.row, m.K,
+                c.packed[p.matrix], m.N, 1, NULL if p.bias < 0 else c.packed_biases[p.bias], p.add,
+                <char *>out.at + p.out_column * c.item, rows if out.by == BY_PLACE else NULL, out.row, m.N,
+            )
+        if phase.program.n_blocks:
+            c.kernels.run_program(&phase.program, n, rows, arrays)
+
 
 # dweight += sums[:, column ... column + N - 1]' @ source   (N, rows)(rows, K)
 cdef struct Outer:

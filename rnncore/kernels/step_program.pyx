@@ -24,14 +24,14 @@ from .phases cimport (
     SUMS,
     TIMED,
     VECTOR,
+    Compiled,
     Matrix,
     Outer,
-    Phase,
     Role,
     Source,
-    StepProduct,
     StepProgram,
     Total,
+    run_phases,
 )
 from .plan cimport Sequence, Work, all_clipped, arrange, clear_padding, count_rows, length_of
 from .threads cimport part, run_shares, threads_for
@@ -49,17 +49,12 @@ cdef struct Job:
     const Kernels *kernels
     int item
     const Role *roles
-    const Phase *phases
-    const StepProduct *products
-    const Matrix *matrices
-    int n_roles, n_phases, n_products, n_matrices, n_biases
+    Compiled compiled
+    int n_roles
     Py_ssize_t inputs, width, projected
     char *bases[MAX_ROLES]
     const char *weights[MAX_MATRICES]
-    char *packed[MAX_MATRICES]
     const char *biases[MAX_MATRICES]
-    char *packed_biases[MAX_MATRICES]
-    Py_ssize_t bias_sizes[MAX_MATRICES]
     const char *x             # (T, B, I)
     char *sums                # (chunk * B, width)
     char *dx                  # (T, B, I), or NULL
@@ -95,15 +90,17 @@ cdef int begin(
     j.s.lengths = NULL if lengths is None else &of_rows[0]
     j.x = address(x)
     j.roles, j.n_roles = program.roles, program.n_roles
-    j.phases, j.n_phases = program.phases, program.n_phases
-    j.products, j.n_products = program.products, program.n_products
-    j.matrices, j.n_matrices, j.n_biases = program.matrices, program.n_matrices, program.n_biases
+    j.compiled.kernels, j.compiled.item = j.kernels, j.item
+    j.compiled.phases, j.compiled.n_phases = program.phases, program.n_phases
+    j.compiled.products, j.compiled.matrices = program.products, program.matrices
+    j.compiled.n_matrices, j.compiled.n_biases = program.n_matrices, program.n_biases
     j.width, j.projected, j.projected_add = program.width, program.projected, program.projected_add
     j.sources, j.n_sources = program.sources, program.n_sources
     j.clipped, j.n_clipped = program.clipped, program.n_clipped
-    if len(arrays) != j.n_roles or len(weights) != j.n_matrices:
+    if len(arrays) != j.n_roles or len(weights) != j.compiled.n_matrices:
         raise RuntimeError(
-            f"expected {j.n_roles} arrays and {j.n_matrices} matrices, got {len(arrays)} and {len(weights)}"
+            f"expected {j.n_roles} arrays and {j.compiled.n_matrices} matrices, got {len(arrays)} and "
+            f"{len(weights)}"
         )
     for i, array in enumerate(arrays):
         j.bases[i] = NULL if array is None else address(array)
@@ -122,14 +119,17 @@ cdef Py_ssize_t lay_out(Job *j, char *space) noexcept nogil:
     """Carve the working memory; returns the bytes it takes."""
     cdef char *start = space
     cdef Py_ssize_t rows = j.w.chunk * j.s.rows
+    cdef Compiled *c = &j.compiled
     cdef int i
     j.w.order = <Py_ssize_t *>carve(&space, j.s.rows * sizeof(Py_ssize_t))
     j.w.buckets = <Py_ssize_t *>carve(&space, (j.s.steps + 2) * sizeof(Py_ssize_t))
     j.w.places = <Py_ssize_t *>carve(&space, rows * sizeof(Py_ssize_t))
-    for i in range(j.n_matrices):
-        j.packed[i] = carve(&space, j.kernels.packed_size(j.matrices[i].K, j.matrices[i].N, 1) * j.item)
-    for i in range(j.n_biases):
-        j.packed_biases[i] = carve(&space, j.kernels.packed_size(1, j.bias_sizes[i], 1) * j.item)
+    for i in range(c.n_matrices):
+        c.packed[i] = carve(
+            &space, j.kernels.packed_size(c.matrices[i].K, c.matrices[i].N, 1) * j.item
+        )
+    for i in range(c.n_biases):
+        c.packed_biases[i] = carve(&space, j.kernels.packed_size(1, c.bias_sizes[i], 1) * j.item)
     j.sums = carve(&space, rows * j.width * j.item)
     for i in range(j.n_roles):
         if j.roles[i].kind == STEP_ROWS:
@@ -144,16 +144,17 @@ cdef Py_ssize_t lay_out(Job *j, char *space) noexcept nogil:
 cdef void pack_weights(void *job, int k) noexcept nogil:
     """One share of every matrix's panels, and the biases."""
     cdef const Job *j = <const Job *>job
+    cdef const Compiled *c = &j.compiled
     cdef const Matrix *m
     cdef int i
-    for i in range(j.n_matrices):
-        m = &j.matrices[i]
+    for i in range(c.n_matrices):
+        m = &c.matrices[i]
         j.kernels.pack(
             j.weights[i], m.K, m.N, 1, 0, 1 if m.turned else m.K, m.N if m.turned else 1,
-            k, j.w.threads, j.packed[i],
+            k, j.w.threads, c.packed[i],
         )
-    for i in range(j.n_biases):
-        j.kernels.pack(j.biases[i], 1, j.bias_sizes[i], 1, 0, 1, 0, k, j.w.threads, j.packed_biases[i])
+    for i in range(c.n_biases):
+        j.kernels.pack(j.biases[i], 1, c.bias_sizes[i], 1, 0, 1, 0, k, j.w.threads, c.packed_biases[i])
 
 
 cdef inline void point(
@@ -188,31 +189,6 @@ cdef inline void point(
             arrays[i].by = BY_NONE
 
 
-cdef inline void run_phases(
-    const Job *j, Py_ssize_t n, const Py_ssize_t *rows, const Rows *arrays
-) noexcept nogil:
-    """The products and programs of one step on its n active rows."""
-    cdef const Phase *phase
-    cdef const StepProduct *p
-    cdef const Rows *a
-    cdef const Rows *out
-    cdef const Matrix *m
-    cdef int f, i
-    for f in range(j.n_phases):
-        phase = &j.phases[f]
-        for i in range(phase.first_product, phase.last_product):
-            p = &j.products[i]
-            a, out, m = &arrays[p.array], &arrays[p.out], &j.matrices[p.matrix]
-            # out[:, out_column ...] = or += a[:, column ...] @ W   (n, K)(K, N)
-            j.kernels.multiply(
-                n, <char *>a.at + p.column * j.item, rows if a.by == BY_PLACE else NULL, a.row, m.K,
-                j.packed[p.matrix], m.N, 1, NULL if p.bias < 0 else j.packed_biases[p.bias], p.add,
-                <char *>out.at + p.out_column * j.item, rows if out.by == BY_PLACE else NULL, out.row, m.N,
-            )
-        if phase.program.n_blocks:
-            j.kernels.run_program(&phase.program, n, rows, arrays)
-
-
 cdef void forward_share(void *job, int k) noexcept nogil:
     """The whole sequence for the rows of one share."""
     cdef const Job *j = <const Job *>job
@@ -239,14 +215,14 @@ cdef void forward_share(void *job, int k) noexcept nogil:
         if j.projected:
             # sums[:, :projected] = x @ W' + b   (rows, I)(I, projected)
             j.kernels.multiply(
-                total, j.x, places, j.inputs, j.inputs, j.packed[0], j.projected, 1, j.packed_biases[0], 0,
-                sums, NULL, j.width, j.projected,
+                total, j.x, places, j.inputs, j.inputs, j.compiled.packed[0], j.projected, 1,
+                j.compiled.packed_biases[0], 0, sums, NULL, j.width, j.projected,
             )
         for t in range(first, last):
             while active > 0 and length_of(&j.s, rows[active - 1]) <= t:
                 active -= 1
             point(j, k, t, own, arrays)
-            run_phases(j, active, rows, arrays)
+            run_phases(&j.compiled, active, rows, arrays)
             own += active * j.width * j.item
 
 
@@ -258,10 +234,10 @@ def program_forward(StepProgram program, x, lengths, list arrays, list weights, 
     cdef float_state before
     cdef Py_ssize_t[::1] of_rows = lengths
     begin(&j, program, x, lengths, arrays, weights, of_rows)
-    if len(biases) != j.n_biases:
-        raise RuntimeError(f"expected {j.n_biases} biases, got {len(biases)}")
+    if len(biases) != j.compiled.n_biases:
+        raise RuntimeError(f"expected {j.compiled.n_biases} biases, got {len(biases)}")
     for i, bias in enumerate(biases):
-        j.biases[i], j.bias_sizes[i] = address(bias), bias.shape[0]
+        j.biases[i], j.compiled.bias_sizes[i] = address(bias), bias.shape[0]
     scratch = empty((lay_out(&j, NULL) + 64,), "uint8")
     lay_out(&j, address(scratch))
     with nogil:
@@ -289,7 +265,7 @@ cdef void backward_share(void *job, int k) noexcept nogil:
         for i in range(n):
             w.places[at + i] = t * j.s.rows + rows[i]
         point(j, k, t, j.sums + at * j.width * j.item, arrays)
-        run_phases(j, n, rows, arrays)
+        run_phases(&j.compiled, n, rows, arrays)
         if not isinf(j.clip_step):
             for i in range(j.n_clipped):
                 clipped[i] = arrays[j.clipped[i]]
@@ -298,8 +274,8 @@ cdef void backward_share(void *job, int k) noexcept nogil:
     if j.dx != NULL and j.projected and total:
         # dx = or += dsums[:, :projected] @ W   (rows, projected)(projected, I)
         j.kernels.multiply(
-            total, j.sums + w.base[k] * j.width * j.item, NULL, j.width, j.projected, j.packed[0], j.inputs,
-            1, NULL, j.projected_add, j.dx, w.places + w.base[k], j.inputs, j.inputs,
+            total, j.sums + w.base[k] * j.width * j.item, NULL, j.width, j.projected, j.compiled.packed[0],
+            j.inputs, 1, NULL, j.projected_add, j.dx, w.places + w.base[k], j.inputs, j.inputs,
         )
 
 

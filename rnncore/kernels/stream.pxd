@@ -4,6 +4,7 @@ cimport numpy as cnp
 from cython cimport floating
 
 from .dispatch cimport Kernels
+from .equation cimport Stepper
 from .steps cimport Cell
 
 # One thread at a time, also where there is no GIL: whether the flag was free; and giving it back.
@@ -19,6 +20,7 @@ cdef extern from *:
 cdef struct Stage:
     char *table              # (V, F), NULL where there is none
     Cell *cell               # likewise
+    const Stepper *stepper   # of a cell written as its equation, or NULL
     int function             # number of the activation, 0 where there is none
     double alpha
     char *slopes             # (F,) of a PReLU, or NULL
@@ -26,6 +28,7 @@ cdef struct Stage:
     Py_ssize_t outputs
     double limit             # of the states' entries; 0 where nobody looks
     int n_states             # (B, H) arrays: 0, 1 (h), 2 (h, c), or as many of h as the longest delay
+    Py_ssize_t state_size    # features of all of them
     Py_ssize_t before        # features of the states of the stages before it
 
 # All that a run of the chain reads and writes; one thread at a time.
@@ -64,6 +67,7 @@ cdef class Program:
     cdef Py_ssize_t states       # features of all states together
     cdef Py_ssize_t widest       # features that any stage hands on
     cdef double flops            # of one row's step
+    cdef list equations          # which own the steppers
     cdef readonly bint takes_ids
     cdef readonly Py_ssize_t inputs
     cdef readonly Py_ssize_t outputs

@@ -12,6 +12,7 @@ from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy, memset
 
 from .dispatch cimport Kernels, kernels
+from .equation cimport Equation, advance_stepper, stepper_work
 from .float_state cimport enter, float_state, leave
 from .ids cimport copy_ids, ids_fit
 from .memory cimport carve
@@ -61,7 +62,14 @@ cdef bint run_stage(
         for i in range(steps * s.rows):
             memcpy(y + i * size, stage.table + ids[i] * size, size)
     elif stage.n_states:
-        advance_entered(stage.cell, steps, s.rows, x, s.states + stage.before * s.rows * s.item, y, s.work)
+        if stage.stepper != NULL:
+            advance_stepper(
+                stage.stepper, steps, s.rows, x, s.states + stage.before * s.rows * s.item, y, s.work
+            )
+        else:
+            advance_entered(
+                stage.cell, steps, s.rows, x, s.states + stage.before * s.rows * s.item, y, s.work
+            )
         if stage.limit > 0 and s.item == 8:
             return within(<const double *>y, steps * s.rows * stage.outputs, min(stage.limit, DBL_MAX))
         if stage.limit > 0:
@@ -109,15 +117,29 @@ cdef const Session *session_of(Runner runner) noexcept:
 
 cdef void clear_rows(const Session *s, const Py_ssize_t *rows, Py_ssize_t n) noexcept nogil:
     """The states of the rows become 0."""
-    cdef Py_ssize_t size, i
     cdef char *states = s.states
-    cdef int k, _
+    cdef const Stage *stage
+    cdef Py_ssize_t _
+    cdef int k, i
     for k in range(s.n_stages):
-        size = s.stages[k].outputs * s.item
-        for _ in range(s.stages[k].n_states):
-            for i in range(n):
-                memset(states + rows[i] * size, 0, size)
-            states += s.rows * size
+        stage = &s.stages[k]
+        if stage.stepper == NULL:
+            for _ in range(stage.n_states):
+                states = clear_state(states, s.rows, stage.outputs * s.item, rows, n)
+            continue
+        for i in range(stage.stepper.n_states):
+            for _ in range(stage.stepper.depths[i]):
+                states = clear_state(states, s.rows, stage.stepper.widths[i] * s.item, rows, n)
+
+
+cdef char *clear_state(
+    char *state, Py_ssize_t all_rows, Py_ssize_t size, const Py_ssize_t *rows, Py_ssize_t n
+) noexcept nogil:
+    """Zero these rows of one array; returns where the next begins."""
+    cdef Py_ssize_t i
+    for i in range(n):
+        memset(state + rows[i] * size, 0, size)
+    return state + all_rows * size
 
 
 cdef const floating *at(dict arrays, str name, floating of_type) except? NULL:
@@ -196,6 +218,15 @@ cdef int fill(
     if kind != "dense":
         stage.outputs = arrays["weight_hh"].shape[1]
     stage.n_states = cell_states(stage.cell)
+    stage.state_size = stage.n_states * stage.outputs
+    return 0
+
+
+cdef int fill_equation(Stage *stage, Equation equation) except -1:
+    """A cell written as its equation; the program keeps the equation alive."""
+    stage.stepper = &equation.stepper
+    stage.inputs, stage.outputs = equation.stepper.inputs, equation.stepper.outputs
+    stage.n_states, stage.state_size = equation.stepper.n_states, equation.stepper.states
     return 0
 
 
@@ -216,18 +247,22 @@ cdef class Program:
         if self.stages == NULL:
             raise MemoryError("no memory for the packed weights")
         self.n_stages = len(stages)
-        for kind, arrays, gate_activation, activation, zoneout, limit, function, alpha, features in stages:
+        self.equations = []
+        for kind, arrays, gates, activation, zoneout, limit, function, alpha, features, cell in stages:
             stage = &self.stages[place]
             stage.limit, stage.function, stage.alpha = limit, function, alpha
             stage.inputs = stage.outputs = features
-            if is_double:
-                fill[double](stage, kind, arrays, gate_activation, activation, 0)
+            if kind == "equation":
+                self.equations.append(cell.stepper())
+                fill_equation(stage, self.equations[len(self.equations) - 1])
+            elif is_double:
+                fill[double](stage, kind, arrays, gates, activation, 0)
             else:
-                fill[float](stage, kind, arrays, gate_activation, activation, 0)
-            if zoneout:
+                fill[float](stage, kind, arrays, gates, activation, 0)
+            if zoneout and stage.cell != NULL:
                 set_zoneout(stage.cell, zoneout[0], zoneout[len(zoneout) - 1])
             stage.before = self.states
-            self.states += stage.n_states * stage.outputs
+            self.states += stage.state_size
             self.widest = max(self.widest, stage.outputs)
             if stage.table == NULL:
                 self.flops += 2.0 * sum([array.size for array in arrays.values()])
@@ -280,7 +315,9 @@ cdef class Runner:
         if capacity <= self.session.capacity:
             return 0
         while k < program.n_stages:
-            if program.stages[k].n_states:
+            if program.stages[k].stepper != NULL:
+                work = max(work, stepper_work(program.stages[k].stepper, capacity, rows))
+            elif program.stages[k].n_states:
                 work = max(work, cell_work_size(program.stages[k].cell, capacity, rows))
             k += 1
         between = capacity * rows * program.widest * program.item

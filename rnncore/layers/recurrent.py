@@ -208,6 +208,10 @@ class Recurrent(Layer):
         weight: Array = self.params["weight_hh"]
         return weight
 
+    def stepwise(self) -> bool:
+        """Whether the layer has a ``stepper`` of its own for streams; ValueError where none can be made."""
+        return False
+
     def pack(self) -> None:
         before = self.reset_before
         size = self.backend.panels_size(self.input_size, self.hidden_size, self.gates, self.dtype, before)
