@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
@@ -59,9 +59,6 @@ class Cell(EquationLayer):
     {'weight_ih': (256, 64), 'weight_hh': (128, 128), 'bias': (256,), 'weight_n': (128, 128)}
     """
 
-    gates = 1
-    one_step: ClassVar[bool] = True
-
     def __init__(
         self,
         input_size: int,
@@ -88,6 +85,28 @@ class Cell(EquationLayer):
     def state_sizes(self) -> tuple[int, ...]:
         """Units of each state, ``hidden_size`` unless a cell overrides it."""
         return (self.hidden_size,) * len(self.state_names)
+
+    def __format__(self, spec: str) -> str:
+        """In messages the constructor's call, not the equation."""
+        return format(repr(self), spec)
+
+    @property
+    def one_step(self) -> bool:  # type: ignore[override]
+        return max(self.trace().depths) == 1
+
+    @property
+    def gate_names(self) -> tuple[str, ...]:  # type: ignore[override]
+        e = self.equations(Variant(zoneout=bool(self.zoneout)))
+        return tuple(str(self.trace().name_of(value)) for value in self._gates(e))
+
+    @property
+    def gate_functions(self) -> tuple[str, ...]:  # type: ignore[override]
+        e = self.equations(Variant(zoneout=bool(self.zoneout)))
+        return tuple(value.op for value in self._gates(e))
+
+    @property
+    def gates(self) -> int:  # type: ignore[override]
+        return len(self.gate_names)
 
     @property
     def state_widths(self) -> tuple[int, ...]:

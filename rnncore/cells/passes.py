@@ -3,7 +3,8 @@ A layer whose passes run its equation: tapes, masks, learned initial states, the
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,10 +18,12 @@ from ..layers.flow import Flow, Parts
 from ..layers.masks import Masks, draw_mask
 from ..layers.recurrent import Clipped, Recurrent, RecurrentTape
 from .directions import Direction, backward, forward
+from .evaluation import step_values
 from .layout import Layout
 from .programs import Equations
 from .rewriting import Variant
 from .tracing import Trace
+from .values import Value
 
 
 @brief
@@ -41,6 +44,20 @@ class CellTape(RecurrentTape):
         """The states with all of their past."""
         return self.first, *self.others
 
+    def mapped(self, function: Callable[[Array], Array], lengths: Lengths) -> CellTape:
+        """The tape with a function of every array of steps."""
+        first = function(self.first)
+        return replace(
+            self,
+            x=function(self.x),
+            lengths=lengths,
+            hidden=first[self.depths[0] - 1 :],
+            first=first,
+            others=tuple(map(function, self.others)),
+            record=None if self.record is None else function(self.record),
+            noise=tuple(map(function, self.noise)),
+        )
+
     def states(self) -> tuple[Array, ...]:
         whole = zip(self.all_states(), self.depths, strict=True)
         return tuple(array[depth - 1 :] for array, depth in whole)
@@ -49,8 +66,8 @@ class CellTape(RecurrentTape):
 class EquationLayer(Recurrent):
     """What `Cell` is made of: a recurrent layer that traces its ``step`` and runs the trace."""
 
+    unit_by_unit = True
     learn_initial_state: bool
-    #: which initial states the pass at hand took from the parameters
     _trace: Trace | None = None
     _layout: Layout | None = None
 
@@ -291,6 +308,56 @@ class EquationLayer(Recurrent):
         before = sum(d * w for d, w in zip(depths[:place], widths[:place], strict=True))
         return "state", before + (depths[place] - lag) * widths[place], None
 
+    def recurrent_weight(self) -> Array:
+        """Every square that a state, or what is computed from one, meets, one below the other: (n*H, H).
+
+        Those of the gates come first, in their order.
+        """
+        trace, layout, felt = self.trace(), self.layout, self.layout.felt(self.params)
+        e = self.equations(Variant(zoneout=bool(self.zoneout)))
+        order = [name for gate in self._gates(e) for name in _maps_of(gate)]
+        order += [linear.name for linear in trace.linears]
+        linears = {linear.name: linear for linear in trace.linears}
+        squares = [
+            block.of(felt)
+            for name in dict.fromkeys(order)
+            for operand, block in zip(linears[name].operands, layout.weights[name], strict=True)
+            if operand.op != "input" and linears[name].size == operand.width == self.hidden_size
+        ]
+        return np.concatenate(squares) if squares else np.zeros((0, self.hidden_size), self.dtype)
+
+    def gate_values(self, tape: Any) -> Array | None:
+        """What the equation's gates and candidates were, (T, B, G*H), in the order of ``gate_names``."""
+        variant = Variant(zoneout=bool(self.zoneout))
+        e = self.equations(variant)
+        known: dict[int, Array] = {}
+        steps = len(tape.x)
+        for value in e.values:
+            if value.op == "input":
+                known[value.order] = tape.x
+            elif value.op == "state":
+                place, lag = value.data
+                first = tape.depths[place] - lag
+                known[value.order] = tape.all_states()[place][first : first + steps]
+            elif value.op == "hoisted":
+                column = e.hoisted.column(value)
+                known[value.order] = tape.vectors[column : column + value.width]
+            elif value.op == "mask":
+                known[value.order] = np.full(value.width, 1 - self.zoneout[value.data[1]])
+        made = step_values(e, self.layout, self.params, known)
+        found = [made[value.order] for value in self._gates(e)]
+        return np.concatenate(found, axis=2).astype(self.dtype) if found else None
+
+    def _gates(self, e: Equations) -> list[Value]:
+        """Named values that a bounded function makes: gates and candidates."""
+        return [
+            value
+            for value in e.values
+            if value.op in ("sigmoid", "tanh")
+            and value.width == self.hidden_size
+            and e.trace.name_of(value) is not None
+        ]
+
     def _slots(self, part: Array, tape: CellTape, place: int) -> Array:
         """The gradient of a delayed state's past, that of h[t] in slot t modulo D."""
         depth = tape.depths[place]
@@ -327,6 +394,18 @@ class EquationLayer(Recurrent):
         if flow.gates:
             flow.dgates = flow.drecurrent = sums
         return (*whole, sums)
+
+
+def _maps_of(gate: Value) -> list[str]:
+    """The linear maps in a gate's sum."""
+    found, waiting = [], list(gate.args)
+    while waiting:
+        value = waiting.pop()
+        if value.op == "linear":
+            found.append(value.data.name)
+        elif value.op not in ("sigmoid", "tanh"):
+            waiting += value.args
+    return found
 
 
 class CellMasks(Masks):

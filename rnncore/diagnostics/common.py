@@ -86,11 +86,15 @@ def require_tape(layer: Recurrent, tape: Any) -> RecurrentTape:
     if not isinstance(tape, RecurrentTape):
         raise TypeError(f"tape is a {type(tape).__name__}, but what {layer!r} left is wanted")
     features, units = tape.x.shape[2], tape.hidden.shape[2]
-    if (features, units) != (layer.input_size, layer.hidden_size):
+    if (features, units) != (layer.input_size, layer.state_widths[0]):
         raise ValueError(
-            f"tape is of {units} units over {features} features, but layer has {layer.hidden_size} over "
+            f"tape is of {units} units over {features} features, but layer has {layer.state_widths[0]} over "
             f"{layer.input_size}"
         )
+    if layer.unit_by_unit:
+        if not layer.fits(tape):
+            raise ValueError(f"tape is a {type(tape).__name__} that another layer left than {layer!r}")
+        return tape
     # Where a pass was kept in segments, its tape knows the states alone; h is all that an Elman's has.
     kept = isinstance(tape, SegmentedTape)
     states = 1 + len(tape.borders[0]) if isinstance(tape, SegmentedTape) else len(tape.states())
@@ -111,6 +115,13 @@ def losses_gradient(
     loss: Any, y: Array, target: Any, lengths: Any, weights: Any
 ) -> tuple[float, Array]:
     """Value and gradient of a loss; weights are for those only that know them."""
+    given = np.asarray(0 if lengths is None else lengths)
+    if given.ndim == 1 and given.dtype.kind in "iu" and not given.all():
+        row = int(np.flatnonzero(given == 0)[0])
+        raise ValueError(
+            f"lengths[{row}] is 0, but a gradient is followed from the last step of each row; leave rows of no "
+            "steps out"
+        )
     value, dy = loss(y, target, lengths) if weights is None else loss(y, target, lengths, weights)
     return float(value), dy
 
@@ -179,12 +190,8 @@ def map_tape(function: Any, tape: RecurrentTape, lengths: Any = None) -> Recurre
             "tape was left by a layer with recurrent dropout or zoneout, whose masks cannot be taken apart: "
             "look into one with the same weights and without zoneout, after net.eval()"
         )
-    arrays = {
-        field.name: function(getattr(tape, field.name))
-        for field in dataclasses.fields(tape)
-        if getattr(getattr(tape, field.name), "ndim", 0) == 3  # the others have no steps
-    }
-    return dataclasses.replace(tape, **arrays, lengths=lengths)
+    mapped: RecurrentTape = tape.mapped(function, lengths)
+    return mapped
 
 
 def row_lengths(tape: RecurrentTape) -> NDArray[np.intp]:

@@ -160,6 +160,8 @@ def _norms(name: str, layer: Recurrent, step: int) -> dict[str, Array]:
     assert flow is not None
     assert flow.dgates is not None
     assert flow.drecurrent is not None
+    if layer.unit_by_unit:
+        raise ValueError(f"layer {name}, {layer!r}, multiplies its weights by other than h[t-1]")
     before = flow.tape.hidden[:-1]
     # What each row of the weights is multiplied with: where the reset gate comes first, r h[t-1] for n.
     parts = [(flow.drecurrent, before)]

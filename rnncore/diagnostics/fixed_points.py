@@ -165,8 +165,9 @@ class Step:
         self.twin, self.x = twin, held[None]
 
     def _tape(self, state: Array) -> Any:
-        units = self.twin.hidden_size
-        return step_forward(self.twin, self.x, tuple(part.copy() for part in state.reshape(-1, 1, units)))
+        borders = np.cumsum(self.twin.state_widths)[:-1]
+        parts = (part.reshape(1, -1).copy() for part in np.split(state, borders))
+        return step_forward(self.twin, self.x, tuple(parts))
 
     def motion(self, state: Array) -> Array:
         """F(s) - s, (n,)."""

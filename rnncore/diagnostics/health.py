@@ -118,7 +118,8 @@ class Health(ByLayer[LayerHealth]):
         lines = [f"{'layer':<{wide}}{head}"]
         for layer in self:
             for gate, name in enumerate(layer.gates):
-                radius = layer.spectral_radius[gate] if len(layer.eigenvalues) else math.nan
+                known = len(layer.eigenvalues) == len(layer.gates)
+                radius = layer.spectral_radius[gate] if known else math.nan
                 share = "-" if math.isnan(layer.saturated[gate]) else f"{layer.saturated[gate]:.1%}"
                 dead = "-" if layer.dead is None else f"{layer.dead_share:.1%}"
                 lines.append(
@@ -196,7 +197,7 @@ def _gate_names(layer: Recurrent) -> tuple[str, ...]:
 def _activations(layer: Recurrent, tape: Any) -> Array:
     """The gates' activations (T, B, G, H); NaN where the tape keeps none of several gates."""
     shape = (*tape.x.shape[:2], layer.gates, layer.hidden_size)
-    values = getattr(tape, "gates", None)
+    values = layer.gate_values(tape)
     if values is None and layer.gates == 1:
         values = tape.hidden[1:]  # where nothing but h is kept, it is what the unit says
     if values is None or values.size != math.prod(shape):
@@ -211,7 +212,8 @@ def _edges(names: tuple[str, ...], layer: Recurrent) -> tuple[Array, Array]:
     kinds = [
         layer.activation if name in CANDIDATES else "unknown" if name.isdecimal() else gate for name in names
     ]
-    edges = np.array([EDGES.get(kind, (-math.inf, math.inf)) for kind in kinds])
+    kinds = list(layer.gate_functions) or kinds
+    edges = np.array([EDGES.get(kind, (-math.inf, math.inf)) for kind in kinds]).reshape(-1, 2)
     return edges[:, 0], edges[:, 1]
 
 

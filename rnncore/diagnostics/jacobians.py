@@ -100,13 +100,13 @@ def jacobian(
     """
     k = t - 1 if k is None and isinstance(t, (int, np.integer)) else k
     chosen, first, last = _check(layer, tape, t, k, state, rows)
-    size = layer.hidden_size * len(layer.state_names)
-    start = np.eye(size, layer.hidden_size if state == "h" else size)
+    size = sum(layer.state_widths)
+    start = np.eye(size, layer.state_widths[0] if state == "h" else size)
     product = np.broadcast_to(start, (len(chosen), *start.shape)).copy()
     with one_blas_thread():
         for step in walk(layer, tape, first, last, chosen):
             product = step.apply(product)
-    return product[:, : layer.hidden_size] if state == "h" else product
+    return product[:, : layer.state_widths[0]] if state == "h" else product
 
 
 @keep_denormals()
@@ -149,18 +149,21 @@ def _spectrum(
 ) -> Spectrum:
     """The product over the span, its singular values, and the bounds on it."""
     first, last = span
-    units, states = layer.hidden_size, len(layer.state_names)
-    only = state == "h" and states > 1
-    product = Product(len(chosen), units if only else units * states, units if only else units * states)
+    units, whole = layer.state_widths[0], sum(layer.state_widths)
+    only = state == "h" and whole > units
+    product = Product(len(chosen), units if only else whole, units if only else whole)
     if only:  # begin with a change of h alone, end with the one in h alone
-        zeros = np.zeros((len(chosen), units * (states - 1), units))
+        zeros = np.zeros((len(chosen), whole - units, units))
         product.q = np.concatenate([product.q, zeros], axis=1)
     stepwise, through, beside = np.zeros(len(chosen)), 0.0, 0.0
     for step in walk(layer, tape, first, last, chosen):
         product.multiply(step.apply)
         if bounds:
             stepwise += np.log(np.maximum(spectral_norms(step), 1e-300))
-            slopes = step.largest_slopes() if step.dense is None else (math.nan, math.nan)
+            if step.dense is not None:
+                through = beside = math.nan
+                continue
+            slopes = step.largest_slopes()
             through, beside = max(through, slopes[0]), max(beside, slopes[1])
     if only:
         product.multiply(lambda q: q[:, :units])
@@ -184,6 +187,8 @@ def spectral_norms(step: Linearization) -> Array:
 
 def _textbook(layer: Recurrent, through: float, beside: float) -> float:
     """Logarithm of the bound on the norm of one step's Jacobian."""
+    if math.isnan(through):  # no such bound where units meet elsewhere than in the product
+        return math.nan
     largest = float(np.linalg.norm(felt_weights(layer).astype(np.float64), 2))
     if type(layer) is Elman and not beside > 1e-6:
         through, beside = LARGEST_SLOPE[layer.activation], 0.0

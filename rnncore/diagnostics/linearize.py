@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -68,6 +69,8 @@ class Linearization:
     def take(self, rows: slice) -> Linearization:
         """Some of the steps."""
         dense = None if self.dense is None else self.dense[rows]
+        if not self.slopes.size:
+            return Linearization(self.weight, self.slopes, self.direct, dense)
         return Linearization(self.weight, self.slopes[:, rows], self.direct[:, :, rows], dense)
 
     def largest_slopes(self) -> tuple[float, float]:
@@ -88,6 +91,9 @@ def step_forward(twin: Recurrent, x: Array, before: tuple[Array, ...]) -> Recurr
 def linearize(twin: Recurrent, tape: RecurrentTape) -> Linearization:
     """The Jacobians of a tape of one step, of a layer in float64 whose gradients are nobody's: see
     `double`."""
+    if twin.unit_by_unit:
+        nothing = np.zeros(0)
+        return Linearization(nothing, nothing, nothing, _unit_by_unit(twin, tape))
     names, units, gates = twin.state_names, twin.hidden_size, twin.gates
     steps, states = tape.hidden.shape[1], len(names)
     weight = felt_weights(twin)
@@ -115,26 +121,36 @@ def linearize(twin: Recurrent, tape: RecurrentTape) -> Linearization:
 
 def _back(twin: Recurrent, tape: RecurrentTape, state: int, gradient: Array) -> tuple[list[Array], Array]:
     """Go back over one step from a gradient in one state: that of the states before, and of the products."""
-    zero = np.zeros_like(gradient)
-    parts = tuple(gradient if place == state else zero for place in range(len(twin.state_names)))
+    parts = tuple(
+        gradient if place == state else np.zeros((len(gradient), width))
+        for place, width in enumerate(twin.state_widths)
+    )
     twin.flow = Flow(gates=True)
-    _, dstate = twin.backward(zero[None], tape, parts if len(parts) > 1 else parts[0])
+    dy = np.zeros((1, len(gradient), twin.state_widths[0]))
+    _, dstate = twin.backward(dy, tape, parts if len(parts) > 1 else parts[0])
     assert twin.flow.drecurrent is not None
     return list(dstate) if len(parts) > 1 else [dstate], twin.flow.drecurrent[0]
 
 
 def _unit_by_unit(twin: Recurrent, tape: RecurrentTape) -> Array:
     """The Jacobians row by row: the gradient of each unit after the step in all units before it."""
-    units, states = twin.hidden_size, len(twin.state_names)
+    widths = twin.state_widths
+    borders = np.concatenate([[0], np.cumsum(widths)])
     steps = tape.hidden.shape[1]
-    full = np.empty((steps, states, units, states, units))
+    full = np.empty((steps, borders[-1], borders[-1]))
     for step in range(steps):
-        own = map_tape(lambda array, step=step: np.repeat(array[:, step : step + 1], units, axis=1), tape)
-        for state in range(states):
+        for state, units in enumerate(widths):
+            own = map_tape(partial(_copies, step=step, count=units), tape)
             carried, _ = _back(twin, own, state, np.eye(units))
+            rows = slice(borders[state], borders[state + 1])
             for into, part in enumerate(carried):
-                full[step, state, :, into] = part
-    return full.reshape(steps, states * units, states * units)
+                full[step, rows, borders[into] : borders[into + 1]] = part
+    return full
+
+
+def _copies(array: Array, step: int, count: int) -> Array:
+    """One row of the batch, so many times."""
+    return np.repeat(array[:, step : step + 1], count, axis=1)
 
 
 def walk(layer: Recurrent, tape: RecurrentTape, first: int, last: int, rows: Any) -> Iterator[Linearization]:
@@ -146,7 +162,7 @@ def walk(layer: Recurrent, tape: RecurrentTape, first: int, last: int, rows: Any
     chunk = max(1, CHUNK_ROWS // count)
     for start in range(first, last, chunk):
         end = min(start + chunk, last)
-        before = tuple(states[start:end].reshape(-1, twin.hidden_size) for states in whole.states())
+        before = tuple(states[start:end].reshape(-1, states.shape[2]) for states in whole.states())
         x = whole.x[start:end].reshape(-1, twin.input_size)
         chunked = linearize(twin, step_forward(twin, x, before))
         for step in range(end - start):

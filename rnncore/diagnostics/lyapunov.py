@@ -97,7 +97,7 @@ def lyapunov_exponents(
         If the layer has no state, or an argument is not as wanted.
     """
     require_recurrent(layer)
-    size = layer.hidden_size * len(layer.state_names)
+    size = sum(layer.state_widths)
     count = size if k is None else check_positive_integer("k", k)
     if count > size:
         raise ValueError(f"k is {k}, but the state has {size} dimensions")

@@ -125,7 +125,7 @@ class GradientMonitor:
         pooled = any(layer.pools for layer in net.layers)
         by_row = pooled or isinstance(trainer.loss, CTC)
         target = np.ascontiguousarray(piece.target[some] if by_row else piece.target[:, some])
-        weights = None if piece.weights is None else piece.weights[some]
+        weights = None if piece.weights is None else piece.weights[..., some]
         lengths = None if piece.lengths is None else piece.lengths[some]
         state = _some_rows(trainer.entered, some)
         kept: dict[str, Any] = {}

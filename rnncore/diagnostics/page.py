@@ -130,7 +130,7 @@ def _pictures(
             pictures.spectrum_picture(spectra, left)
             pictures.eigenvalue_picture(health, middle)
             driven = np.ascontiguousarray(tape.x[: min(last, EXPONENT_STEPS), row : row + 1])
-            size = layer.hidden_size * len(layer.state_names)
+            size = sum(layer.state_widths)
             exponents = lyapunov_exponents(layer, driven, k=min(EXPONENTS, size))
             yield f"{head}: dynamics", pictures.lyapunov_picture(exponents, right)
         count = len(health.gates)

@@ -127,6 +127,8 @@ def _saturated(layer: Recurrent, tape: RecurrentTape | None) -> tuple[Remedy, ..
 
 def _input_dominates(layer: Recurrent, tape: RecurrentTape) -> bool:
     """Whether the input adds more to the gates' sums than the recurrent product does."""
+    if layer.unit_by_unit:
+        return False  # which of its sums are the input's is for the equation to say
     valid = np.arange(len(tape.x))[:, None] < row_lengths(tape)
     of_input = tape.x[valid] @ layer.params["weight_ih"].T + layer.params["bias"]
     of_state = recurrent_sums(layer, tape)[valid]

@@ -204,7 +204,7 @@ def _measures(
         "saturated": health.saturated_units,
         "dead": health.dead_share,
         "lyapunov": _chaos(layer, tape),
-        "spectral_radius": float(health.spectral_radius.max()),
+        "spectral_radius": float(health.spectral_radius.max(initial=0.0)),
     }
 
 

@@ -4,8 +4,7 @@ cimport numpy as cnp
 from cython cimport floating
 
 from .dispatch cimport Kernels
-from .equation cimport Stepper
-from .steps cimport Cell
+from .stages cimport Stage
 
 # One thread at a time, also where there is no GIL: whether the flag was free; and giving it back.
 cdef extern from *:
@@ -15,21 +14,6 @@ cdef extern from *:
     """
     bint rnncore_take(int *flag) noexcept nogil
     void rnncore_leave(int *flag) noexcept nogil
-
-# One place of the chain: an embedding's table, or a cell, or an activation, alone or after a dense layer.
-cdef struct Stage:
-    char *table              # (V, F), NULL where there is none
-    Cell *cell               # likewise
-    const Stepper *stepper   # of a cell written as its equation, or NULL
-    int function             # number of the activation, 0 where there is none
-    double alpha
-    char *slopes             # (F,) of a PReLU, or NULL
-    Py_ssize_t inputs        # features, or V of a table
-    Py_ssize_t outputs
-    double limit             # of the states' entries; 0 where nobody looks
-    int n_states             # (B, H) arrays: 0, 1 (h), 2 (h, c), or as many of h as the longest delay
-    Py_ssize_t state_size    # features of all of them
-    Py_ssize_t before        # features of the states of the stages before it
 
 # All that a run of the chain reads and writes; one thread at a time.
 cdef struct Session:

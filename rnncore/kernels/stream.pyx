@@ -12,14 +12,12 @@ from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy, memset
 
 from .dispatch cimport Kernels, kernels
-from .equation cimport Equation, advance_stepper, stepper_work
+from .equation cimport advance_stepper, stepper_work
 from .float_state cimport enter, float_state, leave
 from .ids cimport copy_ids, ids_fit
 from .memory cimport carve
-from .steps cimport (
-    Cell, advance_entered, cell_states, cell_work_size, dense_entered, free_cell, new_dense, new_elman,
-    new_gru_variant, new_leaky, new_lstm_variant, new_skip, set_zoneout
-)
+from .stages cimport Stage, fill_equation, fill_stage, free_stage
+from .steps cimport advance_entered, cell_work_size, dense_entered, set_zoneout
 
 cnp.import_array()
 
@@ -142,94 +140,6 @@ cdef char *clear_state(
     return state + all_rows * size
 
 
-cdef const floating *at(dict arrays, str name, floating of_type) except? NULL:
-    """The first number of a C-contiguous array; NULL if there is none of this name."""
-    cdef const floating[::1] flat
-    if name not in arrays:
-        return NULL
-    flat = arrays[name].reshape(-1)
-    return &flat[0]
-
-
-cdef char *copy_of(cnp.ndarray array) except NULL:
-    """The array's numbers in memory of their own."""
-    cdef char *numbers = <char *>malloc(cnp.PyArray_NBYTES(array))
-    if numbers == NULL:
-        raise MemoryError("no memory for a copy of the weights")
-    memcpy(numbers, cnp.PyArray_DATA(array), cnp.PyArray_NBYTES(array))
-    return numbers
-
-
-cdef Cell *new_cell_of(
-    str kind, dict arrays, int gate_activation, int activation, floating of_type
-) except? NULL:
-    """Pack the weights of a layer."""
-    cdef const floating *weight_ih = at[floating](arrays, "weight_ih", 0)
-    cdef const floating *weight_hh = at[floating](arrays, "weight_hh", 0)
-    cdef const floating *bias = at[floating](arrays, "bias", 0)
-    cdef const floating *leak
-    cdef const Py_ssize_t[::1] delays
-    cdef Py_ssize_t inputs, units
-    cdef int gates
-    if kind == "dense":
-        units, inputs = arrays["weight"].shape
-        return new_dense(inputs, units, at[floating](arrays, "weight", 0), bias)
-    inputs, units = arrays["weight_ih"].shape[1], arrays["weight_hh"].shape[1]
-    if kind == "elman":
-        return new_elman(inputs, units, weight_ih, weight_hh, bias, activation)
-    if kind == "skip":
-        delays = arrays["delays"]
-        return new_skip(
-            inputs, units, <int>delays.shape[0], &delays[0], weight_ih, weight_hh,
-            at[floating](arrays, "weight_skip", 0), bias, activation,
-        )
-    if kind == "leaky":
-        leak = at[floating](arrays, "leak", 0)
-        return new_leaky(inputs, units, weight_ih, weight_hh, bias, leak, activation)
-    if kind == "lstm":
-        gates = arrays["weight_hh"].shape[0] // units
-        return new_lstm_variant(
-            inputs, units, gates, weight_ih, weight_hh, bias,
-            at[floating](arrays, "weight_ci", 0), at[floating](arrays, "weight_cf", 0),
-            at[floating](arrays, "weight_co", 0), gate_activation, activation,
-        )
-    return new_gru_variant(
-        inputs, units, weight_ih, weight_hh, bias, at[floating](arrays, "bias_hn", 0),
-        gate_activation, activation,
-    )
-
-
-cdef int fill(
-    Stage *stage, str kind, dict arrays, int gate_activation, int activation, floating of_type
-) except -1:
-    """Pack one stage's weights."""
-    if kind == "embedding":
-        stage.inputs, stage.outputs = arrays["weight"].shape
-        stage.table = copy_of(arrays["weight"])
-        return 0
-    if "slope" in arrays:
-        stage.slopes = copy_of(arrays["slope"])
-    if kind == "activation":
-        return 0
-    stage.cell = new_cell_of[floating](kind, arrays, gate_activation, activation, 0)
-    if stage.cell == NULL:
-        raise MemoryError("no memory for the packed weights")
-    stage.outputs, stage.inputs = arrays["weight" if kind == "dense" else "weight_ih"].shape
-    if kind != "dense":
-        stage.outputs = arrays["weight_hh"].shape[1]
-    stage.n_states = cell_states(stage.cell)
-    stage.state_size = stage.n_states * stage.outputs
-    return 0
-
-
-cdef int fill_equation(Stage *stage, Equation equation) except -1:
-    """A cell written as its equation; the program keeps the equation alive."""
-    stage.stepper = &equation.stepper
-    stage.inputs, stage.outputs = equation.stepper.inputs, equation.stepper.outputs
-    stage.n_states, stage.state_size = equation.stepper.n_states, equation.stepper.states
-    return 0
-
-
 cdef class Program:
     """The packed weights of a chain, of one type: a copy, so that what happens to the arrays matters no more.
 
@@ -255,10 +165,8 @@ cdef class Program:
             if kind == "equation":
                 self.equations.append(cell.stepper())
                 fill_equation(stage, self.equations[len(self.equations) - 1])
-            elif is_double:
-                fill[double](stage, kind, arrays, gates, activation, 0)
             else:
-                fill[float](stage, kind, arrays, gates, activation, 0)
+                fill_stage(stage, kind, arrays, gates, activation, is_double)
             if zoneout and stage.cell != NULL:
                 set_zoneout(stage.cell, zoneout[0], zoneout[len(zoneout) - 1])
             stage.before = self.states
@@ -273,9 +181,7 @@ cdef class Program:
     def __dealloc__(self):
         cdef int k = 0
         while k < self.n_stages:
-            free(self.stages[k].table)
-            free(self.stages[k].slopes)
-            free_cell(self.stages[k].cell)
+            free_stage(&self.stages[k])
             k += 1
         free(self.stages)
 

@@ -6,8 +6,8 @@ A cell adds its tape and its two kernel calls.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
 from types import ModuleType
 from typing import Any, ClassVar
 
@@ -43,6 +43,15 @@ class RecurrentTape:
     def states(self) -> tuple[Array, ...]:
         """The states of all steps, (1+T, B, H) each, in the order of the layer's state."""
         return (self.hidden,)
+
+    def mapped(self, function: Callable[[Array], Array], lengths: Lengths) -> Any:
+        """The tape with a function of every array of steps."""
+        arrays: dict[str, Any] = {
+            field.name: function(getattr(self, field.name))
+            for field in fields(self)
+            if getattr(getattr(self, field.name), "ndim", 0) == 3  # the others have no steps
+        }
+        return replace(self, **arrays, lengths=lengths)
 
 
 @brief
@@ -112,6 +121,10 @@ class Recurrent(Layer):
     gates: int
     #: what the gates are called, in the order of the weights' rows: g, n or h writes, others open and shut
     gate_names: tuple[str, ...] = ()
+    #: the function of each gate, where it follows from no option
+    gate_functions: tuple[str, ...] = ()
+    #: whether a step may mix units other than by the product with h, so that diagnostics look at each
+    unit_by_unit = False
     #: whether units feel weight_hh as it stands, unsigned and whole
     felt_as_is = True
     #: what the state consists of
@@ -207,6 +220,11 @@ class Recurrent(Layer):
         """The recurrent weights as the units feel them, ``(G*H, H)``."""
         weight: Array = self.params["weight_hh"]
         return weight
+
+    def gate_values(self, tape: Any) -> Array | None:
+        """The gates' activations that a tape keeps, (T, B, G*H); None if it keeps none."""
+        values: Array | None = getattr(tape, "gates", None)
+        return values
 
     def stepwise(self) -> bool:
         """Whether the layer has a ``stepper`` of its own for streams; ValueError where none can be made."""
