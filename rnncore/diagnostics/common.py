@@ -119,8 +119,8 @@ def losses_gradient(
     if given.ndim == 1 and given.dtype.kind in "iu" and not given.all():
         row = int(np.flatnonzero(given == 0)[0])
         raise ValueError(
-            f"lengths[{row}] is 0, but a gradient is followed from the last step of each row; leave rows of no "
-            "steps out"
+            f"lengths[{row}] is 0, but a gradient is followed from each row's last step; leave out rows of "
+            "no steps"
         )
     value, dy = loss(y, target, lengths) if weights is None else loss(y, target, lengths, weights)
     return float(value), dy

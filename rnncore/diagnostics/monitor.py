@@ -125,7 +125,9 @@ class GradientMonitor:
         pooled = any(layer.pools for layer in net.layers)
         by_row = pooled or isinstance(trainer.loss, CTC)
         target = np.ascontiguousarray(piece.target[some] if by_row else piece.target[:, some])
-        weights = None if piece.weights is None else piece.weights[..., some]
+        weights = piece.weights  # (1, B) or (T, B)
+        if weights is not None:
+            weights = weights[0, some] if len(weights) == 1 else np.ascontiguousarray(weights[:, some])
         lengths = None if piece.lengths is None else piece.lengths[some]
         state = _some_rows(trainer.entered, some)
         kept: dict[str, Any] = {}
