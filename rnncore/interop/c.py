@@ -144,6 +144,7 @@ def _layout(chain: list[Stage], dtype: np.dtype[Any], lanes: int) -> int:
         delays = stage.arrays["delays"].tolist() if "delays" in shapes else []
         functions = stage.gate_activation, stage.activation
         facts.append([stage.kind, shapes, delays, functions, tuple(stage.zoneout)])
+        facts += [] if stage.equation is None else [str(stage.equation)]
         if stage.function or stage.kind == "activation":
             facts.append([stage.function, stage.alpha, stage.features])
     return int.from_bytes(hashlib.blake2b(repr(facts).encode(), digest_size=8).digest(), "little")

@@ -31,16 +31,19 @@ class Real(NamedTuple):
     tiny: str
     fast_fma: str
     accuracy: str
+    lowest: str  # where e^x of an equation stays as it is, as in a stream
+    highest: str
 
 
 FLOAT = Real(
     "float", "f", "uint32_t", "23", "0x3f800000u", "12582912.0f", "0x4b400000u", "0x1.715476p0f",
     "0x1.63p-1f", "-0x1.bd0106p-13f", 7, "10.0f", "34.6f", "-80.0f", "0x1p-60f", "FP_FAST_FMAF", "2.4e-7",
+    "-87.0f", "88.0f",
 )  # fmt: skip
 DOUBLE = Real(
     "double", "", "uint64_t", "52", "0x3ff0000000000000u", "6755399441055744.0", "0u",
     "0x1.71547652b82fep0", "0x1.62e42feep-1", "0x1.a39ef35793c76p-33", 13, "20.0", "277.2", "-700.0",
-    "0x1p-500", "FP_FAST_FMA", "4.7e-16",
+    "0x1p-500", "FP_FAST_FMA", "4.7e-16", "-708.0", "709.0",
 )  # fmt: skip
 
 # ${name} begins all names of the file. Each entry of FUNCTIONS comes after those that it calls.
@@ -143,6 +146,13 @@ ${NAME}_INLINE ${real} ${name}_exp(${real} x)
     ${real} power;
     const ${real} e = ${name}_reduce(${name}_clamp(x, ${exp_low}, 0), &power);
     return ${name}_multiply_add(e, power, power);
+}
+""",
+    "exponential": """\
+/* e^x within ${lowest} and ${highest}, and what it is there beyond. */
+${NAME}_INLINE ${real} ${name}_exponential(${real} x)
+{
+    return exp${f}(${name}_clamp(x, ${lowest}, ${highest}));
 }
 """,
     "sigmoid": """\

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from ..layers.activation import FUNCTIONS as ACTIVATIONS
 from ..stream import Stage
 from .c_cells import OVER_ROWS, Cell, Product, applied, cell
+from .c_equations import equation_cell
 from .c_functions import FUNCTIONS, Count, operations
 
 Array = NDArray[Any]
@@ -95,6 +96,8 @@ def layers(stage: Stage, lanes: int, counts: Mapping[str, Count]) -> Iterator[La
         width = len(stage.arrays["bias"])
         few = width < lanes
         yield _rows(stage, lanes, counts) if few else _columns("dense", cell(stage), lanes, counts)
+    elif stage.kind == "equation":
+        yield _columns("equation", equation_cell(stage), lanes, counts)
     elif stage.kind != "activation":
         yield _columns(stage.kind, cell(stage), lanes, counts)
     if ACTIVATIONS[stage.function] in OVER_ROWS or stage.kind == "activation":
