@@ -8,12 +8,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ...cells.passes import EquationLayer
 from ...disk import write_atomically
 from ...layers import Activation, Bidirectional, Dense, Dropout, Embedding, LastStep, Layer, MeanPool
 from ...layers.nested import Nested, parts_of
 from ...network import Network
 from ..cells import directions
 from .cells import OPERATORS, attributes, to_onnx
+from .equations import add_equation
 from .functions import add_function
 from .nested import add_nested
 from .runtime import TOLERANCE, Report, difference, hint, require_onnx, run, runtimes
@@ -112,7 +114,12 @@ class _Writer:
     def _add(self, place: str, layer: Layer) -> None:
         if isinstance(layer, Dropout) or (isinstance(layer, Nested) and add_nested(self, place, layer)):
             return
-        if directions(layer):
+        equations = [cell for cell, _ in directions(layer) if isinstance(cell, EquationLayer)]
+        if equations and isinstance(layer, EquationLayer):
+            add_equation(self, place, layer)
+        elif equations:
+            raise ValueError(f"layer {place}, {layer}, goes both ways, which a Scan over the steps does not")
+        elif directions(layer):
             self._recurrent(place, layer)
         elif isinstance(layer, Embedding):
             self.node("Gather", [self._weight(place, "weight", layer.params["weight"]), self.value], axis=0)
@@ -177,7 +184,7 @@ class _Writer:
             return
         longs = self.node("Cast", ["lengths"], to=self.onnx.TensorProto.INT64)
         steps = self.node("Sub", [longs, self.constant("one", [1])])
-        rows = self.node("Range", [self.constant("first", 0), self._size(x, 1), self.constant("next", 1)])
+        rows = self.node("Range", [self.constant("first", 0), self.size(x, 1), self.constant("next", 1)])
         column = self.constant("column", [1])
         pairs = [self.node("Unsqueeze", [array, column]) for array in (steps, rows)]
         self.node("GatherND", [x, self.node("Concat", pairs, axis=1)])
@@ -197,7 +204,7 @@ class _Writer:
             self.node("ReduceMean", [x], axes=[0], keepdims=0)
             return
         longs = self.node("Cast", ["lengths"], to=self.onnx.TensorProto.INT64)
-        steps = self.node("Range", [self.constant("first", 0), self._size(x, 0), self.constant("next", 1)])
+        steps = self.node("Range", [self.constant("first", 0), self.size(x, 0), self.constant("next", 1)])
         column = self.constant("column", [1])
         valid = self.node("Less", [self.node("Unsqueeze", [steps, column]), longs])
         valid = self.node("Unsqueeze", [valid, self.constant("third", [2])])
@@ -207,7 +214,7 @@ class _Writer:
         counts = self.node("Cast", [self.node("Unsqueeze", [longs, column])], to=kind)
         self.node("Div", [total, counts])
 
-    def _size(self, x: str, axis: int) -> str:
+    def size(self, x: str, axis: int) -> str:
         """The size of an axis as a scalar."""
         place = self.constant(f"axis{axis}", axis)
         return self.node("Gather", [self.node("Shape", [x]), place], axis=0)
