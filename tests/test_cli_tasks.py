@@ -179,7 +179,8 @@ def test_the_steps_behind_the_end_are_forecast(shelf, tmp_path):
     net = load(model)
     x = net.task.inputs(whole[80:100])[:, None].astype("f")
     y, _, _ = net.eval().forward(x)
-    np.testing.assert_allclose(said, net.task.unscale(y)[0, :, 0], rtol=1e-6)
+    np.testing.assert_allclose(said, net.task.unscale(y, whole[80:100, None])[0, :, 0], rtol=1e-6)
+    np.testing.assert_allclose(said, net.task.forecast(net, whole[:100])[:, 0], rtol=1e-6)
 
 
 def test_a_series_with_holes_is_learned_and_read(tmp_path):
@@ -297,7 +298,7 @@ def test_a_task_that_does_not_fit_its_network_is_refused(shelf, tmp_path):
     save(rnncore.Network(rnncore.Embedding(256, 3), rnncore.Dense(3, 2)), path, task=classes)
     assert "one row per sequence" in complaint("predict", path, path)
     tensors, content = read_tensors(folder / "series.safetensors")
-    content["task"]["horizon"] = 10**12
+    content["task"] |= {"horizon": 10**12, "linear": None}
     write_tensors(path, tensors, content)
     assert "4 outputs, but its task wants 2 and 1000000000000" in complaint("predict", path, series)
     content["task"] |= {"horizon": 4, "window": 10**12}

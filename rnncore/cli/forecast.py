@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import click
@@ -11,23 +11,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import pictures
-from ..data import Forecast, Panel, Treatment, Windows, check_series, naive_forecasts, read_table
+from ..data import Forecast, Treatment, Windows, check_series, read_table
+from ..data.choosing import choose, folds_of
 from ..data.dated import panel_of, season_of
+from ..data.scaling import NORMALIZATIONS
 from ..data.times import written
 from ..losses import SquaredError
-from ..metrics import mae, mase, rmse
 from ..network import Network
-from ..trainer import History, predict
 from .build import build_network
 from .options import COUNT, DELIMITER, ENCODING, ForecastOptions, training_options
-from .running import announce, echo_table, end, run, training_axes, with_defaults, write
+from .running import Outcome, announce, end, run, training_axes, with_defaults, write
+from .scores import Data, draw_forecasts, report, verdict, yardstick
 from .series import choose_columns, find_times, read_columns, treatments
 
-Floats = NDArray[np.float64]
 Index = NDArray[np.intp]
 
-LONGEST_WINDOW = 200  # steps that are read where --window is not given
-DRAWN = 6  # forecasts, one behind the other, in the picture
+LONGEST_SEASON = 200  # steps of a season that is read whole where --window is not given,
+LONGEST_WINDOW = 400  # and of the longest window that is tried
+STEPS = 600_000  # in the windows of an epoch, about, where --stride is not given
+WATCHED = 500  # windows that validation during training measures, evenly
 
 
 @click.command("forecast", context_settings={"show_default": True})
@@ -39,13 +41,30 @@ DRAWN = 6  # forecasts, one behind the other, in the picture
     DELIMITER,
     click.option("--horizon", type=COUNT, default=1, help="Steps to forecast."),
     click.option("--season", type=COUNT, help="Steps of a period.  [default: by the times, or 1]"),
-    click.option("--window", type=COUNT, help="Steps to read.  [default: 3 horizons or a season, up to 200]"),
-    click.option("--stride", type=COUNT, default=1, help="Steps between two windows of the training part."),
+    click.option("--window", type=COUNT, help="Steps to read.  [default: tried out, up to 400]"),
+    click.option(
+        "--stride", type=COUNT, help="Steps between two training windows.  [default: by their number]"
+    ),
+    click.option(
+        "--normalize",
+        type=click.Choice(("auto", *NORMALIZATIONS)),
+        default="auto",
+        help="By the training part, or each window by its own last value, or mean and deviation.",
+    ),
+    click.option(
+        "--difference/--no-difference",
+        default=False,
+        help="Whether to learn what the seasonal naive forecast misses.",
+    ),
+    click.option(
+        "--linear/--no-linear", default=True, help="Whether to add to a linear forecast from the window."
+    ),
     click.option("--time", help="Column of times.  [default: the first one that holds dates]"),
     click.option("--no-time", is_flag=True, help="Take each row as the step after the last."),
     click.option("--id", help="Column that says which series a row belongs to."),
     treatments,
     test=0.2,
+    clip=None,
     cell="gru",
     hidden=32,
 )
@@ -54,12 +73,18 @@ def forecast(context: click.Context, /, **given: Any) -> None:
     """Train a network to forecast a time series, a CSV or TSV FILE with a header and a step on each line.
 
     What comes last is the test part, what comes before it the validation part. The network that was best in
-    validation is kept, and compared in the test part with two forecasts: that the last season repeats itself
-    and that nothing changes. Fields may be empty: their steps carry no loss, and inputs say where they are.
+    validation is kept, and compared in the test part with other forecasts: that the last season repeats
+    itself, that nothing changes, and a ridge regression on the window. Fields may be empty: their steps carry
+    no loss, and inputs say where they are.
 
     A column of times is found by itself. Times that run backwards or occur twice end the command with a line
     that says where, and names the option that treats them. Missing ones are named, and count as missing
     values.
+
+    The network says what a linear forecast from the window, a ridge regression, leaves out. How long the
+    window is and what is taken from it before it is read is tried out with such regressions on the validation
+    part.
+    --clip is the root of the number of outputs, if it is not given.
     """
     options = with_defaults(ForecastOptions(**given))
     data = read_series(options)
@@ -67,16 +92,19 @@ def forecast(context: click.Context, /, **given: Any) -> None:
     source = _windows(options, data, panel.begins, data.middle, shuffle=True)
     validation = _windows(options, data, data.middle, data.last) if options.validation else None
     test = _windows(options, data, data.last, panel.ends) if options.test else None
+    options = replace(options, clip=math.sqrt(task.outputs) if options.clip is None else options.clip)
     net = build_network(options, None, task.features, task.outputs, "last")
+    if task.linear is not None:
+        _silence(net)
     announce(options, net, **_describe(options, data, source))
-    epoch = math.ceil(len(source) / options.accumulate)
-    outcome = run(options, net, SquaredError(missing=True), source, validation, epoch, keep_best=True)
+    outcome = _train(options, net, data, source, validation)
     parts = {"validation": (validation, data.middle), "test": (test, data.last)}
     said = ""
     if not outcome.interrupted:
+        ridge = yardstick(data)
         for name, (part, first) in parts.items():
             if part is not None:
-                scores = _report(name, net, data, part, first)
+                scores = report(name, net, data, part, first, ridge)
                 said = verdict(scores, name, options, data, outcome.history)
     click.echo(f"trained     {outcome.trainer.step:,} updates; {outcome.time}")
 
@@ -85,7 +113,7 @@ def forecast(context: click.Context, /, **given: Any) -> None:
         axes, beside = training_axes(None if part is None else (8.0, 6.0))
         axes = pictures.training_picture(outcome.history, axes, options.clip or None, label="loss, scaled")
         if part is not None:
-            _draw_forecasts(net, data, part, beside)
+            draw_forecasts(net, data, part, beside)
         pictures.save_picture(path, axes)
 
     write(options, net, outcome, draw, task=task)
@@ -94,19 +122,33 @@ def forecast(context: click.Context, /, **given: Any) -> None:
     end(outcome, context)
 
 
-@dataclass(frozen=True, slots=True)
-class Data:
-    """What is learned from: series, what a model must know of them, and where their parts begin, ``(S,)``."""
+def _train(
+    options: ForecastOptions, net: Network, data: Data, source: Windows, validation: Windows | None
+) -> Outcome:
+    """Train; where no update brings the validation part nearer than the linear forecast, that stays alone."""
+    loss = SquaredError(missing=True)
+    epoch = math.ceil(len(source) / options.accumulate)
+    watched = None
+    if validation is not None:
+        places = np.linspace(0, len(validation.origins) - 1, min(WATCHED, len(validation.origins)))
+        watched = validation.at(validation.origins[np.unique(places.round().astype(np.intp))])
+    outcome = run(options, net, loss, source, watched, epoch, keep_best=True)
+    if data.task.linear is not None and watched is not None and len(outcome.history.validations):
+        best = outcome.history.validations.column("loss").min()
+        kept = net.params.flat.copy()
+        _silence(net)
+        if outcome.trainer.evaluate(watched) > best:
+            net.params.flat[:] = kept
+        else:
+            click.echo("note        the network adds nothing to the linear forecast, which is kept alone")
+    return outcome
 
-    panel: Panel
-    task: Forecast
-    middle: Index
-    last: Index
 
-    @property
-    def values(self) -> Floats:
-        """All rows, ``(N, F)``."""
-        return self.panel.values
+def _silence(net: Network) -> None:
+    """Let the network say 0, and the forecast be the linear one."""
+    for name in net.params:
+        if name.startswith(f"{len(net.layers) - 1}."):
+            net.params[name][...] = 0
 
 
 def read_series(options: ForecastOptions) -> Data:
@@ -127,26 +169,48 @@ def read_series(options: ForecastOptions) -> Data:
     if season >= shortest:
         part = f"the training part has only {shortest} steps"
         raise click.UsageError(f"--season is {season}, but {part}")
-    window = options.window or max(3 * options.horizon, min(season, LONGEST_WINDOW))
     rows = np.arange(len(panel.values))
     training = panel.values[rows < middle[panel.series_of(rows)]]
+    window = options.window or shortest_window(options.horizon, season)
     task = Forecast.fit(training, columns, targets, len(training), window, options.horizon, season)
-    task = replace(
-        task,
-        masked=bool(np.isnan(panel.values).any()),
-        time=time,
-        series=options.id,
-        frequency=panel.frequency,
-    )
-    return Data(panel, task, middle, last)
+    masked = bool(np.isnan(panel.values).any())
+    task = replace(task, masked=masked, time=time, series=options.id, frequency=panel.frequency)
+    return _with_choices(options, Data(panel, task, middle, last), shortest)
+
+
+def shortest_window(horizon: int, season: int) -> int:
+    """The first window that is tried: three horizons or a season."""
+    return max(3 * horizon, min(season, LONGEST_SEASON))
+
+
+def _with_choices(options: ForecastOptions, data: Data, shortest: int) -> Data:
+    """The window, the normalization and the linear forecast that err least in the validation part."""
+    task = data.task
+    first = task.window
+    tried = [first, 2 * first, 8 * task.season, 15 * task.season] if task.season > 1 else [first, 2 * first]
+    room = min(LONGEST_WINDOW, shortest // 3 - options.horizon)
+    windows = sorted({window for window in tried if task.season <= window <= room}) or [first]
+    units = data.units(data.middle)
+    units = np.where(np.isfinite(units), units, np.array(task.scale)[task.places])
+    panel, folds = data.panel, folds_of(data.panel, data.middle, data.last)
+    task, _ = choose(
+        panel, replace(task, difference=options.difference), folds, units,
+        NORMALIZATIONS if options.normalize == "auto" else [options.normalize],
+        [options.window] if options.window else windows,
+    )  # fmt: skip
+    if not options.linear:
+        task = replace(task, linear=None)
+    return replace(data, task=task)
 
 
 def _windows(
     options: ForecastOptions, data: Data, first: Index, last: Index, shuffle: bool = False
 ) -> Windows:
-    stride = options.stride if shuffle else 1  # what is measured is measured everywhere
-    origins = data.panel.origins(data.task.window, data.task.horizon, first, last, stride)
-    return data.task.windows(
+    task = data.task
+    origins = data.panel.origins(task.window, task.horizon, first, last)
+    if shuffle:  # what is measured is measured everywhere
+        origins = origins[:: options.stride or max(len(origins) * task.window // STEPS, 1)]
+    return task.windows(
         data.values, int(first.min()), int(last.max()), batch_size=options.batch, seed=options.seed,
         shuffle=shuffle, dtype=options.dtype, origins=origins,
     )  # fmt: skip
@@ -165,6 +229,13 @@ def _describe(options: ForecastOptions, data: Data, source: Windows) -> dict[str
         "parts": ", ".join(f"{name} {steps:,}" for name, steps in parts.items() if steps),
         "forecast": f"{task.horizon} steps of {', '.join(task.targets)} after {task.window} that are read, "
         f"season {task.season}",
+        "relative to": {
+            "series": "the mean of the training part",
+            "last": "each window's last value",
+            "window": "each window's mean and deviation",
+        }[task.normalize]
+        + (", to the seasonal naive forecast" if task.difference else "")
+        + (", to a linear forecast from the window" if task.linear else ""),
         "windows": f"{len(source.origins):,} to train on",
     }
     if panel.times is not None:
@@ -173,93 +244,3 @@ def _describe(options: ForecastOptions, data: Data, source: Windows) -> dict[str
     for number, note in enumerate(panel.notes):
         lines["note" + " " * number] = note
     return lines
-
-
-Scores = dict[str, list[float]]
-
-
-def _report(name: str, net: Network, data: Data, part: Windows, first: Index) -> Scores:
-    """Errors of the network beside those of the naive forecasts, and scaled by what the past was like."""
-    panel, task = data.panel, data.task
-    part = part.at(_with_season(part.origins, panel, task.season))
-    series = panel.filled()[:, task.places] if len(panel.names) > 1 else data.values[:, task.places]
-    target = data.values[:, task.places][part.origins[:, None] + np.arange(task.horizon)]
-    forecasts = {"this network": task.unscale(np.asarray(predict(net, part)))}
-    forecasts["persistence"] = naive_forecasts(series, part.origins, task.horizon)
-    if task.season > 1:
-        naive = naive_forecasts(series, part.origins, task.horizon, task.season)
-        forecasts[f"seasonal naive, {task.season}"] = naive
-    history = [data.values[a:b, task.places] for a, b in zip(panel.begins, first, strict=True)]
-    scales = np.stack([_scales(past, task.season) for past in history])[panel.series_of(part.origins)]
-    rows = {}
-    for who, said in reversed(forecasts.items()):
-        rows[who] = [mae(said, target), rmse(said, target), _scaled(said, target, scales[:, None])]
-    echo_table(f"{name}: {len(part.origins):,} forecasts", ["MAE", "RMSE", "MASE"], rows, 3)
-    return rows
-
-
-def _with_season(origins: Index, panel: Panel, season: int) -> Index:
-    """Those that have a season of their own series before them; all, if none has."""
-    inside = origins - panel.begins[panel.series_of(origins)] >= season
-    return origins[inside] if inside.any() else origins
-
-
-def _scales(history: Floats, season: int) -> Floats:
-    """What MASE divides by, of each target; NaN where the past gives no scale."""
-    return np.array([_scale(column, season) for column in history.T])
-
-
-def _scale(history: Floats, season: int) -> float:
-    try:
-        return 1 / mase([1.0], [0.0], history, season)
-    except ValueError:
-        return math.nan  # it repeats itself to the digit, or too little of it is known
-
-
-def _scaled(said: Floats, target: Floats, scales: Floats) -> float:
-    """MASE over the series whose past gives a scale; NaN if none does."""
-    usable = np.isfinite(scales).all(axis=(1, 2)) & ~np.isnan(target).all(axis=(1, 2))
-    if not usable.any():
-        return math.nan
-    return mae(said[usable] / scales[usable], target[usable] / scales[usable])
-
-
-def verdict(scores: Scores, name: str, options: ForecastOptions, data: Data, history: History) -> str:
-    """Whether the network is worth having: its error beside the best naive one, or what to try."""
-    own = scores["this network"][0]
-    rival, (best, *_) = min(((who, row) for who, row in scores.items() if who != "this network"),
-                            key=lambda entry: entry[1][0])  # fmt: skip
-    if own < best:
-        return f"MAE {1 - own / best:.0%} below {rival}'s on the {name} part" if best else ""
-    tries = []
-    if data.task.season == 1:
-        tries.append("--season (24 for hours with a daily pattern, 7 for days, 12 for months)")
-    elif data.task.window < data.task.season:
-        tries.append(f"--window {data.task.season} or more, a whole season")
-    losses = history.validations.column("loss") if len(history.validations) else np.zeros(0)
-    if len(losses) > 2 and losses.argmin() >= len(losses) - 2:
-        tries.append("more --epochs: validation was still getting better")
-    elif len(losses) > 2 and losses.argmin() <= len(losses) // 3:
-        tries.append("a smaller --lr or --hidden, or --dropout-output 0.2: validation was best early")
-    norms = history.steps.column("grad_norm")
-    if options.clip and len(norms) and np.mean(norms > options.clip) > 0.9:
-        tries.append(
-            f"--clip {float(np.median(norms)):.2g}: nearly every update exceeds --clip {options.clip:g}"
-        )
-    if data.task.window == (options.window or 0) or not tries:
-        tries.append("another --window")
-    return f"loses to {rival} on the {name} part, MAE {own:.4g} against {best:.4g}; try {'; or '.join(tries)}"
-
-
-def _draw_forecasts(net: Network, data: Data, part: Windows, axes: Any) -> None:
-    """The latest forecasts of the last series' first target, one after the other, with the naive ones."""
-    panel, task = data.panel, data.task
-    own = part.origins[panel.series_of(part.origins) == panel.series_of(part.origins[-1:])]
-    chosen = part.at(_with_season(own, panel, task.season)[::-1][:: task.horizon][:DRAWN][::-1])
-    series = data.values[:, task.places]
-    y = task.unscale(np.asarray(predict(net, chosen)))[:, :, 0]
-    naive = naive_forecasts(series, chosen.origins, task.horizon, task.season)[:, :, 0]
-    pictures.forecast_picture(
-        series[:, 0], chosen.origins, y, naive, axes, label=task.targets[0],
-        naive_label="nothing changes" if task.season == 1 else f"seasonal naive, {task.season}",
-    )  # fmt: skip

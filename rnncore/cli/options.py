@@ -120,7 +120,10 @@ class ForecastOptions(Options):
     horizon: int
     season: int | None
     window: int | None
-    stride: int
+    stride: int | None
+    normalize: str
+    difference: bool
+    linear: bool
     time: str | None
     no_time: bool
     id: str | None

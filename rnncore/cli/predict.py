@@ -120,9 +120,7 @@ def forecast_rows(net: Network, task: Forecast, panel: Panel, file: str) -> Rows
             raise ValueError(
                 f"{file} has {len(values)} steps{of}, but the model reads {task.window} before a forecast"
             )
-        x = np.ascontiguousarray(task.inputs(values)[:, None], net.dtype)
-        y, _, _ = net.eval().forward(x, record=False)
-        forecast = task.unscale(y)[0]
+        forecast = task.forecast(net, values)
         steps = np.arange(1, len(forecast) + 1)
         when: list[list[str]] = [[] for _ in forecast]
         if task.time is not None and panel.times is not None and panel.frequency is not None:

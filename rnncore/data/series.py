@@ -10,7 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from ..checks import check_positive_integer, refuse_masked
+from ..checks import check_flag, check_positive_integer, refuse_masked
+from .linear import Linear
+from .scaling import check_normalization, level_and_spread, season_ahead
 from .table import listed
 from .times import Frequency
 from .windows import Windows
@@ -18,6 +20,8 @@ from .windows import Windows
 Array = NDArray[Any]
 Floats = NDArray[np.float64]
 Index = NDArray[np.intp]
+
+BLOCK = 512  # windows whose forecasts are given back at once
 
 
 def check_series(values: Any, columns: Sequence[str] | None = None) -> tuple[Floats, list[str]]:
@@ -86,6 +90,14 @@ class Forecast:
         Of each column: mean and standard deviation of the training part. (x - center) / scale is the input.
     masked
         Whether inputs say what is known.
+    normalize
+        What is taken from a window: ``"series"``, the center and scale above; ``"last"``, its own last value
+        (NLinear: Zeng et al., 2023); ``"window"``, its own mean and deviation (reversible instance
+        normalization: Kim et al., 2022). Only of the targets; other columns keep the first.
+    difference
+        Whether the network says by how much the forecast differs from the seasonal naive one.
+    linear
+        A linear forecast from the window that the network's is added to; None for none.
     time, series
         The columns that say when a row was and which series it belongs to; None where there are none.
     frequency
@@ -100,6 +112,9 @@ class Forecast:
     center: tuple[float, ...]
     scale: tuple[float, ...]
     masked: bool
+    normalize: str = "series"
+    difference: bool = False
+    linear: Linear | None = None
     time: str | None = None
     series: str | None = None
     frequency: Frequency | None = None
@@ -116,6 +131,12 @@ class Forecast:
             raise ValueError(f"target {min(absent)!r} is none of the columns {listed(self.columns)}")
         if not len(self.center) == len(self.scale) == len(self.columns):
             raise ValueError(f"center and scale are not one for each of {len(self.columns)} columns")
+        check_normalization(self.normalize)
+        if check_flag("difference", self.difference) and self.season > self.window:
+            raise ValueError(f"difference needs a season of {self.season} steps in a window of {self.window}")
+        sizes = self.window * self.features, self.outputs
+        if self.linear is not None and (self.linear.inputs, self.linear.outputs) != sizes:
+            raise ValueError(f"linear has not the {sizes[0]} inputs and {sizes[1]} outputs of this forecast")
         if not all(map(math.isfinite, self.center)) or not all(0 < scale < math.inf for scale in self.scale):
             raise ValueError("center or scale hold what is not finite, or a scale that is not above 0")
 
@@ -129,6 +150,8 @@ class Forecast:
         window: int,
         horizon: int = 1,
         season: int = 1,
+        normalize: str = "series",
+        difference: bool = False,
     ) -> Forecast:
         """Scaling from the first ``train`` steps alone; masked if anything is missing in any part.
 
@@ -150,7 +173,8 @@ class Forecast:
         scale[(scale == 0) | (np.nanmin(part, axis=0) == np.nanmax(part, axis=0))] = 1
         masked = bool(np.isnan(values).any())
         names = tuple(columns), tuple(targets)
-        return cls(*names, window, horizon, season, tuple(center.tolist()), tuple(scale.tolist()), masked)
+        moments = tuple(center.tolist()), tuple(scale.tolist())
+        return cls(*names, window, horizon, season, *moments, masked, normalize, difference)
 
     @property
     def features(self) -> int:
@@ -169,7 +193,9 @@ class Forecast:
         return np.array([numbers[target] for target in self.targets], np.intp)
 
     def inputs(self, values: Floats) -> Floats:
-        """What a network reads of a series ``(N, F)``: ``(N, features)``.
+        """What a network reads of one window ``(N, F)``: ``(N, features)``.
+
+        With ``normalize="series"`` of a whole series too: each step then depends on itself alone.
 
         Raises
         ------
@@ -178,24 +204,104 @@ class Forecast:
             input that could say so.
         """
         values = _check_values(values, self.columns)
-        scaled: Floats = (values - np.array(self.center)) / np.array(self.scale)
-        missing = np.isnan(scaled)
-        if not self.masked:
-            if missing.any():
-                row, column = np.argwhere(missing)[0]
-                raise ValueError(
-                    f"column {self.columns[column]!r} is missing at step {row}, but the model was trained on "
-                    "a series without missing values and cannot read one"
-                )
-            return scaled
-        return np.concatenate([np.where(missing, 0, scaled), ~missing], axis=1)
+        self._check_known(values)
+        return self.read(values[:, None])[0][:, 0]
 
-    def unscale(self, y: Array) -> Floats:
-        """A network's output ``(B, outputs)`` in the units of the targets, ``(B, horizon, K)``."""
-        places = self.places
-        forecast = y.reshape(len(y), self.horizon, len(places)).astype(np.float64)
-        unscaled: Floats = forecast * np.array(self.scale)[places] + np.array(self.center)[places]
-        return unscaled
+    def _check_known(self, values: Floats) -> None:
+        missing = np.isnan(values)
+        if not self.masked and missing.any():
+            row, column = np.argwhere(missing)[0]
+            raise ValueError(
+                f"column {self.columns[column]!r} is missing at step {row}, but the model was trained on "
+                "a series without missing values and cannot read one; --gaps fill repeats the one before"
+            )
+
+    def read(self, past: Floats) -> tuple[Floats, Floats, Floats]:
+        """Windows ``(T, B, F)`` as a network reads them, and the targets' levels and spreads, ``(B, K)``."""
+        places, own = self.places, np.zeros(len(self.columns), np.bool_)
+        own[places] = True
+        moments = np.array(self.center), np.array(self.scale)
+        level, spread = level_and_spread(past, self.normalize, *moments, own)
+        x: Floats = (past - level) / spread
+        if self.masked:
+            missing = np.isnan(x)
+            x = np.concatenate([np.where(missing, 0, x), ~missing], axis=2)
+        return x, level[:, places], spread[:, places]
+
+    def base(self, past: Floats, x: Floats, level: Floats, spread: Floats) -> tuple[Floats, Floats]:
+        """What the network's output is added to, and its units, as targets: ``(B, horizon, K)`` each."""
+        shape = past.shape[1], self.horizon, len(self.targets)
+        base = np.broadcast_to(level[:, None], shape)
+        if self.difference:
+            naive = season_ahead(past[:, :, self.places], self.horizon, self.season)
+            base = np.where(np.isnan(naive), base, naive)
+        units = np.broadcast_to(spread[:, None], shape)
+        if self.linear is not None:
+            base = base + self.linear(x).reshape(shape) * units
+            units = units * self.linear.gain.reshape(shape[1:])
+        return base, units
+
+    def prepare(self, past: Floats, ahead: Floats) -> tuple[Floats, Floats]:
+        """Windows ``(T, B, F)`` and what follows ``(B, horizon, K)`` as a network's input and target."""
+        x, level, spread = self.read(past)
+        base, units = self.base(past, x, level, spread)
+        return x, np.asarray((ahead - base) / units)
+
+    def unscale(self, y: Array, past: Windows | Floats | None = None) -> Floats:
+        """A network's output ``(B, outputs)`` in the units of the targets, ``(B, horizon, K)``.
+
+        Parameters
+        ----------
+        past
+            What the network read, `Windows` or an array ``(window, B, F)`` in the series' units; None where
+            the task takes nothing from a window: ``normalize="series"``, no difference, nothing linear.
+        """
+        forecast = y.reshape(len(y), self.horizon, len(self.targets)).astype(np.float64)
+        if past is None:
+            if self.normalize != "series" or self.difference or self.linear is not None:
+                raise ValueError("past is None, but this forecast is relative to its windows: pass them")
+            places = self.places
+            return np.asarray(forecast * np.array(self.scale)[places] + np.array(self.center)[places])
+        for begin in range(0, len(y), BLOCK):
+            rows = slice(begin, begin + BLOCK)
+            part = past.past(rows) if isinstance(past, Windows) else past[:, rows]
+            base, units = self.base(part, *self.read(part))
+            forecast[rows] = forecast[rows] * units + base
+        return forecast
+
+    def forecast(self, net: Any, values: Floats) -> Floats:
+        """What a network says of the steps after the end of a series.
+
+        Parameters
+        ----------
+        net
+            A network that was trained on this task's windows.
+        values
+            The series, ``(N, F)``, or ``(N,)`` where the task reads one column; the last ``window`` steps are
+            read.
+
+        Returns
+        -------
+        forecast
+            ``(horizon, K)``, in the targets' units.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If values are not ``(N, F)``, fewer than the window, or one is missing in the window of a model
+            that cannot read it.
+        """
+        array = np.asarray(values)
+        array = array[:, None] if array.ndim == 1 else array
+        past = _check_values(array, self.columns)[-self.window :]
+        if len(past) < self.window:
+            raise ValueError(
+                f"values have {len(past)} steps (N), but the model reads {self.window} before a forecast"
+            )
+        self._check_known(past)
+        x = np.ascontiguousarray(self.read(past[:, None])[0], net.dtype)
+        y = net.infer(x)
+        return np.asarray(self.unscale(y, past[:, None])[0])
 
     def windows(
         self,
@@ -221,8 +327,6 @@ class Forecast:
         """
         values = _check_values(values, self.columns)
         last = len(values) if last is None else last
-        places = self.places
-        targets = (values[:, places] - np.array(self.center)[places]) / np.array(self.scale)[places]
         if origins is None:
             begin = max(first, self.window)
             origins = np.arange(begin, last - self.horizon + 1, check_positive_integer("stride", stride))
@@ -231,14 +335,19 @@ class Forecast:
                 f"steps {first} to {last} hold no horizon of {self.horizon} with {self.window} steps before "
                 "it: fewer steps to read or forecast, or a longer series, are wanted"
             )
-        inputs = self.inputs(values)
-        return Windows(inputs, targets, origins, self.window, self.horizon, batch_size, seed, shuffle, dtype)
+        self._check_known(values)
+        return Windows(
+            values, values[:, self.places], origins, self.window, self.horizon, batch_size, seed, shuffle,
+            dtype, self.prepare,
+        )  # fmt: skip
 
     def to_dict(self) -> dict[str, Any]:
         """Everything as JSON can hold it."""
         lists = {name: list(getattr(self, name)) for name in ("columns", "targets", "center", "scale")}
         whole = {name: getattr(self, name) for name in ("window", "horizon", "season", "masked")}
-        times = {"time": self.time, "series": self.series}
+        times: dict[str, Any] = {"time": self.time, "series": self.series}
+        times |= {"normalize": self.normalize, "difference": self.difference}
+        times["linear"] = None if self.linear is None else self.linear.to_dict()
         step = None if self.frequency is None else [self.frequency.size, self.frequency.unit]
         return {"task": "forecast", **lists, **whole, **times, "frequency": step}
 
@@ -260,6 +369,10 @@ class Forecast:
             if not isinstance(data.get(name), str | None):
                 raise ValueError(f"{name} is no name of a column")
             parts[name] = data.get(name)
+        linear = data.get("linear")
+        parts["linear"] = None if linear is None else Linear.from_dict(linear)
+        parts["difference"] = data.get("difference", False)
+        parts["normalize"] = data.get("normalize", "series")
         return cls(**parts, frequency=_frequency(data.get("frequency")))
 
 

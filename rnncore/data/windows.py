@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -13,17 +13,18 @@ from .batch import Batch
 
 Array = NDArray[Any]
 Index = NDArray[np.intp]
+Transform = Callable[[Array, Array], tuple[Array, Array]]
 
 
 class Windows:
-    """Pieces of a series and the steps behind each: x ``(window, B, F)``, target ``(B, horizon K)``.
+    """Pieces of a series and the steps after each: x ``(window, B, F)``, target ``(B, horizon K)``.
 
     A window of which no target is known is left out.
 
     Parameters
     ----------
     inputs
-        ``(N, F)``, finite.
+        ``(N, F)``; finite, unless the transform reads NaN.
     targets
         ``(N, K)``; NaN is not known.
     origins
@@ -36,6 +37,9 @@ class Windows:
         Of the order, drawn anew for each epoch; False for the order of time.
     dtype
         Of the batches.
+    transform
+        From windows ``(window, B, F)`` and what follows ``(B, horizon, K)`` to x and target; None leaves
+        both as they are.
 
     Attributes
     ----------
@@ -54,11 +58,13 @@ class Windows:
         seed: int = 0,
         shuffle: bool = True,
         dtype: DTypeLike = "float32",
+        transform: Transform | None = None,
     ) -> None:
         for name, array in (("inputs", inputs), ("targets", targets)):
             if array.ndim != 2 or len(array) != len(inputs):
                 raise ValueError(f"{name} have shape {array.shape}, but ({len(inputs)}, ...) is wanted")
         self.inputs, self.targets, self.dtype = inputs, targets, check_dtype(dtype)
+        self.transform = transform
         self.window = check_positive_integer("window", window)
         self.horizon = check_positive_integer("horizon", horizon)
         self.batch_size = check_positive_integer("batch_size", batch_size)
@@ -71,8 +77,9 @@ class Windows:
                 f"origins run from {origins.min()} to {origins.max()}, but from window {window} to "
                 f"{len(inputs) - horizon}, N - horizon, is wanted"
             )
-        steps = origins[:, None] + np.arange(horizon)
-        known = ~np.isnan(targets[steps]).all(axis=(1, 2))
+        # Counted, not gathered: a horizon of many steps would take as many times the memory of the series.
+        counts = np.append(0, np.cumsum(~np.isnan(targets).all(axis=1), dtype=np.int32))
+        known = counts[origins + horizon] > counts[origins]
         if not known.any():
             raise ValueError("targets are missing in every window: there is nothing to learn or to measure")
         self.origins: Index = origins[known].astype(np.intp)
@@ -89,18 +96,26 @@ class Windows:
 
     def batches(self, epoch: int, start: int = 0) -> Iterator[Batch]:
         """The batches of an epoch, from number ``start`` on."""
-        back, ahead = np.arange(-self.window, 0)[:, None], np.arange(self.horizon)
         for rows in self.indices(epoch)[start:]:
-            chosen = self.origins[rows]
-            x = self.inputs[back + chosen].astype(self.dtype)
-            target = self.targets[chosen[:, None] + ahead].reshape(len(chosen), -1)
-            yield Batch(x, target.astype(self.dtype))
+            x, target = self.past(rows), self.ahead(rows)
+            if self.transform is not None:
+                x, target = self.transform(x, target)
+            target = target.reshape(len(rows), -1)
+            yield Batch(np.ascontiguousarray(x, self.dtype), np.ascontiguousarray(target, self.dtype))
+
+    def past(self, rows: Any) -> Array:
+        """The windows of these places in ``origins``, as they are, ``(window, B, F)``."""
+        return np.asarray(self.inputs[np.arange(-self.window, 0)[:, None] + self.origins[rows]])
+
+    def ahead(self, rows: Any) -> Array:
+        """What follows them, as it is, ``(B, horizon, K)``."""
+        return np.asarray(self.targets[self.origins[rows][:, None] + np.arange(self.horizon)])
 
     def at(self, origins: Any) -> Windows:
         """The windows at other origins, in their order."""
         return Windows(
             self.inputs, self.targets, origins, self.window, self.horizon, self.batch_size, self.seed,
-            shuffle=False, dtype=self.dtype,
+            shuffle=False, dtype=self.dtype, transform=self.transform,
         )  # fmt: skip
 
     def __repr__(self) -> str:
