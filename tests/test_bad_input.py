@@ -95,8 +95,8 @@ FORWARD = {
     "Boolean lengths": (
         cell_network,
         (array(T, B, I), None, [True] * B),
-        TypeError,
-        ("lengths are bool", "integers"),
+        ValueError,
+        ("lengths are a mask of shape (3,)", "T=4"),
     ),
     "too few lengths": (
         cell_network,
@@ -107,8 +107,8 @@ FORWARD = {
     "lengths in two axes": (
         cell_network,
         (array(T, B, I), None, [[4, 4, 4]]),
-        ValueError,
-        ("lengths have shape (1, 3)", "(3,)"),
+        TypeError,
+        ("lengths are int64 (1, 3)", "mask"),
     ),
     "a length beyond T": (
         cell_network,
@@ -116,11 +116,11 @@ FORWARD = {
         ValueError,
         ("lengths[1] is 5", "4 steps", "from 1 to 4"),
     ),
-    "a length of zero": (
+    "a length below zero": (
         cell_network,
-        (array(T, B, I), None, [4, 4, 0]),
+        (array(T, B, I), None, [4, 4, -1]),
         ValueError,
-        ("lengths[2] is 0", "from 1"),
+        ("lengths[2] is -1", "from 1"),
     ),
     "a negative length": (
         cell_network,

@@ -311,7 +311,7 @@ def _cut(x: Any, index: Any) -> Any:
     """Some steps and rows of x, or of each of several by name."""
     if isinstance(x, Mapping):
         return {name: _whole(array[index]) for name, array in x.items()}
-    return _whole(x[index])
+    return _whole(x if index is ... else x[index])
 
 
 def _places(mask: Array) -> Index | None:
