@@ -6,6 +6,7 @@ from gallery import GALLERY_CASES, case_id
 
 from rnncore import Bidirectional, Dense, Network, cells
 from rnncore.cells import Cell, tanh
+from rnncore.layers.base import ExplodingState
 
 
 class Late(Cell):
@@ -95,3 +96,19 @@ def test_short_calls_take_the_long_way(rng):
     net = Network(Bidirectional(cells.MGU(3, 5)), Dense(10, 2), seed=1).eval()
     x = rng.standard_normal((4, 2, 3)).astype(np.float32)
     np.testing.assert_array_equal(net.infer(x), net.forward(x)[0])
+
+
+@pytest.mark.parametrize("make", CASES[:12:3], ids=NAMES[:12:3])
+def test_inference_mode_changes_nothing(make, rng):
+    net = net_of(make(), rng)
+    x = rng.standard_normal((5, 2, 3)).astype(np.float32)
+    y = net.forward(x)[0]
+    with net.inference_mode():
+        np.testing.assert_array_equal(net.forward(x)[0], y)
+
+
+def test_a_state_without_bound_that_explodes_is_named(rng):
+    net = Network(cells.IndRNN(3, 5), seed=1).eval()
+    net.params["0.weight_u"] = 10.0 * np.ones(5)
+    with pytest.raises(ExplodingState, match="IndRNN"):
+        net.forward(np.full((60, 1, 3), 1e3, np.float32))

@@ -3,6 +3,7 @@ A layer whose passes run its equation: tapes, masks, learned initial states, the
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -24,6 +25,8 @@ from .programs import Equations
 from .rewriting import Variant
 from .tracing import Trace
 from .values import Value
+
+_UNBOUNDED = {"relu", "exp", "log", "log1p", "divide", "sqrt"}
 
 
 @brief
@@ -265,6 +268,14 @@ class EquationLayer(Recurrent):
             if part is not slot:
                 part[...] = slot
         return clipped
+
+    def pack(self) -> None:
+        """Nothing: each pass packs the weights for itself."""
+
+    def bound(self) -> float | None:
+        """``limit``, or where the equation has a function without a bound infinity; None: anything."""
+        unbounded = any(value.op in _UNBOUNDED for value in self.trace().graph.values)
+        return math.inf if self.limit is None and unbounded else self.limit
 
     def stepwise(self) -> bool:
         if self.learn_initial_state:
