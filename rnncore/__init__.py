@@ -8,6 +8,7 @@ from .kernels import get_include
 from .kernels.float_state import keep_denormals
 from .kernels.threads import get_num_threads, set_num_threads
 from .layers import (
+    CRF,
     GRU,
     LSTM,
     Activation,
@@ -46,11 +47,13 @@ if TYPE_CHECKING:
         reservoir,
         schedules,
     )
+    from .crf import CRFLoss
     from .ctc import CTC
     from .files import load, save
     from .trainer import Trainer
 
 __all__ = [
+    "CRF",
     "CTC",
     "GRU",
     "LSTM",
@@ -61,6 +64,7 @@ __all__ = [
     "Add",
     "Bidirectional",
     "BinaryCrossEntropy",
+    "CRFLoss",
     "Chain",
     "ClipNorm",
     "ClipParameter",
@@ -95,7 +99,7 @@ __all__ = [
 ]
 
 # Imported when they are first asked for: who only runs a network does not wait for them.
-_LATE = {"CTC": "ctc", "Trainer": "trainer", "load": "files", "save": "files"}
+_LATE = {"CRFLoss": "crf", "CTC": "ctc", "Trainer": "trainer", "load": "files", "save": "files"}
 _MODULES = {
     "cells", "data", "diagnostics", "metrics", "pictures", "problems", "regularizers", "reservoir",
     "schedules", "sklearn",

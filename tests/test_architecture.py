@@ -20,7 +20,7 @@ FLOORS = [
     {"summary", "objective"}
     | {"network", "modes", "inference", "stream", "data", "files", "problems", "reservoir"},
     {"cells"},
-    {"layers", "losses", "ctc", "metrics", "optimizers", "schedules", "clipping", "regularizers"}
+    {"layers", "losses", "ctc", "crf", "metrics", "optimizers", "schedules", "clipping", "regularizers"}
     | {"initializers", "params", "checks", "masking", "flat", "blas", "brief", "disk"},
     {"kernels", "reference", "version"},
 ]  # fmt: skip

@@ -104,7 +104,11 @@ def search(dtype):
     y = np.random.default_rng(2).standard_normal((12, 3, 5)).astype(dtype)
     value, dy = loss(y, [[1, 2], [3], [4, 4, 1]])
     found = loss.search(y, width=3)
-    return [np.array(value), dy, *(np.asarray(labels) for labels in found[0])]
+    made = [np.array(value), dy, *(np.asarray(labels) for labels in found[0])]
+    pairs = vanishing((12, 3, 9), dtype)
+    tags = rnncore.CRFLoss()
+    value, dy = tags(pairs, np.random.default_rng(2).integers(0, 3, (12, 3)))
+    return [*made, np.array(value), dy, *tags.decode(pairs)]
 
 
 def workloads(dtype):

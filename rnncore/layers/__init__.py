@@ -5,6 +5,7 @@ from .base import Layer
 from .bidirectional import Bidirectional
 from .clockwork import Clockwork
 from .composition import Add, Concat, Multiply, Residual
+from .crf import CRF
 from .dense import Dense
 from .dropout import Dropout
 from .elman import Elman
@@ -19,6 +20,7 @@ from .skip import SkipElman
 from .within import WithinStep
 
 __all__ = [
+    "CRF",
     "GRU",
     "LSTM",
     "Activation",

@@ -9,6 +9,7 @@ from .activations import activate, activate_backward
 from .bidirectional import join_directions, reverse_rows, split_directions
 from .clipping import all_finite, clip_norm, clip_value, global_norm
 from .clockwork import clockwork_backward, clockwork_forward, clockwork_scratch_size
+from .crf import crf_best, crf_loss, crf_scratch_size
 from .ctc import ctc_loss, ctc_scratch_size, ctc_search, ctc_search_sizes
 from .dense import dense_backward, dense_forward, dense_scratch_size, pack_dense
 from .elman import elman_backward, elman_forward
@@ -37,6 +38,9 @@ __all__ = [
     "clockwork_backward",
     "clockwork_forward",
     "clockwork_scratch_size",
+    "crf_best",
+    "crf_loss",
+    "crf_scratch_size",
     "ctc_loss",
     "ctc_scratch_size",
     "ctc_search",
