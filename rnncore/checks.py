@@ -25,7 +25,7 @@ LARGEST_SIZE = 2**31 - 1
 
 
 def check_array(name: str, value: Any, dtype: np.dtype[Any], axes: str, sizes: Sequence[int | None]) -> Array:
-    """``value`` as it is, if it is a C-contiguous array of ``dtype`` with the wanted sizes.
+    """``value``, if it is a C-contiguous array of ``dtype`` with the wanted sizes; a copy if misaligned.
 
     Parameters
     ----------
@@ -58,14 +58,15 @@ def check_array(name: str, value: Any, dtype: np.dtype[Any], axes: str, sizes: S
         raise ValueError(f"{name} has shape {value.shape}, but ({wanted}) is wanted")
     if not value.flags.c_contiguous:
         raise ValueError(f"{name} is not C-contiguous: pass np.ascontiguousarray({name})")
-    return value
+    return value if value.flags.aligned else value.copy()
 
 
 def take_array(name: str, value: Any) -> Any:
     """``value`` as a NumPy array on its own memory, where it has ``__array__`` or the buffer protocol.
 
-    Nothing is converted: the dtype stays, and what is neither (a list, a number) comes back as it is, so that
-    ``check_array`` refuses both. An array.array, a memoryview or a tensor on the CPU costs no copy.
+    A misaligned array is copied. Nothing is converted: the dtype stays, and what is neither (a list, a
+    number) comes back as it is, so that ``check_array`` refuses both. An array.array, a memoryview or a
+    tensor on the CPU costs no copy.
 
     Raises
     ------
@@ -73,7 +74,9 @@ def take_array(name: str, value: Any) -> Any:
         If it offers an array but gives none, as a tensor does that requires a gradient, or is a masked array.
     """
     refuse_masked(name, value)
-    if value is None or isinstance(value, (np.ndarray, np.generic, type)):
+    if isinstance(value, np.ndarray):
+        return value if value.flags.aligned else value.copy("K")
+    if value is None or isinstance(value, (np.generic, type)):
         return value
     if not hasattr(value, "__array__"):
         try:
@@ -81,7 +84,8 @@ def take_array(name: str, value: Any) -> Any:
         except TypeError:
             return value
     try:
-        return np.asarray(value)
+        array = np.asarray(value)
+        return array if array.flags.aligned else array.copy("K")
     except Exception as error:  # whatever another library's __array__ raises
         came, reason = type(value).__name__, str(error).partition("\n")[0][:200]
         raise TypeError(f"{name} is a {came} that gives no NumPy array: {reason}") from error
@@ -114,7 +118,7 @@ def check_lengths(
     """
     if lengths is None:
         return None
-    given = np.asarray(lengths)
+    given = np.array(lengths)  # a copy, which nobody else can change between the check and the kernel
     if given.dtype.kind not in "iu":
         raise TypeError(f"lengths are {given.dtype}, but integers are wanted")
     if given.shape != (rows,):
@@ -125,7 +129,9 @@ def check_lengths(
             f"lengths[{bad}] is {given[bad]}, but {of} has {steps} steps (T). Lengths count steps from the "
             f"start of each row, from {least} to {steps}."
         )
-    return np.array(given, dtype=np.intp)  # a copy: a tape keeps it, and kernels trust it
+    own = given.astype(np.intp, copy=False)
+    own.flags.writeable = False  # a tape keeps it
+    return own
 
 
 def is_mask(lengths: Any) -> bool:
@@ -167,7 +173,7 @@ def check_weights(weights: Any, rows: int) -> NDArray[np.float64] | None:
     if wrong.any():
         place = int(wrong.argmax())
         raise ValueError(f"weights[{place}] is {given[place]}, but finite numbers from 0 are wanted")
-    return np.ascontiguousarray(given, dtype=np.float64)
+    return np.require(given, np.float64, ["C", "A"])
 
 
 def check_step_weights(weights: Any, steps: int, rows: int) -> NDArray[np.float64] | None:

@@ -33,8 +33,10 @@ def check_flat(name: str, value: Any, like: Array | None = None) -> None:
         raise TypeError(f"{name} is {value.dtype}, but float32 or float64 is wanted")
     if value.ndim != 1:
         raise ValueError(f"{name} has shape {value.shape}, but (P,) is wanted, such as net.grads.flat")
-    if not value.flags.c_contiguous or not value.flags.writeable:
-        raise ValueError(f"{name} is not contiguous and writable, but it must be, to be changed in place")
+    if not value.flags.carray:
+        raise ValueError(
+            f"{name} is not contiguous, aligned and writable, but it must be, to be changed in place"
+        )
     if like is not None:
         if value.dtype != like.dtype:
             raise TypeError(f"{name} is {value.dtype}, but the parameters are {like.dtype}")

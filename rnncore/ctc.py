@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 
 from . import kernels
 from .checks import (
+    LARGEST_SIZE,
     check_array,
     check_finite,
     check_lengths,
-    check_positive_integer,
+    check_size,
     check_weights,
     take_array,
 )
@@ -23,6 +24,7 @@ from .kernels.threads import get_num_threads
 Array = NDArray[Any]
 Ids = NDArray[np.intp]
 
+MOST_ROOM = 2**46  # bytes: half of what a process can address on the processors of today
 INFINITE = ("error", "zero", "keep")
 
 
@@ -147,12 +149,19 @@ class CTC:
         """
         y = take_array("y", y)
         lengths = self._check_y(y, lengths)
-        width = check_positive_integer("width", width)
+        width = check_size("width", width)
         check_finite("y", y, lengths)
         steps, rows, classes = y.shape
+        width = min(width, _prefixes(steps, classes))
         found, found_lengths = np.empty((rows, steps), np.intp), np.empty(rows, np.intp)
         scores, threads = np.empty(rows), min(rows, get_num_threads())
         numbers, places = self.backend.ctc_search_sizes(steps, classes, width)
+        room = 8 * threads * (numbers + places)
+        if room > MOST_ROOM:
+            raise ValueError(
+                f"width is {width}, for which {steps} steps (T) take {room} bytes of working memory; "
+                "pass a smaller one"
+            )
         self.backend.ctc_search(
             y, lengths, self.blank, width, found, found_lengths, scores,
             np.empty((threads, numbers)), np.empty((threads, places), np.intp),
@@ -244,7 +253,18 @@ def _integers(name: str, value: Any, axes: int = 1) -> Ids:
         raise TypeError(f"{name} are {array.dtype}, but integers are wanted")
     if array.ndim != axes:
         raise ValueError(f"{name} has shape {array.shape}, but {axes} axes are wanted")
-    return np.ascontiguousarray(array, np.intp)
+    return np.array(array, np.intp)  # a copy, which nobody else can change between the check and the kernel
+
+
+def _prefixes(steps: int, classes: int) -> int:
+    """How many different labels T steps can have, or as many as any beam may have."""
+    total, level = 1, 1
+    for _ in range(steps):
+        level *= classes - 1
+        total += level
+        if total >= LARGEST_SIZE or not level:
+            break
+    return min(total, LARGEST_SIZE)
 
 
 def _shares(rows: int, weights: NDArray[np.float64] | None) -> NDArray[np.float64]:

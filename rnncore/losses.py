@@ -96,7 +96,7 @@ class Loss:
             raise TypeError(f"y is {y.dtype}, but float32 or float64 is wanted")
         if y.ndim not in (2, 3) or not y.size:
             raise ValueError(f"y has shape {y.shape}, but (T, B, C) or (B, C), none of them 0, is wanted")
-        check_array("y", y, y.dtype, "TBC"[-y.ndim :], y.shape)
+        y = check_array("y", y, y.dtype, "TBC"[-y.ndim :], y.shape)
         if self.class_weights is not None and len(self.class_weights) != y.shape[-1]:
             classes = y.shape[-1]
             raise ValueError(f"class_weights are {len(self.class_weights)}, but y has {classes} classes (C)")
@@ -318,9 +318,10 @@ class CrossEntropy(Loss):
             raise TypeError(f"target is a {type(target).__name__}, but a NumPy array is wanted")
         if target.dtype.kind not in "iu":
             raise TypeError(f"target is {target.dtype}, but integer class ids are wanted")
-        check_array("target", target, target.dtype, "TB"[1 - y.ndim :], y.shape[:-1])
+        target = check_array("target", target, target.dtype, "TB"[1 - y.ndim :], y.shape[:-1])
         # The kernels know two types of ids; an unsigned one beyond int64 turns negative and is refused.
-        return target if target.dtype in (np.int32, np.int64) else target.astype(np.int64)
+        ids: Array = target if target.dtype in (np.int32, np.int64) else target.astype(np.int64)
+        return ids
 
     def _check_range(self, target: Array, steps_target: Array, lengths: Lengths, classes: int) -> None:
         if self.ignored is not None:

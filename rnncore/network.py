@@ -257,6 +257,8 @@ class Network:
         if kept is not None:
             return masked_forward(self, x, state, kept, record)
         self._check_states("state", state, self._check_input(x, lengths))
+        if record and isinstance(x, np.ndarray):
+            x = x.view()  # the caller may give x another shape
         states, tapes = [], []
         for position, layer in enumerate(self.layers):
             entering = None if state is None else state[position]

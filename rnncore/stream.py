@@ -202,6 +202,8 @@ class Stream(Runner):
             raise TypeError(f"out is {out.dtype}, but this network computes in {dtype}: pass one of that")
         if not isinstance(out, np.ndarray) or out.flags.c_contiguous or out.shape != shape:
             check_array("out", out, dtype, "TBO"[-len(shape) :], shape)
+            if not out.flags.aligned:
+                raise ValueError("out is not aligned to its numbers: pass an array that NumPy made")
             raise ValueError("out cannot be written to: pass an array of your own")
         raise ValueError("out is not C-contiguous, but memory of one piece is wanted to write to")
 

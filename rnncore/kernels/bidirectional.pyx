@@ -36,7 +36,8 @@ cdef void move_share(void *job, int k) noexcept nogil:
     cdef char *target
     for t in range(part(m.steps, k, m.shares, 1), part(m.steps, k + 1, m.shares, 1)):
         for b in range(m.rows):
-            n = m.steps if m.lengths == NULL else m.lengths[b]
+            # A tape's lengths may have changed: beyond T they count as T.
+            n = m.steps if m.lengths == NULL else min(m.lengths[b], m.steps)
             target = m.target + (t * m.rows + b) * m.target_bytes
             if t >= n:
                 if not m.add:

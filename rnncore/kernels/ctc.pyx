@@ -218,7 +218,7 @@ cdef void run(Job *job, Py_ssize_t states, void (*task)(void *job, int share) no
     leave(before)
 
 
-def ctc_scratch_size(Py_ssize_t steps, Py_ssize_t labels):
+def ctc_scratch_size(steps, labels):
     """Doubles of working memory that a thread of ``ctc_loss`` wants: T steps, at most U labels a row."""
     return steps + (steps + 1) * (2 * labels + 1) + 2
 
@@ -435,7 +435,7 @@ cdef void search_share(void *job_, int k) noexcept nogil:
         search_row(job, b, job.scratch + k * job.scratch_size, job.places + k * job.places_size)
 
 
-def ctc_search_sizes(Py_ssize_t steps, Py_ssize_t classes, Py_ssize_t width):
+def ctc_search_sizes(steps, classes, width):
     """Doubles and indices of working memory that a thread of ``ctc_search`` wants."""
     return 6 * width + 2 * classes, 4 * width + 5 * (1 + steps * width)
 

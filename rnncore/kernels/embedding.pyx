@@ -28,11 +28,22 @@ def embedding_forward(const Py_ssize_t[:, ::1] ids, const floating[:, ::1] weigh
 def embedding_backward(const floating[:, :, ::1] dy, const Py_ssize_t[:, ::1] ids, floating[:, ::1] dweight):
     """dweight[ids[t, b]] += dy[t, b]."""
     cdef Py_ssize_t n = ids.shape[0] * ids.shape[1], features = dweight.shape[1], i
+    cdef Py_ssize_t rows = dweight.shape[0], wrong = -1
     cdef const Py_ssize_t *row = &ids[0, 0]
     cdef const floating *upstream = &dy[0, 0, 0]
     cdef floating *table = &dweight[0, 0]
     cdef const Kernels *kernel = kernels(floating is double)
     cdef float_state before
+    with nogil:
+        for i in range(n):  # of a tape, which may have changed since the forward pass
+            if row[i] >= rows:
+                wrong = i
+                break
+    if wrong >= 0:
+        raise ValueError(
+            f"ids[{wrong // ids.shape[1]}, {wrong % ids.shape[1]}] is {row[wrong]}, but the table has {rows} "
+            "rows (V)"
+        )
     with nogil:
         before = enter()
         for i in range(n):

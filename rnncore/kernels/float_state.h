@@ -7,6 +7,8 @@
 #ifndef RNNCORE_FLOAT_STATE_H
 #define RNNCORE_FLOAT_STATE_H
 
+#include <stdint.h>
+
 #if defined(__SSE2__)
 #include <xmmintrin.h>
 
@@ -30,8 +32,11 @@ static inline float_state kernel_float_state(int keep_denormals)
 /* Whether two states compute the same. */
 static inline int same_arithmetic(float_state a, float_state b) { return !((a.mxcsr ^ b.mxcsr) & ~MXCSR_FLAGS); }
 
+/* How a state computes in one word, which threads can hand on, and back: without what it has seen. */
+static inline uint64_t arithmetic_bits(float_state state) { return state.mxcsr & ~MXCSR_FLAGS; }
+static inline float_state arithmetic_of(uint64_t bits) { return (float_state){(unsigned)bits}; }
+
 #elif defined(__aarch64__)
-#include <stdint.h>
 
 typedef struct {
     uint64_t fpcr;
@@ -58,6 +63,8 @@ static inline float_state kernel_float_state(int keep_denormals)
 }
 
 static inline int same_arithmetic(float_state a, float_state b) { return a.fpcr == b.fpcr; }
+static inline uint64_t arithmetic_bits(float_state state) { return state.fpcr; }
+static inline float_state arithmetic_of(uint64_t bits) { return (float_state){bits, 0}; }
 
 #else /* nothing is known of this processor: it computes as it does */
 
@@ -69,6 +76,8 @@ static inline float_state read_float_state(void) { return (float_state){0}; }
 static inline void write_float_state(float_state state) { (void)state; }
 static inline float_state kernel_float_state(int keep_denormals) { return (void)keep_denormals, (float_state){0}; }
 static inline int same_arithmetic(float_state a, float_state b) { return (void)a, (void)b, 1; }
+static inline uint64_t arithmetic_bits(float_state state) { return (void)state, 0; }
+static inline float_state arithmetic_of(uint64_t bits) { return (void)bits, (float_state){0}; }
 
 #endif
 

@@ -6,6 +6,7 @@ for 1. Where step t is beyond the length of row b, or its weight is 0, y and tar
 ``class_weights (C,)`` multiply each class's part.
 """
 
+from libc.math cimport NAN
 from libc.stdint cimport int32_t, int64_t
 from libc.string cimport memset
 
@@ -61,7 +62,7 @@ def softmax_cross_entropy(
     """-log softmax(y[t, b])[target[t, b]], summed and scaled.
 
     y        (T, B, C)  logits
-    target   (T, B)     class ids, 0 <= id < C (trusted)
+    target   (T, B)     class ids; one outside 0 <= id < C makes the value NaN
     dy       (T, B, C)  OUT: scale * (softmax(y) - onehot(target))
     """
     cdef Py_ssize_t steps = y.shape[0], rows = y.shape[1], classes = y.shape[2], t, b
@@ -69,6 +70,7 @@ def softmax_cross_entropy(
     cdef const Kernels *kernel = kernels(floating is double)
     cdef Weights w = weights_of(weights, None)
     cdef double total = 0, weight = 1
+    cdef class_id right
     cdef float_state before
     with nogil:
         before = enter()
@@ -76,11 +78,16 @@ def softmax_cross_entropy(
             for b in range(rows):
                 if w.first != NULL:
                     weight = w.first[t * w.stride + b]
+                right = target[t, b]  # once: another thread may write there
                 if weight == 0 or length != NULL and length[b] <= t:
                     memset(&dy[t, b, 0], 0, classes * sizeof(floating))
                     continue
+                if right < 0 or right >= classes:
+                    memset(&dy[t, b, 0], 0, classes * sizeof(floating))
+                    total = NAN
+                    continue
                 total += weight * kernel.softmax_row(
-                    &y[t, b, 0], classes, target[t, b], scale * weight, &dy[t, b, 0]
+                    &y[t, b, 0], classes, right, scale * weight, &dy[t, b, 0]
                 )
         total *= scale
         leave(before)
@@ -123,6 +130,7 @@ def smoothed_cross_entropy(
     cdef const Kernels *kernel = kernels(floating is double)
     cdef Weights w = weights_of(weights, class_weights)
     cdef double total = 0, weight = 1, all_weights = classes
+    cdef class_id right
     cdef float_state before
     with nogil:
         before = enter()
@@ -137,8 +145,13 @@ def smoothed_cross_entropy(
                 if weight == 0 or length != NULL and length[b] <= t:
                     memset(&dy[t, b, 0], 0, classes * sizeof(floating))
                     continue
+                right = target[t, b]
+                if right < 0 or right >= classes:
+                    memset(&dy[t, b, 0], 0, classes * sizeof(floating))
+                    total = NAN
+                    continue
                 total += weight * smooth_row[floating](
-                    kernel, &y[t, b, 0], classes, target[t, b], scale * weight, w.classes, all_weights,
+                    kernel, &y[t, b, 0], classes, right, scale * weight, w.classes, all_weights,
                     smoothing, &dy[t, b, 0],
                 )
         total *= scale

@@ -21,10 +21,10 @@ from .recurrence cimport activation_code, at_first, at_start, run_backward, run_
 
 cdef int gates_of(const floating[:, ::1] weight_hh) except -1:
     """Four, or three where the forget gate is coupled."""
-    cdef int gates = <int>(weight_hh.shape[0] // weight_hh.shape[1])
+    cdef Py_ssize_t gates = weight_hh.shape[0] // weight_hh.shape[1]
     if gates != 3 and gates != 4:
         raise ValueError(f"weight_hh has rows for {gates} gates, but an LSTM has 4, or 3 if two are coupled")
-    return gates
+    return <int>gates
 
 
 cdef bint is_plain(str gate_activation, str activation, const floating[::1] weight_ci):

@@ -78,6 +78,7 @@ cdef struct Work:
     Clipped clipped[MAX_SHARES]        # what clip_step did on each share
     Py_ssize_t start[MAX_SHARES + 1]   # share k has the rows order[start[k]] ... order[start[k + 1] - 1]
     Py_ssize_t base[MAX_SHARES + 1]    # and the compact rows base[k] ... of a backward chunk
+    Py_ssize_t *lengths           # (B,) a copy of the sequence's, where it has some
     Py_ssize_t *order             # (B,) rows, in each share by descending length
     Py_ssize_t *buckets           # (T + 2,) for sorting
     Py_ssize_t *places            # (chunk * B,) t * B + row of each compact row
@@ -105,7 +106,7 @@ cdef struct Work:
     Py_ssize_t own_size           # bytes of a set
 
 # Raise ValueError for more gates than a panel holds side by side (product.h).
-cdef int check_gates(int gates) except -1
+cdef int check_gates(Py_ssize_t gates) except -1
 
 # Carve what the weights are packed into for a forward pass; returns where the rest begins.
 cdef char *lay_out_panels(const Sequence *s, Work *w, char *space) noexcept nogil
@@ -113,6 +114,9 @@ cdef char *lay_out_panels(const Sequence *s, Work *w, char *space) noexcept nogi
 # Decide on threads and chunks and carve the working memory of a forward or backward pass from the scratch;
 # returns the bytes it takes. own: whether each share may have gradients of its own, where these pay and fit.
 cdef Py_ssize_t lay_out(const Sequence *s, Work *w, bint back, bint own) noexcept nogil
+
+# Have the call go by a copy of the lengths; ValueError unless each is from 0 to T.
+cdef int own_lengths(Sequence *s, Work *w) except -1
 
 # Deal the rows out to the shares, in each by descending length.
 cdef void arrange(const Sequence *s, Work *w) noexcept nogil

@@ -25,7 +25,7 @@ cdef enum:
     CHUNK_ROWS = 256      # 512 and 1024 are no faster: bench/README.md, "Chunks"
 
 
-cdef int check_gates(int gates) except -1:
+cdef int check_gates(Py_ssize_t gates) except -1:
     if not 1 <= gates <= MAX_GATES:
         raise ValueError(f"gates is {gates}, but the kernels have panels of 1 to {MAX_GATES} gates")
     return 0
@@ -97,6 +97,7 @@ cdef Py_ssize_t lay_out(const Sequence *s, Work *w, bint back, bint own) noexcep
     w.chunk = max(1, min(s.steps, w.chunk // s.rows))
     choose_unpacked(s, w)
     rows = w.chunk * s.rows
+    w.lengths = <Py_ssize_t *>carve(&space, s.rows * sizeof(Py_ssize_t))
     w.order = <Py_ssize_t *>carve(&space, s.rows * sizeof(Py_ssize_t))
     w.buckets = <Py_ssize_t *>carve(&space, (s.steps + 2) * sizeof(Py_ssize_t))
     w.places = <Py_ssize_t *>carve(&space, rows * sizeof(Py_ssize_t))
@@ -168,6 +169,26 @@ def panels_size(Py_ssize_t inputs, Py_ssize_t units, int gates, dtype, bint rese
     s.item = np.dtype(dtype).itemsize
     s.kernels = kernels(s.item == 8)
     return (lay_out_panels(&s, &w, NULL) - <char *>NULL + 64) // s.item + 1
+
+
+cdef Py_ssize_t copy_lengths(const Sequence *s, Work *w) noexcept nogil:
+    """Returns the first row whose length is not from 0 to T, -1 if there is none."""
+    cdef Py_ssize_t row
+    for row in range(s.rows):
+        w.lengths[row] = s.lengths[row]
+        if not 0 <= w.lengths[row] <= s.steps:
+            return row
+    return -1
+
+
+cdef int own_lengths(Sequence *s, Work *w) except -1:
+    """Go by a copy of the lengths, which nobody else can change, if each is from 0 to T."""
+    cdef Py_ssize_t wrong = -1 if s.lengths == NULL else copy_lengths(s, w)
+    if wrong >= 0:
+        raise ValueError(f"lengths[{wrong}] is {w.lengths[wrong]}, but x has {s.steps} steps (T)")
+    if s.lengths != NULL:
+        s.lengths = w.lengths
+    return 0
 
 
 cdef void arrange(const Sequence *s, Work *w) noexcept nogil:

@@ -37,6 +37,7 @@ from .plan cimport (
     lay_out,
     lay_out_panels,
     length_of,
+    own_lengths,
 )
 from .records cimport record_gates, record_hidden
 from .threads cimport part, run_shares, threads_for
@@ -330,8 +331,8 @@ def pack_recurrent(
     cdef float_state before
     s.item, s.kernels, s.further = sizeof(floating), kernels(sizeof(floating) == sizeof(double)), 0
     s.inputs, s.units = weight_ih.shape[1], weight_hh.shape[1]
+    check_gates(weight_hh.shape[0] // weight_hh.shape[1])
     s.gates, s.reset_before = <int>(weight_hh.shape[0] // weight_hh.shape[1]), reset_before
-    check_gates(s.gates)
     s.weight_ih, s.weight_hh = <const char *>&weight_ih[0, 0], <const char *>&weight_hh[0, 0]
     s.bias = <const char *>&bias[0]
     w.sequence = &s
@@ -362,7 +363,7 @@ cdef int lay_out_within(Sequence *s, Work *w, bint back) except -1:
             f"scratch has {room} bytes, but this call needs {size}; "
             "take as many entries as scratch_size says for this cell, at the level in force"
         )
-    return 0
+    return own_lengths(s, w)
 
 
 cdef int run_forward(Sequence *s) except -1:

@@ -29,10 +29,12 @@ static struct {
     int asleep;
     int workers;
     int cpu;                    /* where the caller runs, -1 if that is not known */
-    share_task task;            /* the job at hand: written only while all its shares are taken */
-    void *job;
-    int shares;
-    float_state arithmetic;     /* the caller's, which its shares are computed with, whoever takes them */
+    /* The job at hand: written only while all its shares are taken. A worker may read these four while they change, but
+     * its ticket is an old one by then, and it takes nothing: relaxed, for the ticket orders them. */
+    _Atomic(share_task) task;
+    _Atomic(void *) job;
+    atomic_int shares;
+    _Atomic uint64_t arithmetic; /* the caller's, which its shares are computed with, whoever takes them */
     _Atomic uint64_t ticket;    /* the job's number in the high half, its next free share in the low one */
     atomic_int done;
 } pool = {.caller = PTHREAD_MUTEX_INITIALIZER, .sleep = PTHREAD_MUTEX_INITIALIZER, .wake = PTHREAD_COND_INITIALIZER};
@@ -52,14 +54,14 @@ static void take_shares(uint32_t number)
 {
     uint64_t ticket = atomic_load(&pool.ticket);
     while ((uint32_t)(ticket >> 32) == number) {
-        const share_task task = pool.task;
-        void *job = pool.job;
-        const float_state arithmetic = pool.arithmetic;
+        const share_task task = atomic_load_explicit(&pool.task, memory_order_relaxed);
+        void *job = atomic_load_explicit(&pool.job, memory_order_relaxed);
+        const uint64_t arithmetic = atomic_load_explicit(&pool.arithmetic, memory_order_relaxed);
         const int share = (int)(uint32_t)ticket;
-        if (share >= pool.shares)
+        if (share >= atomic_load_explicit(&pool.shares, memory_order_relaxed))
             return;
         if (atomic_compare_exchange_weak(&pool.ticket, &ticket, ticket + 1)) {
-            compute_with(arithmetic);
+            compute_with(arithmetic_of(arithmetic));
             task(job, share);
             atomic_fetch_add(&pool.done, 1);
             ticket = atomic_load(&pool.ticket);
@@ -156,10 +158,10 @@ static void share_out(int shares, share_task task, void *job)
     }
     start_workers(shares - 1);
     const uint32_t number = job_number() + 1;
-    pool.task = task;
-    pool.job = job;
-    pool.shares = shares;
-    pool.arithmetic = read_float_state();
+    atomic_store_explicit(&pool.task, task, memory_order_relaxed);
+    atomic_store_explicit(&pool.job, job, memory_order_relaxed);
+    atomic_store_explicit(&pool.shares, shares, memory_order_relaxed);
+    atomic_store_explicit(&pool.arithmetic, arithmetic_bits(read_float_state()), memory_order_relaxed);
     atomic_store(&pool.done, 0);
     atomic_store(&pool.ticket, (uint64_t)number << 32);
     pthread_mutex_lock(&pool.sleep);

@@ -55,7 +55,8 @@ cdef Cell *new_gru(
 ) noexcept nogil
 # Elman networks with connections over so many steps, ascending: weight_hh for the first delay, weight_skip
 # (n_delays - 1, H, H) for the others, or NULL. Their state is the last D of h, (D, B, H), the latest last, D
-# being the last delay: that is h_prev, and in front of hidden there are D.
+# being the last delay: that is h_prev, and in front of hidden there are D. NULL too where the delays do not
+# ascend from 1 or more to 2**31 - 1 at most.
 cdef Cell *new_skip(
     Py_ssize_t inputs, Py_ssize_t units, int n_delays, const Py_ssize_t *delays, const floating *weight_ih,
     const floating *weight_hh, const floating *weight_skip, const floating *bias, int activation

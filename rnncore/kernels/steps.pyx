@@ -40,6 +40,7 @@ cdef struct Cell:
 
 cdef enum:
     CHUNK_ROWS = 256         # (step, row) pairs projected at a time, as in recurrence.pyx
+    LONGEST_DELAY = 0x7fffffff
 
 
 cdef void own(const void **vector, char **space, Py_ssize_t size) noexcept nogil:
@@ -157,10 +158,17 @@ cdef Cell *new_skip(
 ) noexcept nogil:
     cdef Step step = plain(units, 0, activation)
     cdef const Kernels *k = kernels(floating is double)
-    cdef Py_ssize_t i, size = k.packed_size(units, units, 1) * sizeof(floating)
-    cdef Cell *cell = new_cell(
-        sizeof(floating), k.elman_forward, 1, <int>delays[n_delays - 1], inputs, &step,
-        weight_ih, weight_hh, bias, n_delays - 1,
+    cdef Py_ssize_t i, size = k.packed_size(units, units, 1) * sizeof(floating), before = 0
+    cdef Cell *cell
+    for i in range(n_delays):
+        if delays[i] <= before or delays[i] > LONGEST_DELAY:
+            return NULL
+        before = delays[i]
+    if before == 0:
+        return NULL
+    cell = new_cell(
+        sizeof(floating), k.elman_forward, 1, <int>before, inputs, &step, weight_ih, weight_hh, bias,
+        n_delays - 1,
     )
     if cell == NULL:
         return NULL

@@ -6,7 +6,22 @@ import os
 cdef extern from "shares.h":
     void share_out(int shares, void (*task)(void *job, int share) noexcept nogil, void *job) noexcept nogil
 
-cdef int chosen = 1
+cdef extern from *:
+    """
+    #include <stdatomic.h>
+
+    static atomic_int chosen_threads = 1; /* set by one thread while others look */
+    static inline void choose_threads(int n)
+    {
+        atomic_store_explicit(&chosen_threads, n, memory_order_relaxed);
+    }
+    static inline int chosen(void)
+    {
+        return atomic_load_explicit(&chosen_threads, memory_order_relaxed);
+    }
+    """
+    void choose_threads(int n) noexcept nogil
+    int chosen() noexcept nogil
 
 cdef enum:
     MAX_THREADS = 64
@@ -19,12 +34,12 @@ cdef void run_shares(int shares, void (*task)(void *job, int share) noexcept nog
 
 
 cdef int threads_for(double flops) noexcept nogil:
-    return <int>max(1, min(chosen, flops / FLOPS_A_THREAD))
+    return <int>max(1, min(chosen(), flops / FLOPS_A_THREAD))
 
 
 def get_num_threads():
     """Number of threads the kernels use at most."""
-    return chosen
+    return chosen()
 
 
 def set_num_threads(n):
@@ -39,12 +54,11 @@ def set_num_threads(n):
     ValueError
         If n is below 1.
     """
-    global chosen
     if isinstance(n, bool) or not isinstance(n, numbers.Integral):
         raise TypeError(f"n is {n!r}, but a whole number is wanted")
     if n < 1:
         raise ValueError(f"n is {n}, but at least one thread is wanted")
-    chosen = min(n, MAX_THREADS)
+    choose_threads(min(n, MAX_THREADS))
 
 
 def default_num_threads():

@@ -56,7 +56,7 @@ class Function:
             return x, None
         y = empty(x.shape, x.dtype) if keep and not self.from_output else x
         backend.activate(self.number, self.alpha, _rows(x), _rows(y), params.get("slope"))
-        return y, y if self.from_output else x
+        return y, (y if self.from_output else x).view()  # the caller's own may be given another shape
 
     def backward(
         self,
@@ -142,20 +142,20 @@ class Activation(Layer):
         self.require_bound()
         steps = getattr(x, "ndim", 3) != 2
         axes = "TBF" if steps else "BF"
-        check_array("x", x, self.dtype, axes, (*(None,) * (len(axes) - 1), self.in_features))
+        x = check_array("x", x, self.dtype, axes, (*(None,) * (len(axes) - 1), self.in_features))
         checked = check_lengths(lengths, *x.shape[:2]) if steps else None
         x = zero_padding(x, checked)
         y = empty(x.shape, self.dtype)
         number, alpha = self.function.number, self.function.alpha
         self.backend.activate(number, alpha, _rows(x), _rows(y), self.params.get("slope"))
-        values = y if self.function.from_output else x
+        values = (y if self.function.from_output else x).view()
         return y, None, ActivationTape(values, checked) if record else None
 
     def backward(
         self, dy: Array, tape: Any, dstate: State = None, input_gradient: bool = True
     ) -> tuple[Array | None, State]:
         self.check_tape("tape", tape)
-        check_array("dy", dy, self.dtype, "TBF"[3 - tape.values.ndim :], tape.values.shape)
+        dy = check_array("dy", dy, self.dtype, "TBF"[3 - tape.values.ndim :], tape.values.shape)
         if not input_gradient and not self.params:
             return None, None
         dy = zero_padding(dy, tape.lengths)

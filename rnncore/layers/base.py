@@ -14,6 +14,16 @@ Lengths = NDArray[np.intp] | None  # (B,), None where all rows have T steps
 State = Any  # None, an array (B, H), or a tuple of them
 
 
+def shape_of(part: Any) -> Any:
+    """The shape of an array, or those of all arrays in a tuple or a record."""
+    if isinstance(part, np.ndarray):
+        return part.shape
+    if isinstance(part, (tuple, list)):
+        return [shape_of(each) for each in part]
+    names = getattr(type(part), "__dataclass_fields__", ())
+    return [shape_of(getattr(part, name)) for name in names]
+
+
 class ExplodingState(FloatingPointError):
     """A state has left the range that its layer allows; the message says which and when."""
 

@@ -157,7 +157,7 @@ class Bidirectional(Layer):
         self, x: Array, state: State = None, lengths: Any = None, record: bool = True
     ) -> tuple[Array, State, BidirectionalTape | None]:
         self.require_bound()
-        check_array("x", x, self.dtype, "TBI", (None, None, self.layer.input_size))
+        x = check_array("x", x, self.dtype, "TBI", (None, None, self.layer.input_size))
         steps, rows = x.shape[:2]
         if not steps or not rows:
             raise ValueError(f"x has shape {x.shape}, but at least one step and one row are wanted")
@@ -179,7 +179,7 @@ class Bidirectional(Layer):
     ) -> tuple[Array | None, State]:
         self.check_tape("tape", tape)
         steps, rows = tape.forward.x.shape[:2]
-        check_array("dy", dy, self.dtype, "TBF", (steps, rows, self.features()[1]))
+        dy = check_array("dy", dy, self.dtype, "TBF", (steps, rows, self.features()[1]))
         self.check_state("dstate", dstate, rows)
         (forward, dfirst), (reverse, dlast) = self._split_state("dstate", dstate)
         lengths = tape.forward.lengths

@@ -82,7 +82,7 @@ class Dense(Layer):
         self.require_bound()
         steps = getattr(x, "ndim", 3) != 2
         axes = "TBI" if steps else "BI"
-        check_array("x", x, self.dtype, axes, (*(None,) * (len(axes) - 1), self.in_features))
+        x = check_array("x", x, self.dtype, axes, (*(None,) * (len(axes) - 1), self.in_features))
         checked = check_lengths(lengths, *x.shape[:2]) if steps else None
         x = zero_padding(x, checked)
         y = empty((*x.shape[:-1], self.out_features), self.dtype)
@@ -99,7 +99,8 @@ class Dense(Layer):
         self, dy: Array, tape: Any, dstate: State = None, input_gradient: bool = True
     ) -> tuple[Array | None, State]:
         self.check_tape("tape", tape)
-        check_array("dy", dy, self.dtype, "TBO"[3 - tape.x.ndim :], (*tape.x.shape[:-1], self.out_features))
+        shape = *tape.x.shape[:-1], self.out_features
+        dy = check_array("dy", dy, self.dtype, "TBO"[3 - tape.x.ndim :], shape)
         dy = zero_padding(dy, tape.lengths)
         dy = self.function.backward(self.backend, tape.values, dy, self.params, self.grads)
         rows, x = dy.reshape(-1, self.out_features), tape.x.reshape(-1, self.in_features)

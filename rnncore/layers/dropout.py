@@ -54,7 +54,7 @@ class Dropout(Layer):
     ) -> tuple[Array, State, DropoutTape | None]:
         self.require_bound()
         axes = "BF" if getattr(x, "ndim", 3) == 2 else "TBF"
-        check_array("x", x, self.dtype, axes, (None,) * len(axes))
+        x = check_array("x", x, self.dtype, axes, (None,) * len(axes))
         if not self.training or not self.p:
             return x, None, DropoutTape(x.shape, None) if record else None
         assert self.rng is not None
@@ -67,7 +67,7 @@ class Dropout(Layer):
         self, dy: Array, tape: Any, dstate: State = None, input_gradient: bool = True
     ) -> tuple[Array | None, State]:
         self.check_tape("tape", tape)
-        check_array("dy", dy, self.dtype, "TBF"[-len(tape.shape) :], tape.shape)
+        dy = check_array("dy", dy, self.dtype, "TBF"[-len(tape.shape) :], tape.shape)
         if not input_gradient:
             return None, None
         if tape.mask is None:

@@ -77,7 +77,7 @@ class Embedding(Layer):
         self, dy: Array, tape: Any, dstate: State = None, input_gradient: bool = True
     ) -> tuple[None, State]:
         self.check_tape("tape", tape)
-        check_array("dy", dy, self.dtype, "TBE", (*tape.ids.shape, self.embedding_dim))
+        dy = check_array("dy", dy, self.dtype, "TBE", (*tape.ids.shape, self.embedding_dim))
         self.backend.embedding_backward(dy, tape.ids, self.grads["weight"])
         return None, None
 
@@ -100,4 +100,5 @@ class Embedding(Layer):
             raise ValueError(f"x[{t}, {b}] is {x[t, b]}, but ids from 0 to {last} are wanted")
         if lengths is not None:
             ids[padding_mask(lengths, len(ids))] = -1
+        ids.flags.writeable = False  # a tape keeps them
         return ids

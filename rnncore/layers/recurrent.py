@@ -17,7 +17,7 @@ from .. import initializers, kernels
 from ..brief import brief
 from ..checks import check_array, check_lengths, check_positive_integer, check_size
 from ..kernels.memory import empty
-from .base import Array, ExplodingState, Layer, Lengths, State
+from .base import Array, ExplodingState, Layer, Lengths, State, shape_of
 from .flow import Flow, Parts
 from .masks import Masks, check_probability, check_zoneout, draw_mask
 
@@ -33,7 +33,7 @@ class RecurrentTape:
     lengths: Lengths  # (B,), None where all rows have T steps
     hidden: Array  # (1+T, B, H)
     masks: Masks | None = field(default=None, kw_only=True)  # of recurrent dropout and zoneout
-    stamp: tuple[Any, ...] = field(default=(), kw_only=True, repr=False)  # of the layer that left it
+    stamp: tuple[Any, ...] = field(default=(), kw_only=True, repr=False)  # the layer's, and all shapes
 
     @property
     def rows(self) -> int:
@@ -52,6 +52,11 @@ class RecurrentTape:
             if getattr(getattr(self, field.name), "ndim", 0) == 3  # the others have no steps
         }
         return replace(self, **arrays, lengths=lengths)
+
+    def shapes(self) -> list[Any]:
+        """Those of all its arrays as they are now, which kernels trust."""
+        names = type(self).__dataclass_fields__
+        return [shape_of(getattr(self, name)) for name in names if name != "stamp"]
 
 
 @brief
@@ -272,7 +277,7 @@ class Recurrent(Layer):
         self, x: Array, state: State = None, lengths: Any = None, record: bool = True
     ) -> tuple[Array, State, Any]:
         self.require_bound()
-        check_array("x", x, self.dtype, "TBI", (None, None, self.input_size))
+        x = check_array("x", x, self.dtype, "TBI", (None, None, self.input_size))
         steps, rows = x.shape[:2]
         if not steps or not rows:
             raise ValueError(f"x has shape {x.shape}, but at least one step and one row are wanted")
@@ -300,7 +305,7 @@ class Recurrent(Layer):
         self, dy: Array, tape: Any, dstate: State = None, input_gradient: bool = True
     ) -> tuple[Array | None, State]:
         self.check_tape("tape", tape)
-        check_array("dy", dy, self.dtype, "TBH", (*tape.x.shape[:2], self.state_widths[0]))
+        dy = check_array("dy", dy, self.dtype, "TBH", (*tape.x.shape[:2], self.state_widths[0]))
         steps, rows = tape.x.shape[:2]
         parts = self._split_state("dstate", dstate, rows)
         shapes = self.state_shapes(rows)
@@ -326,8 +331,9 @@ class Recurrent(Layer):
         return bool(tape.stamp == self._stamp(tape))
 
     def _stamp(self, tape: RecurrentTape) -> tuple[Any, ...]:
-        """What the shapes in a tape of this layer follow from."""
-        return self.kind, self.checkpoint_every if isinstance(tape, SegmentedTape) else None
+        """What the shapes in a tape of this layer follow from, and the shapes themselves."""
+        every = self.checkpoint_every if isinstance(tape, SegmentedTape) else None
+        return self.kind, every, tape.shapes()
 
     def _draw_masks(self, steps: int, rows: int) -> Masks | None:
         """What a pass drops and keeps, without room for more; None if it leaves everything as it is."""
@@ -447,10 +453,11 @@ class Recurrent(Layer):
         if not isinstance(parts, tuple) or len(parts) != len(names):
             wanted = f"a tuple ({', '.join(names)})"
             raise TypeError(f"{argument} is a {type(state).__name__}, but {wanted} is wanted")
+        checked = []
         for name, part, shape in zip(names, parts, self.state_shapes(rows), strict=True):
             label = argument if len(names) == 1 else f"{argument}'s {name}"
-            check_array(label, part, self.dtype, "DBH"[3 - len(shape) :], shape)
-        return parts
+            checked.append(check_array(label, part, self.dtype, "DBH"[3 - len(shape) :], shape))
+        return tuple(checked)
 
     def _states(self, steps: int, rows: int, initial: Array | None, place: int = 0) -> Array:
         """Room for a state of all steps (1+T, B, H), the initial one in row 0."""
