@@ -43,18 +43,19 @@ def floats(name, shape=None):
     return helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
 
 
-def gru(*nodes, initializers=(), initial="", x="x", lengths="", attributes=None, inputs=(), outputs=("y",)):
+def gru(*nodes, initializers=(), initial="", x="x", lengths="", attributes=None, inputs=(), outputs=("y",),
+        weights="W", rows="B"):  # fmt: skip
     """A graph with one GRU behind the nodes."""
     rng = np.random.default_rng(0)
-    weights = {"W": rng.standard_normal((1, 3 * H, I)), "R": rng.standard_normal((1, 3 * H, H))}
+    arrays = {"W": rng.standard_normal((1, 3 * H, I)), "R": rng.standard_normal((1, 3 * H, H))}
     given = {"hidden_size": H, "linear_before_reset": 1, **(attributes or {})}
-    names = [x, "W", "R", "", lengths, initial]
+    names = [x, weights, "R", "", lengths, initial]
     graph = helper.make_graph(
         [*nodes, helper.make_node("GRU", names, ["y"], name="the GRU", **given)],
         "g",
-        [floats("x", ["T", "B", I]), *inputs],
+        [floats("x", ["T", rows, I]), *inputs],
         [floats(name) for name in outputs],
-        [numpy_helper.from_array(array.astype("f4"), name) for name, array in weights.items()],
+        [numpy_helper.from_array(array.astype("f4"), name) for name, array in arrays.items()],
     )
     graph.initializer.extend(initializers)
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
@@ -80,7 +81,7 @@ def external(name, location):
 def doubling():
     """A constant that doubles forty times."""
     nodes = [helper.make_node("Concat", [f"c{k}", f"c{k}"], [f"c{k + 1}"], axis=0) for k in range(40)]
-    return gru(*nodes, initializers=[integers("c0", 0)])
+    return gru(*nodes, initializers=[integers("c0", 0)], initial="c40")
 
 
 def expand(*sizes):
@@ -162,19 +163,46 @@ CASES = {
     ),
     "a value from nowhere": (lambda: gru(initial="nowhere"), "'the GRU' .* its input 'nowhere' is not there"),
     "a circle": (
-        lambda: gru(helper.make_node("Identity", ["b"], ["a"]), helper.make_node("Identity", ["a"], ["b"])),
+        lambda: gru(helper.make_node("Identity", ["b"], ["a"]), helper.make_node("Identity", ["a"], ["b"]),
+                    initial="a"),
         "its input 'b' is not there",
     ),
-    "a stranger": (lambda: gru(helper.make_node("Einsum", ["x"], ["z"], equation="i")), r"\(Einsum\) cannot"),
+    "a stranger": (
+        lambda: gru(helper.make_node("Einsum", ["x"], ["z"], equation="i"), x="z"), r"\(Einsum\) cannot"
+    ),
     "another domain": (
         lambda: gru(helper.make_node("Identity", ["x"], ["z"], domain="evil"), x="z"), "of the domain 'evil'"
     ),
     "weights as input": (
         lambda: gru(x="W"), "its input is a constant"
     ),
-    "a fixed initial state": (
-        lambda: gru(initializers=[numpy_helper.from_array(np.ones((1, 3, H), "f4"), "h")], initial="h"),
-        "initial state is fixed",
+    "initial states that differ": (
+        lambda: starting(numpy_helper.from_array(np.arange(9, dtype="f4").reshape(1, 3, H), "initial")),
+        "initial state is fixed in the file, and not the same for each row",
+    ),
+    "an initial state of another size": (
+        lambda: gru(initializers=[numpy_helper.from_array(np.ones((1, 3, 2), "f4"), "h")], initial="h"),
+        r"its initial state has shape \(1, 3, 2\), but \(1, B, 3\)",
+    ),
+    "an initial state from the input": (
+        lambda: gru(helper.make_node("Tanh", ["x"], ["h"]), initial="h"), r"\(Tanh\) cannot be imported"
+    ),
+    "a part of states that is no layer's": (
+        lambda: gru(
+            helper.make_node("Slice", ["h", "zero", "one", "two"], ["part"]), initial="part",
+            inputs=[floats("h", [1, "B", 2 * H])],
+            initializers=[integers("zero", 1), integers("one", 1 + H), integers("two", 2)],
+        ),
+        "its initial state is no layer's part of the input 'h'",
+    ),
+    "an unknown attribute": (
+        lambda: gru(attributes={"output_sequence": 1}), "it has the attribute 'output_sequence'"
+    ),
+    "weights from outside": (
+        lambda: gru(inputs=[floats("w", [1, 9, 2])], weights="w"), "W are not in the file; pass values="
+    ),
+    "rows that do not agree": (
+        lambda: gru(inputs=[floats("h", [1, 2, H])], initial="h", rows=4), "rows of different numbers"
     ),
     "fixed lengths": (
         lambda: gru(initializers=[numpy_helper.from_array(np.array([1, 2, 3], "i4"), "n")], lengths="n"),
@@ -188,22 +216,27 @@ CASES = {
         lambda: gru(attributes={"activations": ["HardSigmoid", "Tanh"]}), "'hardsigmoid' is not known"
     ),
     "a huge input": (
-        lambda: gru(inputs=[floats("z", [2**40, 3, 4])]), "too large"
+        lambda: gru(inputs=[floats("z", [2**40, 3, 4])], initial="z"), "too large"
     ),
     "a long trial": (lambda: fixed(2**20, 2), "too large to be tried: leave its steps and rows free"),
     "a type that is none": (lambda: typed(99), "its input 'x' is of type 99"),
     "an input of texts": (lambda: typed(TensorProto.STRING), "its input 'x' is of type 8"),
     "no number": (divided, "initial state is fixed"),
-    "an operator of two lines": (lambda: gru(helper.make_node("a\nb", ["x"], ["z"])), r"\('a\\nb'\) cannot"),
-    "an input for nothing": (
-        lambda: gru(inputs=[floats("z", [2, 3, 4])]), "input 'z' is no"
+    "an operator of two lines": (
+        lambda: gru(helper.make_node("a\nb", ["x"], ["z"]), x="z"), r"\('a\\nb'\) cannot"
+    ),
+    "an input of four axes": (
+        lambda: gru(helper.make_node("Identity", ["z"], ["a"]), x="a", inputs=[floats("z", [2, 3, 4, 5])]),
+        "its input 'z' has 4 axes",
     ),
     "an output from nowhere": (lambda: gru(outputs=("y", "z")), "output 'z' does not follow"),
     "no output": (lambda: gru(outputs=()), "no graph with outputs"),
     "a step that is written out": (lambda: written_out((1, 1, I)), "'the step' .* that is written out"),
     "a step of another size": (lambda: written_out((2**20, 1)), "'the step' .* that is written out"),
-    "a function of nothing": (lambda: gru(helper.make_node("Tanh", [], ["z"])), r"\(Tanh\) cannot be"),
-    "a name of ours": (lambda: gru(helper.make_node("LastStep", ["x"], ["z"])), r"\(LastStep\) cannot be"),
+    "a function of nothing": (lambda: gru(helper.make_node("Tanh", [], ["z"]), x="z"), r"\(Tanh\) cannot be"),
+    "a name of ours": (
+        lambda: gru(helper.make_node("LastStep", ["x"], ["z"]), x="z"), r"\(LastStep\) cannot be"
+    ),
     "half of the rows": (
         lambda: gru(
             helper.make_node("Slice", ["x", "one", "two", "one"], ["z"]),

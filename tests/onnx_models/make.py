@@ -1,6 +1,7 @@
 """Writes the models beside it, as PyTorch's two exporters and Keras's (through tf2onnx) write them.
 
     python tests/onnx_models/make.py torch       # needs torch and onnxscript
+    python tests/onnx_models/make.py states
     python tests/onnx_models/make.py keras       # needs tensorflow and tf2onnx
 
 Last run with PyTorch 2.13, onnxscript 0.7, Keras 3.15 on TensorFlow, tf2onnx 1.17. Debugging texts that hold
@@ -65,6 +66,49 @@ def make_torch():
         strip(path)
 
 
+def make_states():
+    import torch
+
+    class Carried(torch.nn.Module):
+        """States as inputs and outputs, those of both layers in one array."""
+
+        def __init__(self):
+            super().__init__()
+            self.rnn = torch.nn.LSTM(3, 4, num_layers=2)
+
+        def forward(self, x, h, c):
+            y, (h, c) = self.rnn(x, (h, c))
+            return y, h, c
+
+    class Learned(torch.nn.Module):
+        """States that the file starts from."""
+
+        def __init__(self):
+            super().__init__()
+            self.rnn = torch.nn.GRU(3, 4, bidirectional=True, batch_first=True)
+            self.start = torch.nn.Parameter(torch.randn(2, 1, 4))
+
+        def forward(self, x):
+            return self.rnn(x, self.start.expand(-1, x.shape[0], -1).contiguous())[0]
+
+    rows = {1: torch.export.Dim("b")}
+    for way in ("script", "export"):
+        state = torch.zeros(2, 2, 4)
+        for name, model, given in [
+            ("carried", Carried(), (torch.randn(5, 2, 3), state, state + 1)),
+            ("learned", Learned(), (torch.randn(2, 5, 3),)),
+        ]:
+            path = HERE / f"torch_{way}_{name}_states.onnx"
+            names = ["x", "h", "c"][: len(given)]
+            axes = {n: {1: "b"} if name == "carried" else {0: "b"} for n in names}
+            more = {"dynamo": False, "input_names": names, "dynamic_axes": axes}
+            if way == "export":
+                free = rows if name == "carried" else {0: torch.export.Dim("b")}
+                more = {"dynamo": True, "external_data": False, "dynamic_shapes": (free,) * len(given)}
+            torch.onnx.export(model.eval(), given, path, **more)
+            strip(path)
+
+
 def make_keras():
     import tensorflow as tf
     import tf2onnx
@@ -86,4 +130,4 @@ def make_keras():
 
 
 if __name__ == "__main__":
-    {"torch": make_torch, "keras": make_keras}[sys.argv[1]]()
+    {"torch": make_torch, "states": make_states, "keras": make_keras}[sys.argv[1]]()

@@ -5,6 +5,9 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Mapping
+from typing import Any
+
+from numpy.typing import NDArray
 
 Axis = tuple[str, ...]  # what an axis consists of, slowest first; empty for an axis of size 1
 
@@ -42,6 +45,14 @@ class Stacked:
     def axes(self) -> tuple[Axis, ...]:
         """Those of each part."""
         return self.parts[0].axes
+
+
+@dataclasses.dataclass(frozen=True)
+class Given:
+    """A part of an input that states come from, by the places of its numbers in that input."""
+
+    origin: str
+    places: NDArray[Any]
 
 
 def bare(flow: Flow) -> tuple[Axis, ...]:

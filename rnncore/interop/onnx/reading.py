@@ -19,8 +19,10 @@ from ...disk import open_without_waiting
 from ...layers import Bidirectional, Embedding
 from ...network import Network
 from ..cells import fill
+from .chain import MAX_INPUT
 from .flows import Flow, Stacked
 from .folding import Constant, read_tensor
+from .pruning import prune, state_inputs
 from .restoring import Restorer
 from .runtime import TOLERANCE, Report, difference, hint, require_onnx, run, runtimes
 from .tracing import Tracer
@@ -70,31 +72,41 @@ class Model:
         mode = net.training
         net.eval()
         try:
-            y, states, _ = net.forward(x, self._state(inputs), lengths, record=False)
+            y, states, _ = net.forward(x, self.state(x.shape[1], inputs), lengths, record=False)
         finally:
             net.train(mode)
         return [self._output(flow, y, states, x.shape) for flow in self._outputs]
 
-    def _state(self, inputs: Mapping[str, Array]) -> tuple[Any, ...] | None:
-        """The initial states of all layers, where the file takes some."""
-        if not self._tracer.initial:
+    def state(self, rows: int, inputs: Mapping[str, Array] | None = None) -> tuple[Any, ...] | None:
+        """The state that the file's layers start from, as ``net.forward`` takes it; None if all are zero.
+
+        Parameters
+        ----------
+        rows
+            B.
+        inputs
+            The inputs of the file that are states; not needed if the initial states are fixed in the file.
+        """
+        starts = self._tracer.initial
+        if not starts:
             return None
-        given: dict[tuple[int, int], Array] = {}
-        for name, (layer, part, layout) in self._tracer.initial.items():
-            array = np.asarray(inputs[name])
-            given[layer, part] = np.swapaxes(array, 0, 1) if layout else array
         states: list[Any] = [None] * len(self.net.layers)
-        for place in {layer for layer, _ in given}:
-            parts = len(self._cell(place).state_names)
-            first = next(array for (layer, _), array in given.items() if layer == place)
-            arrays = [given.get((place, part), np.zeros_like(first)) for part in range(parts)]
-            ways = [
-                tuple(np.ascontiguousarray(array[way]) for array in arrays)
-                if parts > 1
-                else arrays[0][way].copy()
-                for way in range(len(first))
-            ]
-            states[place] = tuple(ways) if len(ways) > 1 else ways[0]
+        for layer in {layer for layer, _, _ in starts}:
+            cell, both = self._cell(layer), isinstance(self.net.layers[layer], Bidirectional)
+            ways = []
+            for way in range(2 if both else 1):
+                parts = []
+                for part in range(len(cell.state_names)):
+                    state = np.zeros((rows, cell.hidden_size), self.net.dtype)
+                    start = starts.get((layer, part, way))
+                    if start is not None and start.name is None:
+                        state[:] = start.vector
+                    elif start is not None:
+                        assert start.name is not None
+                        state[:] = start.take(np.asarray((inputs or {})[start.name]))
+                    parts.append(state)
+                ways.append(tuple(parts) if len(parts) > 1 else parts[0])
+            states[layer] = tuple(ways) if both else ways[0]
         return tuple(states)
 
     def _cell(self, place: int) -> Any:
@@ -122,13 +134,18 @@ class Model:
         return array.reshape([int(np.prod([sizes[atom] for atom in axis], dtype=int)) for axis in flow.axes])
 
 
-def load(path: str | os.PathLike[str]) -> Model:
+def load(path: str | os.PathLike[str], values: Mapping[str, Any] | None = None) -> Model:
     """Read a model of RNN, LSTM and GRU, Gather, Gemm or MatMul and Softmax, and what exporters put around.
+
+    What no output depends on is not looked at.
 
     Parameters
     ----------
     path
-        The ``.onnx`` file; its weights must lie in it.
+        The ``.onnx`` file; its weights must be in it.
+    values
+        Inputs of the file that are always the same, by name, such as weights or a sampling rate: they become
+        constants.
 
     Returns
     -------
@@ -150,9 +167,12 @@ def load(path: str | os.PathLike[str]) -> Model:
     data = _read(name)
     try:
         proto = _parse(onnx, data)
-        model, shapes = _trace(onnx, proto, len(data))
-        _check_size(model, shapes, MAX_NUMBERS + 64 * len(data))
-        _compare(onnx, proto, model, shapes)
+        prune(proto.graph)
+        fixed = _take_values(onnx, proto, values or {})
+        size = len(data) + sum(array.nbytes for array in fixed.values())
+        model, shapes = _trace(onnx, proto, fixed, size)
+        _check_size(model, shapes, MAX_NUMBERS + 64 * size)
+        _compare(onnx, proto, model, shapes, fixed)
     except ValueError as error:
         raise ValueError(f"{name} cannot be read: {error}") from error
     return model
@@ -192,39 +212,99 @@ def _parse(onnx: Any, data: bytes) -> Any:
     return proto
 
 
-def _trace(onnx: Any, proto: Any, size: int) -> tuple[Model, dict[str, tuple[int, ...]]]:
-    """The network of the graph, with its weights."""
+def _take_values(onnx: Any, proto: Any, values: Mapping[str, Any]) -> dict[str, Array]:
+    """The inputs that the caller fixes, in the types and shapes that the file declares."""
+    found: dict[str, Array] = {}
+    inputs = {value.name: value for value in proto.graph.input}
+    for name, given in values.items():
+        if name not in inputs:
+            raise ValueError(f"values has {name!r}, but its inputs are {', '.join(inputs)[:400]}")
+        declared = inputs[name].type.tensor_type
+        if declared.elem_type not in _types(onnx):
+            raise ValueError(f"its input {name[:80]!r} is of type {declared.elem_type}, which no layer reads")
+        array = np.asarray(given).astype(onnx.helper.tensor_dtype_to_np_dtype(declared.elem_type))
+        dims = [dim.dim_value for dim in declared.shape.dim]
+        if array.ndim != len(dims) or any(
+            size not in (0, real) for size, real in zip(dims, array.shape, strict=True)
+        ):
+            raise ValueError(f"values has {name!r} of shape {array.shape}, but the file declares {dims}")
+        found[name] = array
+    return found
+
+
+def _types(onnx: Any) -> tuple[int, ...]:
+    """What inputs may be."""
+    kinds = onnx.TensorProto
+    return kinds.FLOAT, kinds.DOUBLE, kinds.INT32, kinds.INT64
+
+
+def _trace(
+    onnx: Any, proto: Any, fixed: dict[str, Array], size: int
+) -> tuple[Model, dict[str, tuple[int, ...]]]:
+    """The network of the graph, with its weights, and the shapes that its inputs are tried with."""
     graph = proto.graph
-    weights = {tensor.name: read_tensor(onnx, tensor) for tensor in graph.initializer}
-    shapes = {value.name: _sizes(value) for value in graph.input if value.name not in weights}
-    tracer = Tracer(onnx, shapes, 4 * size + (1 << 22))
-    tracer.values |= {name: Constant(array) for name, array in weights.items()}
-    tracer.refuse_unknown(graph.node)
+    names = [value.name for value in graph.output]
+    weights = {tensor.name: read_tensor(onnx, tensor) for tensor in graph.initializer} | fixed
+    own = {value.name: value for value in graph.input if value.name not in weights}
+    shapes = {name: _sizes(value) for name, value in own.items()}
+    Tracer(onnx, {}, set(), 0).refuse_unknown(graph.node)
     restorer = Restorer(onnx, graph.node, weights)
-    nodes = restorer.restore(value.name for value in graph.output)
-    tracer.values |= {name: Constant(array) for name, array in restorer.added.items()}
-    for node in nodes:
-        tracer.walk(node)
-    if not tracer.order:
-        raise ValueError("it has no RNN, GRU or LSTM that its input goes through")
+    nodes = restorer.restore(names)
+    constants = {name: Constant(array) for name, array in {**weights, **restorer.added}.items()}
+    states = state_inputs(nodes, shapes)
+
+    def follow() -> Tracer:
+        tracer = Tracer(onnx, shapes, states, 4 * size + (1 << 22))
+        tracer.values |= constants
+        for node in nodes:
+            tracer.walk(node)
+        if not tracer.order:
+            raise ValueError("it has no RNN, GRU or LSTM that its input goes through")
+        return tracer
+
+    tracer = follow()
+    if _fit_rows(tracer, shapes, own):
+        tracer = follow()
+    return _make(tracer, names, shapes), shapes
+
+
+def _fit_rows(tracer: Tracer, shapes: dict[str, tuple[int, ...]], inputs: dict[str, Any]) -> bool:
+    """Try all inputs with one number of rows; True if those that are tried have changed.
+
+    A free axis is tried with a number of its own, so states and the main input may have come apart.
+    """
+    main = tracer.main
+    assert main is not None
+    axes = {main: tracer.order.index("B")}
+    axes |= {start.name: start.rows_axis() for start in tracer.initial.values() if start.name}
+    if tracer.lengths is not None:
+        axes[tracer.lengths] = 0
+    dims = {name: inputs[name].type.tensor_type.shape.dim[axis].dim_value for name, axis in axes.items()}
+    sizes = {size for size in dims.values() if size > 0} or {shapes[main][axes[main]]}
+    if len(sizes) > 1:
+        raise ValueError(f"its inputs have rows of different numbers: {dict(list(dims.items())[:5])}")
+    (rows,) = sizes
+    before = dict(shapes)
+    for name, axis in axes.items():
+        shapes[name] = (*shapes[name][:axis], rows, *shapes[name][axis + 1 :])
+    return before != shapes
+
+
+def _make(tracer: Tracer, names: list[str], shapes: Mapping[str, tuple[int, ...]]) -> Model:
+    """The network, and how the file's outputs follow from its results."""
     outputs: list[Flow | Stacked] = []
-    for value in graph.output:
-        flow = tracer.values.get(value.name)
+    for name in names:
+        flow = tracer.values.get(name)
         for part in flow.parts if isinstance(flow, Stacked) else (flow,):
             if not isinstance(part, Flow) or part.origin != tracer.main or part.half is not None:
-                raise ValueError(
-                    f"its output {value.name[:80]!r} does not follow from its input {tracer.main!r}"
-                )
+                raise ValueError(f"its output {name[:80]!r} does not follow from its input {tracer.main!r}")
         if isinstance(flow, Flow) and flow.state is None and flow.layers != len(tracer.chain):
             raise ValueError(
-                f"its output {value.name[:80]!r} is read by other layers too, but a network is a chain"
+                f"its output {name[:80]!r} is read by other layers too, but a network is a chain"
             )
         assert isinstance(flow, (Flow, Stacked))
         outputs.append(flow)
-    used = {tracer.main, tracer.lengths, *tracer.initial}
-    unused = [name for name in shapes if name not in used]
-    if unused:
-        raise ValueError(f"its input {unused[0][:80]!r} is no input of a layer, lengths or initial state")
+    taken = {tracer.main, tracer.lengths, *(start.name for start in tracer.initial.values())}
     recurrent = next(values for _, values in tracer.chain if "weight_hh" in values)
     try:
         net = Network(
@@ -234,17 +314,20 @@ def _trace(onnx: Any, proto: Any, size: int) -> tuple[Model, dict[str, tuple[int
         raise ValueError(str(error)) from error
     for place, (layer, values) in enumerate(tracer.chain):
         fill(layer.params, {name: values[name] for name in layer.params}, f"layer {place}, {layer},")
-    return Model(net, tracer, outputs, tuple(shapes)), shapes
+    return Model(net, tracer, outputs, tuple(name for name in shapes if name in taken))
 
 
 def _sizes(value: Any) -> tuple[int, ...]:
     """The shape to try an input with: its own where it is fixed."""
     dims = value.type.tensor_type.shape.dim
-    if not 1 <= len(dims) <= 3:
-        raise ValueError(f"its input {value.name[:80]!r} has {len(dims)} axes, but 1 to 3 are wanted")
     if len(dims) == 3 and dims[2].dim_value < 1:
         raise ValueError(f"its input {value.name[:80]!r} does not say how many features it has")
-    return tuple(dim.dim_value if dim.dim_value > 0 else FREE[min(axis, 1)] for axis, dim in enumerate(dims))
+    shape = tuple(dim.dim_value if dim.dim_value > 0 else FREE[min(axis, 1)] for axis, dim in enumerate(dims))
+    if len(shape) > 8 or math.prod(shape) > MAX_INPUT:
+        raise ValueError(
+            f"its input {value.name[:80]!r} has shape {shape[:9]}, which is too large to be tried"
+        )
+    return shape
 
 
 def _check_size(model: Model, shapes: dict[str, tuple[int, ...]], limit: int) -> None:
@@ -264,14 +347,16 @@ def _check_size(model: Model, shapes: dict[str, tuple[int, ...]], limit: int) ->
         )
 
 
-def _compare(onnx: Any, proto: Any, model: Model, shapes: dict[str, tuple[int, ...]]) -> None:
+def _compare(
+    onnx: Any, proto: Any, model: Model, shapes: dict[str, tuple[int, ...]], fixed: dict[str, Array]
+) -> None:
     """Run file and network on drawn inputs; ValueError if they differ, or nothing can run the file."""
     failure: ValueError | None = None
     for runtime in runtimes(model.net.dtype):
         # onnx.reference does not look at lengths: all rows are full then.
         inputs = _draw(onnx, proto, model, shapes, ragged=runtime == "onnxruntime")
         try:
-            wanted = run(proto, inputs, runtime)
+            wanted = run(proto, {**inputs, **fixed}, runtime)
             break
         except ValueError as error:
             failure = failure or error
@@ -303,23 +388,17 @@ def _draw(
     shape = shapes[tracer.main]
     steps, rows = shape[:2] if tracer.order == "TB" else shape[1::-1]
     types = {value.name: value.type.tensor_type.elem_type for value in proto.graph.input}
-    kinds = onnx.TensorProto
     inputs: dict[str, Array] = {}
     for name in shapes:
-        if types[name] not in (kinds.FLOAT, kinds.DOUBLE, kinds.INT32, kinds.INT64):
+        if types[name] not in _types(onnx):
             raise ValueError(f"its input {name[:80]!r} is of type {types[name]}, which no layer reads")
         if name == tracer.lengths:
             drawn: Any = rng.integers(1, steps + 1, rows) if ragged else np.full(rows, steps)
         elif name == tracer.main and isinstance(first, Embedding):
             drawn = rng.integers(0, first.num_embeddings, shape)
-        elif name == tracer.main:
-            drawn = rng.standard_normal(shape)
         else:
-            layer, _, layout = tracer.initial[name]
-            ways = 2 if isinstance(model.net.layers[layer], Bidirectional) else 1
-            axes = (rows, ways) if layout else (ways, rows)
-            drawn = rng.standard_normal((*axes, model._cell(layer).hidden_size))
-        inputs[name] = drawn.astype(onnx.helper.tensor_dtype_to_np_dtype(types[name]))
+            drawn = rng.standard_normal(shapes[name])
+        inputs[name] = np.asarray(drawn).astype(onnx.helper.tensor_dtype_to_np_dtype(types[name]))
     return inputs
 
 

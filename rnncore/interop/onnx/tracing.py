@@ -15,42 +15,37 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...layers import Bidirectional, Dense, Embedding, LastStep, Layer, MeanPool
-from .cells import GATES, check_sizes, from_onnx, make_cell
-from .flows import Axis, Flow, Stacked, bare, take_state, whole_states
-from .folding import Constant, Folder, axes_of, slices, target_shape
+from ...layers import Bidirectional, Dense, Embedding, LastStep, MeanPool
+from .cells import GATES
+from .chain import Value
+from .flows import Axis, Flow, Given, Stacked, bare, take_state, whole_states
+from .folding import Constant, axes_of, slices, target_shape
+from .pruning import MOVES
+from .recurrent import ATTRIBUTES, RecurrentReader
 from .restoring import OPERATORS, POOLS, label
 
 Array = NDArray[Any]
 LOOPS = ("Loop", "Scan", "If")
-MAX_INPUT = 1 << 22  # numbers in a drawn input
+# The attributes of every operator that is known.
+KNOWN = {
+    "Cast": {"to", "saturate", "round_mode"}, "Concat": {"axis"}, "Dropout": {"ratio", "seed"},
+    "Gather": {"axis"}, "Gemm": {"alpha", "beta", "transA", "transB"},
+    "ReduceMean": {"axes", "keepdims", "noop_with_empty_axes"},
+    "ReduceSum": {"axes", "keepdims", "noop_with_empty_axes"}, "Reshape": {"allowzero"},
+    "Shape": {"start", "end"}, "Slice": {"axes", "starts", "ends"}, "Softmax": {"axis"}, "Squeeze": {"axes"},
+    "Transpose": {"perm"}, "Unsqueeze": {"axes"}, **dict.fromkeys(GATES, ATTRIBUTES),
+}  # fmt: skip
 
 
-Value = Constant | Flow | Stacked | None
-
-
-class Tracer:
+class Tracer(RecurrentReader):
     """Walks nodes; ``chain`` holds each layer with its parameters as far as it has come."""
 
-    def __init__(self, onnx: Any, inputs: Mapping[str, tuple[int, ...]], budget: int) -> None:
-        self.onnx = onnx
-        self.folder = Folder(onnx, budget)
-        self.chain: list[tuple[Layer, dict[str, Array]]] = []
-        self.values: dict[str, Value] = {}
-        self.main: str | None = None
-        self.lengths: str | None = None
-        self.initial: dict[str, tuple[int, int, int]] = {}  # name to layer, part of its state, layout
-        self.order = ""  # the input's first two axes, "TB" or "BT"
-        self.open_bias: str | None = None  # what a Dense layer without a bias yet gives
-        for name, shape in inputs.items():
-            if math.prod(shape) > MAX_INPUT:
-                raise ValueError(f"its input {name[:80]!r} has shape {shape}, which is too large to be tried")
-            atoms = ("0", "1", "F", "3")[: len(shape)]
-            self.values[name] = Flow(
-                tuple((atom,) for atom in atoms), dict(zip(atoms, shape, strict=False)), name
-            )
+    def __init__(
+        self, onnx: Any, inputs: Mapping[str, tuple[int, ...]], states: set[str], budget: int
+    ) -> None:
+        super().__init__(onnx, inputs, states, budget)
         self.handlers: dict[str, Callable[[list[Any], dict[str, Any]], list[Value]]] = {
-            "Add": self._add, "Cast": self._pass, "Concat": self._concat, "Dropout": self._pass,
+            "Add": self._add, "Cast": self._pass, "Concat": self._concat, "Dropout": self._dropout,
             "Gather": self._gather, "Gemm": self._gemm, "Identity": self._pass, "MatMul": self._matmul,
             "ReduceMean": self._reduce_mean, "ReduceSum": self._reduce_sum, "Reshape": self._reshape,
             "Shape": self._shape, "Slice": self._slice,
@@ -87,58 +82,54 @@ class Tracer:
     def _walk(self, operator: str, node: Any) -> None:
         missing = [name for name in node.input if name and name not in self.values]
         if missing:
-            raise ValueError(f"its input {missing[0][:80]!r} is not there")
+            strange = self.strange.get(missing[0])
+            why = "is not there" if strange is None else f"has {strange} axes, and no layer reads such a one"
+            raise ValueError(f"its input {missing[0][:80]!r} {why}")
         inputs = [self.values[name] if name else None for name in node.input]
         attributes = {}
         for attribute in node.attribute:
+            if operator in KNOWN and attribute.name not in KNOWN[operator]:
+                raise ValueError(f"it has the attribute {attribute.name[:80]!r}, which is not known here")
             if attribute.type in (self.onnx.AttributeProto.GRAPH, self.onnx.AttributeProto.GRAPHS):
                 raise ValueError("it holds a graph of its own, and only chains of layers are known")
             attributes[attribute.name] = self.onnx.helper.get_attribute_value(attribute)
         present = [value for value in inputs if value is not None]
-        if operator in GATES:
-            results = self._recurrent(operator, inputs, attributes)
-        elif all(isinstance(value, Constant) for value in present):
+        if all(isinstance(value, Constant) for value in present) and operator not in GATES:
             constants = [value for value in present if isinstance(value, Constant)]
-            results = [self.folder.fold(operator, constants, attributes)]
-        elif operator in self.handlers:
-            results = self.handlers[operator](inputs, attributes)
+            results: list[Value] = [self.folder.fold(operator, constants, attributes)]
         else:
-            raise ValueError("it has no layer here")
-        self.values.update(zip([name for name in node.output if name] and node.output, results, strict=False))
+            results = self._follow(operator, inputs, attributes)
+        for name, result in zip(node.output, results, strict=False):
+            if name:
+                self.values[name] = result
         if operator == "MatMul":
             self.open_bias = node.output[0]
 
-    # Values on the way.
+    def _follow(self, operator: str, inputs: list[Any], attributes: dict[str, Any]) -> list[Value]:
+        """The results of an operator on values that depend on the model's inputs."""
+        if operator in MOVES and any(isinstance(value, Given) for value in inputs):
+            return [self._move(operator, inputs, attributes)]
+        if operator in GATES:
+            return self.recurrent(operator, inputs, attributes)
+        if operator in self.handlers:
+            return self.handlers[operator](inputs, attributes)
+        raise ValueError("it has no layer here")
 
-    def _flow(self, value: Value) -> Flow:
-        """A value that goes into the next layer: at the end of the chain, and no state."""
-        if not isinstance(value, Flow):
-            raise ValueError("its input is a constant, where one that depends on the model's input is wanted")
-        if self.main not in (None, value.origin):
-            raise ValueError(f"it reads the input {value.origin!r}, but the chain begins at {self.main!r}")
-        if value.layers != len(self.chain) or value.head:
-            raise ValueError("its input has been read before or goes round a layer, but a network is a chain")
-        if value.half is not None:
-            raise ValueError("its input is one direction alone")
-        if value.state is None:
-            return value
-        both = value.sizes["D"] == 2
-        if value.state or (both and value.axes[-1] != ("D", "F")):
-            what = "the cell state" if value.state else "the final state of both directions"
-            raise ValueError(f"its input is {what}, which no layer here gives on")
-        self.chain.append((LastStep(bidirectional=both), {}))
-        return dataclasses.replace(value, layers=len(self.chain), state=None)
-
-    def _append(self, flow: Flow, layer: Layer, values: dict[str, Array], **changes: Any) -> Flow:
-        self.main = flow.origin
-        self.chain.append((layer, values))
-        return dataclasses.replace(flow, layers=len(self.chain), **changes)
-
-    def _features(self, flow: Flow) -> int:
-        """Size of the last axis, which must be that of the features."""
-        if bare(flow)[-1] not in (("F",), ("D", "F")):
-            raise ValueError("it does not act on the features")
-        return flow.shape[-1]
+    def _move(self, operator: str, inputs: list[Any], attributes: dict[str, Any]) -> Value:
+        """Where the parts of an input are after they have been moved."""
+        origins = {value.origin for value in inputs if isinstance(value, Given)}
+        if len(origins) != 1 or any(isinstance(value, (Flow, Stacked)) for value in inputs):
+            raise ValueError("it joins states that come from several inputs")
+        if operator == "Cast":
+            return self._pass(inputs, attributes)[0]
+        places = [
+            Constant(value.places) if isinstance(value, Given) else value
+            for value in inputs
+            if value is not None
+        ]
+        if operator == "Concat" and len(places) != sum(isinstance(value, Given) for value in inputs):
+            raise ValueError("it joins states and constants")
+        return Given(origins.pop(), self.folder.fold(operator, places, attributes).array)
 
     # Operators that leave numbers as they are.
 
@@ -151,8 +142,16 @@ class Tracer:
             raise ValueError(f"it casts to type {to}")
         return [inputs[0]]
 
+    def _dropout(self, inputs: list[Any], attributes: dict[str, Any]) -> list[Value]:
+        training = inputs[2] if len(inputs) > 2 else None
+        if training is not None and (not isinstance(training, Constant) or training.array.any()):
+            raise ValueError("it is in training mode, which an imported network is not")
+        return [inputs[0]]
+
     def _shape(self, inputs: list[Any], attributes: dict[str, Any]) -> list[Value]:
-        shape = inputs[0].shape[attributes.get("start", 0) : attributes.get("end")]
+        value = inputs[0]
+        whole = value.places.shape if isinstance(value, Given) else value.shape
+        shape = whole[attributes.get("start", 0) : attributes.get("end")]
         return [Constant(np.array(shape, np.int64), sampled=True)]
 
     def _transpose(self, inputs: list[Any], attributes: dict[str, Any]) -> list[Value]:
@@ -220,7 +219,7 @@ class Tracer:
             layer = Embedding(*table.array.shape)
             sizes = {**index.sizes, "F": table.array.shape[1]}
             changes: dict[str, Any] = {"axes": (*index.axes, ("F",)), "sizes": sizes}
-            return [self._append(self._flow(index), layer, {"weight": table.array}, **changes)]
+            return [self.append(self.flow(index), layer, {"weight": table.array}, **changes)]
         if isinstance(table, Flow) and isinstance(index, Constant) and index.array.size == 1:
             place = slice(int(index.array.reshape(-1)[0]), None)
             return [self._take_last(table, axis % len(table.axes), place, keep=index.array.ndim == 1)]
@@ -252,7 +251,7 @@ class Tracer:
             raise ValueError("it takes step T-1, which is not the last one of a row shorter than T")
         middle: tuple[Axis, ...] = ((),) if keep else ()
         axes = (*flow.axes[:axis], *middle, *flow.axes[axis + 1 :])
-        return self._append(self._flow(flow), LastStep(), {}, axes=axes)
+        return self.append(self.flow(flow), LastStep(), {}, axes=axes)
 
     def _last_step(self, inputs: list[Any], attributes: dict[str, Any]) -> list[Value]:
         """Each row's own last step; with a third input, the half of the features, both ends."""
@@ -261,15 +260,15 @@ class Tracer:
         if half is not None and (not isinstance(half, Constant) or 2 * half.array.item() != flow.shape[-1]):
             raise ValueError("it is not both directions, each where it ends")
         layer = LastStep(bidirectional=half is not None)
-        return [self._append(flow, layer, {}, axes=(("B",), flow.axes[2]))]
+        return [self.append(flow, layer, {}, axes=(("B",), flow.axes[2]))]
 
     def _own_mean(self, inputs: list[Any], attributes: dict[str, Any]) -> list[Value]:
         flow = self._own_steps(inputs)
-        return [self._append(flow, MeanPool(), {}, axes=(("B",), flow.axes[2]))]
+        return [self.append(flow, MeanPool(), {}, axes=(("B",), flow.axes[2]))]
 
     def _own_steps(self, inputs: list[Any]) -> Flow:
         """What is pooled, (T, B, F), if it is so over the rows' lengths where these are an input."""
-        flow, lengths = self._flow(inputs[0]), inputs[1]
+        flow, lengths = self.flow(inputs[0]), inputs[1]
         raw = lengths is None or (isinstance(lengths, Flow) and not lengths.layers and len(lengths.axes) == 1)
         if not raw or self.lengths != (None if lengths is None else lengths.origin):
             raise ValueError("it does not follow the lengths that the layers before it take")
@@ -296,15 +295,15 @@ class Tracer:
         return [dataclasses.replace(first, axes=axes, half=None)]
 
     def _reduce_mean(self, inputs: list[Any], attributes: dict[str, Any]) -> list[Value]:
-        flow = self._flow(inputs[0])
+        flow = self.flow(inputs[0])
         (axis, *more) = self._axes(inputs, attributes, len(flow.axes))
         if more or bare(flow)[axis] != ("T",) or self.lengths is not None:
             raise ValueError("it is no mean over all steps")
         middle: tuple[Axis, ...] = ((),) if attributes.get("keepdims", 1) else ()
-        return [self._append(flow, MeanPool(), {}, axes=(*flow.axes[:axis], *middle, *flow.axes[axis + 1 :]))]
+        return [self.append(flow, MeanPool(), {}, axes=(*flow.axes[:axis], *middle, *flow.axes[axis + 1 :]))]
 
     def _reduce_sum(self, inputs: list[Any], attributes: dict[str, Any]) -> list[Value]:
-        flow = self._flow(inputs[0])
+        flow = self.flow(inputs[0])
         (axis, *more) = self._axes(inputs, attributes, len(flow.axes))
         layer, values = self.chain[-1] if self.chain else (None, {})
         if more or flow.axes[axis] != ("D",) or not isinstance(layer, Bidirectional):
@@ -315,14 +314,14 @@ class Tracer:
         return [dataclasses.replace(flow, axes=axes, sizes={**flow.sizes, "D": 1})]
 
     def _dense(self, value: Value, weight: Array, bias: Array) -> list[Value]:
-        flow = self._flow(value)
+        flow = self.flow(value)
         outputs, inputs = weight.shape
-        if self._features(flow) != inputs:
+        if self.features(flow) != inputs:
             raise ValueError(f"its weights take {inputs} features, but {flow.shape[-1]} come")
         sizes = {**flow.sizes, "F": outputs, "D": 1}
         axes = (*flow.axes[:-1], ("F",))
         return [
-            self._append(
+            self.append(
                 flow, Dense(inputs, outputs), {"weight": weight, "bias": bias}, axes=axes, sizes=sizes
             )
         ]
@@ -358,99 +357,8 @@ class Tracer:
         return self._dense(value, matrix, vector)
 
     def _softmax(self, inputs: list[Any], attributes: dict[str, Any]) -> list[Value]:
-        flow = self._flow(inputs[0])
-        self._features(flow)
+        flow = self.flow(inputs[0])
+        self.features(flow)
         if attributes.get("axis", -1) not in (-1, len(flow.axes) - 1):
             raise ValueError("it does not act on the features")
         return [dataclasses.replace(flow, head="Softmax")]
-
-    def _recurrent(self, kind: str, inputs: list[Any], attributes: dict[str, Any]) -> list[Value]:
-        inputs = inputs + [None] * (8 - len(inputs))
-        layout = attributes.get("layout", 0)
-        flow = self._flow(inputs[0])
-        flow = self._pin(flow, "BT" if layout else "TB")
-        weights = _weights(kind, inputs)
-        directions, rows, features = weights["W"].shape
-        units = attributes.get("hidden_size", rows // GATES[kind])
-        if features != self._features(flow):
-            raise ValueError(f"W takes {features} features, but {flow.shape[-1]} come")
-        check_sizes(kind, weights, units)
-        way = attributes.get("direction", b"forward")
-        if way == b"reverse":
-            raise ValueError("its direction is reverse, and no layer here reads backwards only")
-        if way not in (b"forward", b"bidirectional") or directions != (2 if way == b"bidirectional" else 1):
-            raise ValueError(f"its direction is {way!r}, but W has {directions} directions")
-        cell = make_cell(kind, features, units, attributes, directions, "P" in weights)
-        names = cell.parameter_shapes()
-        values: dict[str, Array] = {}
-        for number in range(directions):
-            suffix = "_reverse" if number else ""
-            own = {f"{name}{suffix}": shape for name, shape in names.items()}
-            values |= from_onnx(kind, {name: array[number] for name, array in weights.items()}, own, suffix)
-        self._take_lengths(inputs[4], flow.sizes["T"])
-        for part, value in enumerate(inputs[5:7]):
-            self._take_initial(value, part, layout)
-        sizes = {**flow.sizes, "D": directions, "F": units}
-        layer = cell if directions == 1 else Bidirectional(cell)
-        order: tuple[Axis, ...] = (
-            (("B",), ("T",), ("D",), ("F",)) if layout else (("T",), ("D",), ("B",), ("F",))
-        )
-        y = self._append(flow, layer, values, axes=order, sizes=sizes)
-        final = tuple(axis for axis in order if axis != ("T",))
-        return [
-            y,
-            *(dataclasses.replace(y, axes=final, state=part) for part in range(2 if kind == "LSTM" else 1)),
-        ]
-
-    def _pin(self, flow: Flow, order: str) -> Flow:
-        """The first two axes by name; the first recurrent operator says which is which."""
-        if not self.order:
-            if len(flow.axes) != 3 or sorted(flow.axes[:2]) != [("0",), ("1",)]:
-                raise ValueError("its input does not consist of steps, rows and features")
-            named = dict(zip((flow.axes[0][0], flow.axes[1][0]), order, strict=True))
-            self.order = named["0"] + named["1"]
-            sizes = {named.get(atom, atom): size for atom, size in flow.sizes.items()}
-            flow = dataclasses.replace(flow, axes=((order[0],), (order[1],), flow.axes[2]), sizes=sizes)
-        if bare(flow)[:2] != ((order[0],), (order[1],)) or len(flow.axes) != 3:
-            raise ValueError("its input does not consist of steps, rows and features, in its layout's order")
-        return flow
-
-    def _take_lengths(self, value: Value, steps: int) -> None:
-        if isinstance(value, Constant):
-            if not (value.array == steps).all():
-                raise ValueError(
-                    "its sequence_lens are fixed in the file, where the rows' lengths are an input here"
-                )
-        elif isinstance(value, Stacked):
-            raise ValueError("its sequence_lens are no input of the model")
-        elif value is not None:
-            if value.layers or len(value.axes) != 1 or self.lengths not in (None, value.origin):
-                raise ValueError("its sequence_lens are no input of the model, the same for all layers")
-            self.lengths = value.origin
-        elif self.lengths is not None:
-            raise ValueError("it has no sequence_lens, but a layer before it has")
-
-    def _take_initial(self, value: Value, part: int, layout: int) -> None:
-        if isinstance(value, Constant) and value.array.any():
-            raise ValueError("its initial state is fixed in the file and not zero")
-        if isinstance(value, Flow):
-            raw = (("0",), ("1",), ("F",))
-            if value.layers or value.axes != raw or value.origin in (*self.initial, self.main, self.lengths):
-                raise ValueError(
-                    "its initial state is not zero, nor an input of the model for this layer alone"
-                )
-            self.initial[value.origin] = (len(self.chain), part, layout)
-
-
-def _weights(kind: str, inputs: list[Any]) -> dict[str, Array]:
-    """W, R, and B and P if they are there."""
-    found: dict[str, Array] = {}
-    for name, value in [("W", inputs[1]), ("R", inputs[2]), ("B", inputs[3]), ("P", inputs[7])]:
-        if value is None and name in "BP":
-            continue
-        if not isinstance(value, Constant) or value.sampled:
-            raise ValueError(f"its weights {name} are not in the file")
-        found[name] = value.array
-    if found["W"].ndim != 3:
-        raise ValueError(f"W has shape {found['W'].shape}, but three axes are wanted")
-    return found
