@@ -8,6 +8,7 @@ h5py = pytest.importorskip("h5py")
 
 from keras_layouts import cell, draw, layer, recurrent, write_h5, write_keras  # noqa: E402
 
+from rnncore import Activation, Dense  # noqa: E402
 from rnncore.interop.keras import load  # noqa: E402
 
 I, H = 3, 4
@@ -224,3 +225,55 @@ def test_the_many_arrays_of_keras_1(kind, rng, tmp_path):
     net = load(write_keras(tmp_path / "m.keras", [(new, joint)]))
     assert load(path).config() == net.config()
     assert load(path).params.flat.tobytes() == net.params.flat.tobytes()
+
+
+ACTIVATIONS = {
+    "relu": ("relu", None), "swish": ("silu", None), "leaky_relu": ("leaky_relu", 0.2),
+    "gelu": ("gelu", None), "softplus": ("softplus", None), "softmax": ("softmax", None),
+    "linear": ("identity", None),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_activations_inside_the_chain(name, rng, tmp_path):
+    function, alpha = ACTIVATIONS[name]
+    layers = [*changed(rng), dense(rng, activation=name), dense(rng, "last", inputs=2, activation="sigmoid")]
+    net = load(write_keras(tmp_path / "m.keras", layers))
+    assert repr(net.layers[1]) == repr(Dense(H, 2, function, alpha))
+    assert repr(net.layers[2]) == repr(Dense(2, 2))
+    assert repr(load(tmp_path / "m.keras", logits=False).layers[2]) == repr(Dense(2, 2, "sigmoid"))
+    apart = [*changed(rng), dense(rng), (layer("Activation", name="f", activation=name), None), layers[2]]
+    chain = load(write_keras(tmp_path / "m.keras", apart)).layers
+    assert [repr(part) for part in chain[2:-1]] == (
+        [] if name == "linear" else [repr(Activation(function, alpha=alpha))]
+    )
+
+
+def test_hard_sigmoid_is_that_of_the_version(rng, tmp_path):
+    layers = [*changed(rng), dense(rng, activation="hard_sigmoid")]
+    for write, version, alpha in [
+        (write_keras, "3.1", 1 / 6),
+        (write_h5, "2.2.4", 0.2),
+        (write_h5, "1.2", 0.2),
+    ]:
+        net = load(write(tmp_path / "m", layers, version=version))
+        assert repr(net.layers[1]) == repr(Dense(H, 2, "hard_sigmoid", alpha))
+    with pytest.raises(ValueError, match=r"'d' .* has activation 'hard_sigmoid'"):  # nobody says of which
+        load(write_h5(tmp_path / "m", layers, version=""))
+
+
+@pytest.mark.parametrize(
+    ("kind", "attributes", "expected"),
+    [("ReLU", {"max_value": None, "negative_slope": 0.0, "threshold": 0.0}, ("relu", None)),
+     ("LeakyReLU", {"alpha": 0.25}, ("leaky_relu", 0.25)), ("ELU", {}, ("elu", 1.0)),
+     ("Softmax", {}, ("softmax", None)),
+     ("ReLU", {"max_value": 6.0}, "max_value=6.0"), ("Softmax", {"axis": 1}, "axis=1")],
+)  # fmt: skip
+def test_activations_that_are_layers_of_their_own(kind, attributes, expected, rng, tmp_path):
+    layers = [*changed(rng), (layer(kind, name="f", **attributes), None), dense(rng)]
+    path = write_keras(tmp_path / "m.keras", layers)
+    if isinstance(expected, str):
+        with pytest.raises(ValueError, match=rf"'f' \({kind}\) has {expected}"):
+            load(path)
+    else:
+        assert repr(load(path).layers[1]) == repr(Activation(expected[0], alpha=expected[1]))

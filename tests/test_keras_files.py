@@ -35,15 +35,19 @@ def batch_first(y):
     return y if y.ndim == 2 else y.swapaxes(0, 1)
 
 
-def test_a_mask_needs_a_word_about_where_it_is(unpacked):
+def test_a_mask_is_an_argument_of_the_call(unpacked):
     path = unpacked("keras3_masked.keras")
-    with pytest.raises(ValueError, match=r"'masking' \(Masking\) leaves out masked steps .* padding=\"end\""):
+    with pytest.raises(ValueError, match=r"'masking' \(Masking\) leaves out masked steps.* masked=True"):
         load(path)
-    with pytest.raises(ValueError, match="padding is 'front'"):
-        load(path, padding="front")
     x, theirs = outputs("keras3_masked")
-    y, _, _ = load(path, padding="end").forward(x, lengths=np.array([3, 5, 1]))
-    assert_close(y, theirs["y0"], 1e-5)
+    net = load(path, masked=True)
+    assert_close(net.forward(x, lengths=np.array([3, 5, 1]))[0], theirs["y0"], 1e-5)
+    x = np.stack(
+        [np.roll(row, -length, axis=0) for row, length in zip(x.swapaxes(0, 1), (3, 5, 1), strict=True)], 1
+    )
+    mask = x.any(axis=2)  # zeros in front
+    assert not mask[0].all()
+    assert_close(net.forward(x, lengths=mask)[0], theirs["y0"], 1e-5)
 
 
 def test_each_result_of_a_layer_is_the_one_that_is_read(unpacked):
@@ -84,11 +88,12 @@ def test_architecture_and_weights_in_two_files(unpacked):
     with pytest.raises(ValueError, match=r"'words' .* leaves out masked steps"):
         load(path, config=config)
     ids, theirs = outputs("keras2_weights")
-    net = load(path, config=config, padding="end")
-    y, _, _ = net.forward(ids, lengths=np.array([4, 2]))
-    y = np.exp(y)
+    net = load(path, config=config, masked=True)
+    y = np.exp(net.forward(ids, lengths=ids != 0)[0])
     assert_close(y / y.sum(axis=1, keepdims=True), theirs["y0"], 1e-5)
-    again = load_weights(path, load(path, config=config, padding="end"))
+    whole = load(path, config=config, masked=True, logits=False)
+    assert_close(whole.forward(ids, lengths=ids != 0)[0], theirs["y0"], 1e-5)
+    again = load_weights(path, load(path, config=config, masked=True))
     assert again.params.flat.tobytes() == net.params.flat.tobytes()
     with pytest.raises(ValueError, match="'words' has embeddings, but Dense"):
         load_weights(path, Network(Dense(5, 2)), names=["words"])

@@ -13,7 +13,8 @@ onnxruntime = pytest.importorskip("onnxruntime")
 
 from onnx import TensorProto, helper, numpy_helper  # noqa: E402
 
-from rnncore.interop.onnx import load  # noqa: E402
+from rnncore import Activation, Dense, Elman, Network  # noqa: E402
+from rnncore.interop.onnx import export, load  # noqa: E402
 
 MODELS = Path(__file__).parent / "onnx_models"
 I, H = 3, 4
@@ -189,3 +190,46 @@ def test_the_cases_of_the_onnx_package(tmp_path):
             for got, want in zip(model.run(given), outputs, strict=True):
                 assert_close(got, want, 1e-5, name)
     assert all("reverse" in name for name in refused), refused
+
+
+FUNCTIONS = {
+    "Relu": ({}, ("relu", None)), "Sigmoid": ({}, ("sigmoid", None)), "Tanh": ({}, ("tanh", None)),
+    "LeakyRelu": ({}, ("leaky_relu", 0.01)), "Elu": ({"alpha": 0.5}, ("elu", 0.5)),
+    "HardSigmoid": ({}, ("hard_sigmoid", 0.2)), "Softplus": ({}, ("softplus", None)),
+    "Softsign": ({}, ("softsign", None)), "LogSoftmax": ({"axis": -1}, ("log_softmax", None)),
+    "Softmax": ({"axis": -1}, ("softmax", None)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("operator", FUNCTIONS)
+def test_activations_between_and_after_layers(operator, rng, tmp_path):
+    attributes, (name, alpha) = FUNCTIONS[operator]
+    nodes = [
+        helper.make_node(operator, ["x"], ["f"], **attributes),
+        helper.make_node("RNN", ["f", "W", "R"], ["r"], hidden_size=H),
+        helper.make_node("Squeeze", ["r", "one"], ["s"]), helper.make_node("Sigmoid", ["s"], ["y"]),
+    ]  # fmt: skip
+    graph = helper.make_graph(
+        nodes, "g", [state("x", "T", "B", I)], [state("y", "T", "B", H)],
+        [*(numpy_helper.from_array(draw(rng, 1, H, size), key) for key, size in (("W", I), ("R", H))),
+         numbers("one", 1)],
+    )  # fmt: skip
+    whole = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    model = load(save(tmp_path / "m.onnx", whole))
+    first, _, last = model.net.layers
+    assert repr(first) == repr(Activation(name, alpha=alpha))
+    assert repr(last) == repr(Activation("sigmoid"))
+    assert not model.net.training
+
+
+def test_a_prelu_with_slopes_and_a_hard_sigmoid_of_another_height(rng, tmp_path):
+    net = Network(Elman(I, H), Dense(H, 2, "prelu"), Activation("prelu", 2), seed=1)
+    export(net, tmp_path / "m.onnx")
+    model = load(tmp_path / "m.onnx")
+    assert np.array_equal(model.net.params.flat, net.params.flat)
+    export(Network(Elman(I, H), Activation("hard_sigmoid", alpha=0.25)), tmp_path / "m.onnx")
+    other = onnx.load(tmp_path / "m.onnx")
+    (node,) = (node for node in other.graph.node if node.op_type == "HardSigmoid")
+    node.attribute.append(helper.make_attribute("beta", 0.25))
+    with pytest.raises(ValueError, match=r"\(HardSigmoid\) cannot be imported: beta is 0.25"):
+        load(save(tmp_path / "m.onnx", other))

@@ -12,7 +12,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from ...layers import Bidirectional, Dense, Dropout, Embedding, LastStep, Layer, MeanPool
+from ...layers import Activation, Bidirectional, Dense, Dropout, Embedding, LastStep, Layer, MeanPool
 from .attributes import Attributes
 from .cells import RECURRENT, Direction, read_direction
 from .graph import Graph, Step, Tensor
@@ -24,10 +24,16 @@ Arrays = Mapping[str, Array]
 IDLE = {"SpatialDropout1D", "GaussianDropout", "GaussianNoise", "AlphaDropout", "ActivityRegularization"}
 IDLE_ATTRIBUTES = ("rate", "p", "stddev", "sigma", "noise_shape", "l1", "l2", "data_format")
 DISTRIBUTED = ("Dense", "Activation", "Dropout")
-LAST_ACTIVATIONS = ("linear", "softmax", "sigmoid")
-PADDING = (
-    "leaves out masked steps wherever they are, where rnncore leaves out those beyond a row's lengths: pass "
-    'padding="end" if only the ends of rows are masked, and give lengths in each call'
+LOGITS = ("softmax", "sigmoid")  # what a loss has inside
+# Keras's names for activations, and ours.
+FUNCTIONS = {
+    "linear": "identity", "swish": "silu", "silu": "silu", **{name: name for name in (
+        "sigmoid", "tanh", "relu", "softmax", "log_softmax", "elu", "softplus", "softsign", "gelu",
+    )},
+}  # fmt: skip
+MASKED = (
+    "leaves out masked steps, which are an argument of the call here: pass masked=True, and give each call "
+    "lengths=mask, bool (T, B), True where a step counts, or the rows' lengths if only their ends are masked"
 )
 
 
@@ -41,15 +47,18 @@ class Line:
         What the layers are part of.
     version
         The major version of the Keras that wrote the file, None if it is not known.
-    padding
-        ``"end"`` if masked steps are at the end of rows only.
+    masked
+        Whether masks are taken, which the caller gives to each call then.
+    logits
+        Whether a softmax or sigmoid at the end is left out.
     layers, weights
         What is built, and for each of its layers with parameters the plain arrays.
     """
 
     graph: Graph
     version: int | None
-    padding: str | None
+    masked: bool
+    logits: bool = True
     layers: list[Layer] = field(default_factory=list)
     weights: list[list[list[Array]]] = field(default_factory=list)
     masks: list[tuple[Tensor | None, float]] = field(default_factory=list)  # input and number that masks it
@@ -94,8 +103,8 @@ class Line:
 
     def _mask(self, step: Step, value: float) -> None:
         """Note that steps of this value are masked from here on."""
-        if self.padding != "end":
-            raise ValueError(f"{step.node.label} {PADDING}")
+        if not self.masked:
+            raise ValueError(f"{step.node.label} {MASKED}")
         self.masks.append((step.call.inputs[0] if step.call.inputs else None, value))
 
     def _append(self, layer: Layer, *arrays: list[Array]) -> None:
@@ -149,15 +158,39 @@ class Line:
             raise ValueError(f"{given.label} has use_bias={uses}, but {len(arrays)} arrays")
         for name in ("quantization_config", "lora_rank", "lora_alpha"):
             given.expect(name, None)
-        self._append(Dense(*kernel.shape), [kernel, *bias])
-        self._activate(given.label, given.take("activation", default="linear"))
+        function = self._function(given.label, given.take("activation", default="linear"))
+        self._append(Dense(*kernel.shape, **function), [kernel, *bias])
 
     def _activation(self, step: Step, kind: str, given: Attributes, arrays: Arrays) -> None:
-        self._activate(given.label, given.take("activation"))
+        name: Any = {"ReLU": "relu", "LeakyReLU": "leaky_relu", "ELU": "elu", "Softmax": "softmax"}.get(kind)
+        if name is None:
+            name = given.take("activation")
+        alpha = None
+        if kind == "ReLU":
+            given.expect("max_value", None)
+            given.expect("threshold", 0, 0.0)
+            given.expect("negative_slope", 0, 0.0)
+        elif kind == "LeakyReLU":
+            alpha = float(given.take("negative_slope", "alpha", default=0.3))
+        elif kind == "ELU":
+            alpha = float(given.take("alpha", default=1.0))
+        elif kind == "Softmax":
+            given.expect("axis", -1)
+        function = self._function(given.label, name, alpha)
+        if function["activation"] != "identity":
+            self._append(Activation(**function))
 
-    def _activate(self, label: str, activation: Any) -> None:
-        if activation != "linear" and (not self.last or activation not in LAST_ACTIVATIONS):
-            raise ValueError(f"{label} has activation {reprlib.repr(activation)}, which no layer here does")
+    def _function(self, label: str, name: Any, alpha: float | None = None) -> dict[str, Any]:
+        """The arguments of `Activation` and `Dense` for one of Keras's activations."""
+        if name == "leaky_relu":
+            return {"activation": name, "alpha": 0.2 if alpha is None else alpha}
+        if name == "hard_sigmoid" and self.version is not None:
+            return {"activation": name, "alpha": 0.2 if self.version < 3 else 1 / 6}
+        if not isinstance(name, str) or name not in FUNCTIONS:
+            raise ValueError(f"{label} has activation {reprlib.repr(name)}, which no layer here has")
+        if self.logits and self.last and name in LOGITS:
+            return {"activation": "identity"}
+        return {"activation": FUNCTIONS[name]} | ({} if alpha is None else {"alpha": alpha})
 
     def _mean(self, step: Step, kind: str, given: Attributes, arrays: Arrays) -> None:
         given.expect("data_format", "channels_last", None)
@@ -206,7 +239,7 @@ BUILDERS: dict[str, Callable[[Line, Step, str, Attributes, Arrays], None]] = {
     "Dropout": Line._dropout,
     "Dense": Line._dense,
     "TimeDistributedDense": Line._dense,
-    "Activation": Line._activation,
+    **dict.fromkeys(("Activation", "ReLU", "LeakyReLU", "ELU", "Softmax"), Line._activation),
     "GlobalAveragePooling1D": Line._mean,
     "Bidirectional": Line._both,
     **dict.fromkeys(RECURRENT, Line._cell),

@@ -10,14 +10,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ...checks import check_flag
 from ...data.table import listed
 from ...layers import Bidirectional, Dense, Embedding, Layer
 from ...network import Network
 from ..cells import directions, fill
 from .cells import CUDNN, RECURRENT, cell_values, kind_of, plain_arrays
 from .files import Source, layer_names, named_arrays, numbered_arrays, read, read_config
-from .graph import Graph, Node, read_graph
-from .layers import Line, need, split
+from .graph import Node, read_graph
+from .layers import IDLE, Line, need, split
 
 Array = NDArray[Any]
 Path = str | os.PathLike[str]
@@ -29,14 +30,18 @@ WEIGHTED = {*RECURRENT, "Bidirectional", "Dense", "Embedding", "TimeDistributed"
 
 
 def load(
-    path: Path, output: str | None = None, padding: str | None = None, config: Path | None = None
+    path: Path,
+    output: str | None = None,
+    masked: bool = False,
+    config: Path | None = None,
+    logits: bool = True,
 ) -> Network:
     """The network of a ``.keras`` file, or of an ``.h5`` file that holds a whole model (Keras 1 to 3).
 
     Its layers must form a chain of Embedding, Masking, SimpleRNN, LSTM, GRU, CuDNNLSTM, CuDNNGRU,
-    Bidirectional, Dense, Dropout and GlobalAveragePooling1D. A softmax or sigmoid at the end is left out: a
-    network here gives logits. Every attribute and every connection is read; what is not understood is
-    refused. Dropout inside a recurrent layer and layers that act in training only are not taken over.
+    Bidirectional, Dense, activations, Dropout and GlobalAveragePooling1D. Every attribute and every
+    connection is read; what is not understood is refused. Dropout inside a recurrent layer and layers that
+    act in training only are not taken over.
 
     Parameters
     ----------
@@ -45,18 +50,21 @@ def load(
     output
         The name of the layer whose result is asked for, where the model has several outputs or only a part of
         it is of use. None for the model's own output.
-    padding
-        A model with a mask (``Masking``, ``Embedding(mask_zero=True)``) leaves out masked steps wherever they
-        are, while rows here have ``lengths``. ``"end"`` says that masked steps are at the end of rows only;
-        give ``lengths`` to each call then. None refuses such a model.
+    masked
+        A model with a mask (``Masking``, ``Embedding(mask_zero=True)``) leaves out masked steps. The mask is
+        an argument of the call here: True takes such a model; give each call ``lengths=mask`` then, ``bool
+        (T, B)`` and True where a step counts, such as ``ids != 0``. False refuses it.
     config
         What ``model.to_json()`` wrote, where ``path`` holds the weights alone, as ``save_weights`` of Keras
         1 and 2 writes them.
+    logits
+        True leaves out a softmax or sigmoid at the end, which the losses here have inside; False keeps it,
+        so that the network gives what Keras gives.
 
     Returns
     -------
     net
-        Time-major: ``(T, B, F)``, where Keras has ``(B, T, F)``.
+        Time-major: ``(T, B, F)``, where Keras has ``(B, T, F)``; in evaluation mode.
 
     Raises
     ------
@@ -65,8 +73,6 @@ def load(
     OSError
         If one cannot be opened.
     """
-    if padding not in (None, "end"):
-        raise ValueError(f'padding is {padding!r}, but None or "end" is expected')
     described = None
     if config is not None:
         with _errors_name(os.fspath(config)):
@@ -79,11 +85,14 @@ def load(
                 "it holds weights only: pass config=, what model.to_json() wrote, or pass the file to "
                 "load_weights, with the network that the weights belong to"
             )
-        line = _build(read_graph(described), source, output, padding)
+        line = Line(
+            read_graph(described), source.version, check_flag("masked", masked), check_flag("logits", logits)
+        )
+        _build(line, source, output)
         first = line.weights[0][0][0] if line.weights else np.zeros(0, np.float32)
         net = Network(*line.layers, dtype=first.dtype, initialize=False)
         _fill(net, line.weights)
-    return net
+    return net.eval()
 
 
 def load_weights(path: Path, net: Network, names: Sequence[str] | None = None) -> Network:
@@ -137,19 +146,17 @@ def _errors_name(name: str) -> Iterator[None]:
         raise ValueError(f"{name} cannot be read: it is damaged: {reason}") from error
 
 
-def _build(graph: Graph, source: Source, output: str | None, padding: str | None) -> Line:
-    """The chain of the layers in one line, with their weights."""
-    steps = graph.line(output)
-    folders = _node_folders(list(graph.nodes.values()))
-    line = Line(graph, source.version, padding)
+def _build(line: Line, source: Source, output: str | None) -> None:
+    """Add the layers that lead to an output, with their weights."""
+    steps = line.graph.line(output)
+    folders = _node_folders(list(line.graph.nodes.values()))
     for place, step in enumerate(steps):
         node = step.node
         arrays = _arrays(source, node, folders) if node.kind in WEIGHTED else {}
-        line.last = all(later.node.kind == "Activation" for later in steps[place + 1 :])
+        line.last = all(later.node.kind in IDLE for later in steps[place + 1 :])
         line.add(step, arrays)
     if not line.layers:
         raise ValueError("it has no layer that is one here")
-    return line
 
 
 def _arrays(source: Source, node: Node, folders: dict[str, str]) -> dict[str, Array]:

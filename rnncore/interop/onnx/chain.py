@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...layers import LastStep, Layer
+from ...layers import Activation, LastStep, Layer
 from .flows import Flow, Given, Stacked, bare
 from .folding import Constant, Folder
 
@@ -33,12 +33,14 @@ class Chain:
         Those of the inputs that only states come from.
     budget
         How many numbers constants may have.
+    opset
+        The version of the operators.
     """
 
     def __init__(
-        self, onnx: Any, inputs: Mapping[str, tuple[int, ...]], states: set[str], budget: int
+        self, onnx: Any, inputs: Mapping[str, tuple[int, ...]], states: set[str], budget: int, opset: int
     ) -> None:
-        self.onnx = onnx
+        self.onnx, self.opset = onnx, opset
         self.folder = Folder(onnx, budget)
         self.chain: list[tuple[Layer, dict[str, Array]]] = []
         self.values: dict[str, Value] = {}
@@ -65,8 +67,10 @@ class Chain:
             raise ValueError("its input is a constant, where one that depends on the model's input is wanted")
         if self.main not in (None, value.origin):
             raise ValueError(f"it reads the input {value.origin!r}, but the chain begins at {self.main!r}")
-        if value.layers != len(self.chain) or value.head:
+        if value.layers != len(self.chain):
             raise ValueError("its input has been read before or goes round a layer, but a network is a chain")
+        if value.head:  # it is not at the end, so it is a layer
+            return self.append(dataclasses.replace(value, head=None), Activation("softmax"), {})
         if value.half is not None:
             raise ValueError("its input is one direction alone")
         if value.state is None:

@@ -1,4 +1,4 @@
-"""Activations as ONNX nodes."""
+"""Activations as ONNX nodes, and ONNX nodes as activations."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ...layers import Activation
 from ...layers.activation import Function
 
 #: activations that are one operator, without and with our alpha
@@ -15,6 +16,38 @@ SIMPLE = {
 }  # fmt: skip
 WITH_ALPHA = {"leaky_relu": "LeakyRelu", "elu": "Elu", "hard_sigmoid": "HardSigmoid"}
 OVER_ROWS = {"softmax": "Softmax", "log_softmax": "LogSoftmax"}
+
+# ONNX's own alphas, where a node does not say one.
+ALPHAS = {"LeakyRelu": 0.01, "Elu": 1.0, "HardSigmoid": 0.2}
+#: attributes of the operators that are activations
+ATTRIBUTES: dict[str, set[str]] = {
+    **{name: set() for name in (*SIMPLE.values(), "PRelu")}, "LeakyRelu": {"alpha"}, "Elu": {"alpha"},
+    "HardSigmoid": {"alpha", "beta"}, "LogSoftmax": {"axis"}, "Gelu": {"approximate"},
+}  # fmt: skip
+
+
+def make_activation(operator: str, attributes: dict[str, Any], features: int | None) -> Activation:
+    """The layer of an operator of `ATTRIBUTES`; ``features`` are those of a PRelu.
+
+    Raises
+    ------
+    ValueError
+        If there is none with these attributes.
+    """
+    if operator == "PRelu":
+        return Activation("prelu", features)
+    if operator == "Gelu":
+        way = attributes.get("approximate", b"none")
+        if way not in (b"none", b"tanh"):
+            raise ValueError(f"approximate is {way!r}, but 'none' or 'tanh' is expected")
+        return Activation("gelu" if way == b"none" else "gelu_tanh")
+    if operator in ALPHAS:
+        if attributes.get("beta", 0.5) != 0.5:
+            raise ValueError(f"beta is {attributes['beta']}, and the hard_sigmoid here has 0.5")
+        name = next(ours for ours, theirs in WITH_ALPHA.items() if theirs == operator)
+        return Activation(name, alpha=float(attributes.get("alpha", ALPHAS[operator])))
+    names = {theirs: ours for ours, theirs in {**SIMPLE, **OVER_ROWS}.items()}
+    return Activation(names[operator])
 
 
 def add_function(writer: Any, function: Function, slope: str | None) -> None:

@@ -247,14 +247,15 @@ def _trace(
     weights = {tensor.name: read_tensor(onnx, tensor) for tensor in graph.initializer} | fixed
     own = {value.name: value for value in graph.input if value.name not in weights}
     shapes = {name: _sizes(value) for name, value in own.items()}
-    Tracer(onnx, {}, set(), 0).refuse_unknown(graph.node)
+    opset = next(part.version for part in proto.opset_import if part.domain in ("", "ai.onnx"))
+    Tracer(onnx, {}, set(), 0, opset).refuse_unknown(graph.node)
     restorer = Restorer(onnx, graph.node, weights)
     nodes = restorer.restore(names)
     constants = {name: Constant(array) for name, array in {**weights, **restorer.added}.items()}
     states = state_inputs(nodes, shapes)
 
     def follow() -> Tracer:
-        tracer = Tracer(onnx, shapes, states, 4 * size + (1 << 22))
+        tracer = Tracer(onnx, shapes, states, 4 * size + (1 << 22), opset)
         tracer.values |= constants
         for node in nodes:
             tracer.walk(node)
@@ -314,7 +315,7 @@ def _make(tracer: Tracer, names: list[str], shapes: Mapping[str, tuple[int, ...]
         raise ValueError(str(error)) from error
     for place, (layer, values) in enumerate(tracer.chain):
         fill(layer.params, {name: values[name] for name in layer.params}, f"layer {place}, {layer},")
-    return Model(net, tracer, outputs, tuple(name for name in shapes if name in taken))
+    return Model(net.eval(), tracer, outputs, tuple(name for name in shapes if name in taken))
 
 
 def _sizes(value: Any) -> tuple[int, ...]:

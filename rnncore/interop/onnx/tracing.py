@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,8 @@ from .cells import GATES
 from .chain import Value
 from .flows import Axis, Flow, Given, Stacked, bare, take_state, whole_states
 from .folding import Constant, axes_of, slices, target_shape
+from .functions import ATTRIBUTES as FUNCTIONS
+from .functions import make_activation
 from .pruning import MOVES
 from .recurrent import ATTRIBUTES, RecurrentReader
 from .restoring import OPERATORS, POOLS, label
@@ -34,6 +37,7 @@ KNOWN = {
     "ReduceSum": {"axes", "keepdims", "noop_with_empty_axes"}, "Reshape": {"allowzero"},
     "Shape": {"start", "end"}, "Slice": {"axes", "starts", "ends"}, "Softmax": {"axis"}, "Squeeze": {"axes"},
     "Transpose": {"perm"}, "Unsqueeze": {"axes"}, **dict.fromkeys(GATES, ATTRIBUTES),
+    **FUNCTIONS,
 }  # fmt: skip
 
 
@@ -41,17 +45,20 @@ class Tracer(RecurrentReader):
     """Walks nodes; ``chain`` holds each layer with its parameters as far as it has come."""
 
     def __init__(
-        self, onnx: Any, inputs: Mapping[str, tuple[int, ...]], states: set[str], budget: int
+        self, onnx: Any, inputs: Mapping[str, tuple[int, ...]], states: set[str], budget: int, opset: int
     ) -> None:
-        super().__init__(onnx, inputs, states, budget)
+        super().__init__(onnx, inputs, states, budget, opset)
         self.handlers: dict[str, Callable[[list[Any], dict[str, Any]], list[Value]]] = {
             "Add": self._add, "Cast": self._pass, "Concat": self._concat, "Dropout": self._dropout,
             "Gather": self._gather, "Gemm": self._gemm, "Identity": self._pass, "MatMul": self._matmul,
             "ReduceMean": self._reduce_mean, "ReduceSum": self._reduce_sum, "Reshape": self._reshape,
             "Shape": self._shape, "Slice": self._slice,
             "Softmax": self._softmax, "Squeeze": self._squeeze, "Transpose": self._transpose,
-            "Unsqueeze": self._unsqueeze, "LastStep": self._last_step, "MeanPool": self._own_mean,
+            "PRelu": self._prelu, "Unsqueeze": self._unsqueeze,
+            "LastStep": self._last_step, "MeanPool": self._own_mean,
         }  # fmt: skip
+        for name in FUNCTIONS:
+            self.handlers.setdefault(name, partial(self._function, name))
 
     def refuse_unknown(self, nodes: Any) -> None:
         """Raise ValueError that names the first operator without a counterpart, loops before others."""
@@ -356,9 +363,27 @@ class Tracer(RecurrentReader):
         vector = np.zeros(len(matrix), matrix.dtype) if bias is None else bias.array.reshape(-1)
         return self._dense(value, matrix, vector)
 
+    def _function(self, operator: str, inputs: list[Any], attributes: dict[str, Any]) -> list[Value]:
+        flow = self.flow(inputs[0])
+        if operator == "LogSoftmax":
+            self._check_last_axis(flow, attributes)
+        return [self.append(flow, make_activation(operator, attributes, None), {})]
+
+    def _prelu(self, inputs: list[Any], attributes: dict[str, Any]) -> list[Value]:
+        flow, slope = self.flow(inputs[0]), inputs[1]
+        features = self.features(flow)
+        if not isinstance(slope, Constant) or slope.array.size not in (1, features):
+            raise ValueError("its slopes are not one for each feature, fixed in the file")
+        values = {"slope": np.full(features, slope.array.reshape(-1))}
+        return [self.append(flow, make_activation("PRelu", attributes, features), values)]
+
+    def _check_last_axis(self, flow: Flow, attributes: dict[str, Any]) -> None:
+        self.features(flow)
+        usual = -1 if self.opset >= 13 else 1  # before, all axes from this one on were one
+        if attributes.get("axis", usual) not in (-1, len(flow.axes) - 1):
+            raise ValueError("it does not act on the features")
+
     def _softmax(self, inputs: list[Any], attributes: dict[str, Any]) -> list[Value]:
         flow = self.flow(inputs[0])
-        self.features(flow)
-        if attributes.get("axis", -1) not in (-1, len(flow.axes) - 1):
-            raise ValueError("it does not act on the features")
+        self._check_last_axis(flow, attributes)
         return [dataclasses.replace(flow, head="Softmax")]
