@@ -1,7 +1,7 @@
-"""Linear-chain conditional random fields (Lafferty, McCallum & Pereira, 2001): loss, gradient, likeliest tags.
+"""Linear-chain conditional random fields (Lafferty, McCallum & Pereira, 2001): loss, gradient, best tags.
 
-y[t, b, i K + j] is the potential of tag j at step t after tag i at step t-1; at step 0 only i = 0 counts. With
-E[t, i, j] = e^(y[t, i, j] - m[t, j]), m the largest over i, and n steps:
+y[t, b, i K + j] is the potential of tag j at step t after tag i at step t-1; at step 0 only i = 0 counts.
+With E[t, i, j] = e^(y[t, i, j] - m[t, j]), m the largest over i, and n steps:
 
     alpha[t, j]  = m[t, j] + log sum_i e^alpha[t-1, i] E[t, i, j]
     beta[t-1, i] = log sum_j E[t, i, j] e^(m[t, j] + beta[t, j])
