@@ -3,6 +3,7 @@
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from . import late as _late  # noqa: F401  # what a fork waits for
 from .clipping import ClipNorm, ClipParameter, ClipStep, ClipValue
 from .kernels import get_include
 from .kernels.float_state import keep_denormals

@@ -13,8 +13,10 @@ import re
 import secrets
 import stat
 import warnings
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from functools import partial
+from io import UnsupportedOperation
 from typing import BinaryIO
 
 try:
@@ -95,10 +97,33 @@ def remove_abandoned(path: Path) -> None:
                     _remove_unlocked(entry.path)
 
 
-def open_without_waiting(path: Path) -> BinaryIO:
-    """A file for reading; a pipe without a writer is open at once, where ``open`` would wait for ever."""
+@contextmanager
+def reading(path: Path) -> Iterator[BinaryIO]:
+    """A file for reading; a pipe without a writer is open at once, where ``open`` would wait for ever.
+
+    Within the block an OSError without a name, such as that of a broken disk, gets this path.
+    """
     flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
-    return open(path, "rb", opener=lambda name, _: os.open(name, flags))
+    files: list[BinaryIO] = []
+    with named_errors(path):
+        try:
+            # All of it in C, where no signal can separate the descriptor from its owner.
+            files.extend(map(open, map(os.open, [path], [flags]), ["rb"]))  # type: ignore[arg-type]
+            yield files[0]
+        finally:
+            for file in files:
+                file.close()
+
+
+@contextmanager
+def named_errors(path: Path) -> Iterator[None]:
+    """Whatever the system says of a file in this block, it says with the file's name."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is not None or error.errno is None or type(error) is UnsupportedOperation:
+            raise
+        raise _named(error, path) from error
 
 
 def _target(path: Path) -> tuple[str, int | None]:

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from . import cells, layers
 from .data import Task, Vocabulary, task_from_dict
-from .disk import Path, open_without_waiting, remove_abandoned, write_atomically
+from .disk import Path, reading, remove_abandoned, write_atomically
 from .layers.nested import parts_of
 from .layers.registry import KNOWN
 from .network import Network
@@ -325,7 +325,7 @@ def read_tensors(
 
     path = os.fspath(path)
     remove_abandoned(path)
-    with open_without_waiting(path) as file:
+    with reading(path) as file:
         try:
             claims, ours = _read_header(file)
             metadata = ours.get("content", {})

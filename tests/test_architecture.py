@@ -21,7 +21,7 @@ FLOORS = [
     | {"network", "modes", "inference", "stream", "data", "files", "problems", "reservoir"},
     {"cells"},
     {"layers", "losses", "ctc", "crf", "metrics", "optimizers", "schedules", "clipping", "regularizers"}
-    | {"initializers", "params", "checks", "masking", "flat", "blas", "brief", "disk"},
+    | {"initializers", "params", "checks", "masking", "flat", "blas", "brief", "disk", "late"},
     {"kernels", "reference", "version"},
 ]  # fmt: skip
 FLOOR = {name: height for height, names in enumerate(reversed(FLOORS)) for name in names}

@@ -316,6 +316,8 @@ FORGERIES = {
     "carry without end": lambda t, m: m.update(carry=nested(900)),
     "carry too deep for a state": lambda t, m: m.update(carry=nested(300)),
     "carry of infinity": lambda t, m: m.update(carry=[float("inf")]),
+    "carry of one axis": lambda t, m: t.update({key: t[key][..., 0] for key in t if "state." in key}),
+    "carry of fewer units": lambda t, m: t.update({key: t[key][..., 1:] for key in t if "state." in key}),
     "layers without end in each other": lambda t, m: m.update(layers=nested(900)),
     "settings without end in each other": lambda t, m: m["settings"].update(bptt=nested(900)),
     "generator of too many bits": lambda t, m: m["generators"]["network"]["state"].update(state=2**200),

@@ -2,6 +2,7 @@
 
 import errno
 import fcntl
+import io
 import os
 import signal
 import stat
@@ -13,8 +14,13 @@ import pytest
 from interrupting import places
 
 from rnncore import disk
+from rnncore.data import read_table, read_text
+from rnncore.data.arrays import read_npz
+from rnncore.data.table import read_lines
 from rnncore.disk import check_writable, remove_abandoned, write_atomically
 from rnncore.files import load, save
+from rnncore.interop import keras as interop_keras
+from rnncore.interop import torch as interop_torch
 from rnncore.layers import Elman
 from rnncore.network import Network
 
@@ -40,6 +46,69 @@ def test_an_interrupt_anywhere_arrives_and_leaves_the_old_or_the_new_file(tmp_pa
         assert os.listdir(tmp_path) == ["file"]
         assert open_files() == before
         path.write_bytes(b"old")
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning", "ignore::ResourceWarning")
+def test_an_interrupt_anywhere_leaves_no_file_open_for_reading(tmp_path):
+    path = tmp_path / "file"
+    path.write_bytes(b"data")
+
+    def read():
+        with disk.reading(path) as file:
+            file.read()
+
+    before = open_files()
+    for arrived in places({disk.__file__}, read):
+        assert arrived
+        assert open_files() == before
+
+
+class Broken(io.BytesIO):
+    """A file on a disk that fails after the first bytes."""
+
+    def read(self, size=-1):
+        if self.tell() or size < 0 or size > 8:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return super().read(size)
+
+    readinto = readinto1 = read1 = read
+
+    def fileno(self):
+        return self.descriptor
+
+
+READERS = {
+    "a model": load,
+    "a state dict": lambda path: interop_torch.load_state_dict(path),
+    "arrays": lambda path: read_npz(path, ["x"]),
+    "a table": read_table,
+    "lines": read_lines,
+    "a text": read_text,
+    "a Keras file": lambda path: interop_keras.load(path),
+}
+
+
+@pytest.mark.parametrize("reader", READERS)
+def test_a_disk_that_cannot_be_read_names_the_file(reader, tmp_path, monkeypatch):
+    path = tmp_path / "file"
+    path.write_bytes(bytes(3000))
+    system = io.open
+
+    def broken(name, *arguments, **more):
+        with system(name, "rb") as file:
+            made = Broken(file.read())
+        made.descriptor = os.open(path, os.O_RDONLY)
+        descriptors.append(made.descriptor)
+        return io.TextIOWrapper(made, "utf-8") if more.get("encoding") else made
+
+    descriptors = []
+    monkeypatch.setattr("builtins.open", broken)
+    with pytest.raises(OSError, match="file") as caught:
+        READERS[reader](path)
+    monkeypatch.undo()
+    for descriptor in descriptors:
+        os.close(descriptor)
+    assert (caught.value.errno, caught.value.filename) == (errno.EIO, str(path))
 
 
 def test_what_a_killed_writer_left_is_removed_by_the_next_save_or_load(tmp_path):

@@ -192,6 +192,22 @@ def test_short_calls_give_the_state_back_and_compute_the_same_for_every_caller(p
         assert np.array_equal(y, expected)
 
 
+@pytest.mark.parametrize("learn", [False, True])
+@pytest.mark.parametrize("caller", ["rounding up", "flushing, everything seen"])
+def test_leaks_are_the_same_for_every_caller(caller, learn):
+    """They are computed in NumPy, from time constants or from their logits."""
+    layer = LeakyElman(33, UNITS, time_constants=(2, 9), learn_leak=learn, noise=0.3)
+    net = Network(layer, seed=1)
+    x = np.random.default_rng(1).standard_normal((5, 2, 33)).astype(np.float32)
+    expected, drawn = layer.leaks(), net.rng.bit_generator.state
+    y = net.forward(x)[0]
+    net.rng.bit_generator.state = drawn
+    with computing(*CALLERS[caller]):
+        leaks, again = layer.leaks(), net.forward(x)[0]
+    assert np.array_equal(leaks, expected)
+    assert np.array_equal(again, y)
+
+
 def test_a_stream_that_raises_gives_the_state_back():
     net = Network(Elman(3, 8, activation="relu", limit=1.0), seed=1).eval()
     net.params.flat[:] = 1

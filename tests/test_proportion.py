@@ -177,6 +177,15 @@ def test_a_bomb_is_refused_before_it_is_inflated(tmp_path):
     assert memory(lambda: read_npz(path, ["x"])) < 1_000_000
 
 
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_members_whose_stream_says_what_memory_it_takes_are_refused(method, tmp_path):
+    path = tmp_path / "a.npz"
+    with zipfile.ZipFile(path, "w", method) as archive:
+        archive.writestr("x.npy", npy((2,), data=bytes(8)))
+    with pytest.raises(ValueError, match=rf"a\.npz cannot be read as \.npz: .*method {method}"):
+        read_npz(path, ["x"])
+
+
 HOSTILE = {
     "a claim": npy((10**12,)),
     "a claim beyond all numbers": npy((2**62, 2**62)),

@@ -226,6 +226,28 @@ def test_a_child_hangs_nowhere_whatever_the_parents_threads_were_in():
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+def test_a_child_imports_what_another_thread_was_importing(tmp_path):
+    """What is imported on first use, such as rnncore.stream by net.stream()."""
+    (tmp_path / "slow.py").write_text("import time\ntime.sleep(0.3)\n")
+    code = """if True:
+        import os, signal, sys, threading, time, warnings
+        import rnncore
+        warnings.simplefilter("ignore")
+        sys.path.insert(0, sys.argv[1])
+        threading.Thread(target=__import__, args=("slow",)).start()
+        while "slow" not in sys.modules:
+            time.sleep(0.001)
+        child = os.fork()
+        if not child:
+            signal.alarm(20)
+            import slow
+            os._exit(0)
+        os._exit(os.waitpid(child, 0)[1] != 0)
+    """
+    subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=True, timeout=100)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
 def test_no_lock_of_a_module_stays_locked_in_a_child():
     code = """if True:
         import os, sys, threading, time, warnings

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import stat
@@ -13,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..disk import open_without_waiting
+from ..disk import reading
 
 Path = str | os.PathLike[str]
 
@@ -33,7 +34,7 @@ def read_npz(path: Path, names: Sequence[str]) -> dict[str, NDArray[Any]]:
         If it is damaged, or is not such a file.
     """
     name = os.fspath(path)
-    with open_without_waiting(name) as file:
+    with reading(name) as file:
         try:
             status = os.fstat(file.fileno())
             if not stat.S_ISREG(status.st_mode):
@@ -41,21 +42,43 @@ def read_npz(path: Path, names: Sequence[str]) -> dict[str, NDArray[Any]]:
             with zipfile.ZipFile(file) as archive:
                 return _read_members(archive, names, FREE + 10 * status.st_size)
         except (ValueError, OSError, zlib.error, zipfile.BadZipFile, EOFError) as error:
-            raise ValueError(f"{name} cannot be read as .npz: {str(error)[:300]}") from error
+            for cause in (error, error.__context__):  # zipfile takes a broken disk for no .zip file
+                if isinstance(cause, OSError) and cause.errno not in (None, errno.EINVAL):
+                    raise cause from None  # EINVAL comes from a place in front of the file
+            raise ValueError(f"{name} cannot be read as .npz: {_line(error)}") from error
         except (LookupError, NotImplementedError, RuntimeError, TypeError, SyntaxError) as error:
-            raise ValueError(f"{name} cannot be read as .npz: it is damaged: {str(error)[:300]}") from error
+            raise ValueError(f"{name} cannot be read as .npz: it is damaged: {_line(error)}") from error
 
 
 def _read_members(archive: zipfile.ZipFile, names: Sequence[str], most: int) -> dict[str, NDArray[Any]]:
     members = {info.filename: info for info in archive.infolist()}
     found = {name: members[f"{name}.npy"] for name in names if f"{name}.npy" in members}
     total = sum(info.file_size for info in found.values())
+    for info in found.values():
+        check_compression(info)
     if total > most:
         raise ValueError(
             f"its arrays claim {total} bytes, but a file of its size may hold {most}: np.savez, without "
             "compression, writes one that is read"
         )
     return {name: _read_npy(archive.read(info), name) for name, info in found.items()}
+
+
+def check_compression(info: zipfile.ZipInfo) -> None:
+    """Raise ValueError for a member that NumPy and Keras would not have written.
+
+    What undoes bzip2 and LZMA may take gigabytes, for a size that the stream itself says.
+    """
+    if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise ValueError(
+            f"its {info.filename[:80]!r} is compressed by method {info.compress_type}, but only what is "
+            "stored or deflated is read"
+        )
+
+
+def _line(error: BaseException) -> str:
+    """What an error says, on one line, as far as it fits into a message."""
+    return " ".join(str(error).split())[:300]
 
 
 def _read_npy(data: bytes, name: str) -> NDArray[Any]:
@@ -68,7 +91,7 @@ def _read_npy(data: bytes, name: str) -> NDArray[Any]:
     try:
         shape, by_columns, dtype = read(file)
     except Exception as error:  # whatever Python's own parser makes of a stranger's text
-        raise ValueError(f"{name} has no header of the .npy format: {str(error)[:200]}") from error
+        raise ValueError(f"{name} has no header of the .npy format: {_line(error)}") from error
     if dtype.hasobject or not dtype.itemsize or any(size < 0 for size in shape) or len(shape) > 32:
         raise ValueError(f"{name} is {dtype} {shape}, which holds no numbers")
     count = 1

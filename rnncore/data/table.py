@@ -16,6 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..disk import named_errors
+
 Path = str | os.PathLike[str]
 
 DELIMITERS = ("\t", ",", ";")
@@ -123,7 +125,7 @@ def read_table(path: Path, encoding: str = "utf-8", delimiter: str | None = None
     name = os.fspath(path)
     if delimiter is not None and (len(delimiter) != 1 or delimiter in '"\r\n'):
         raise ValueError(f"delimiter is {delimiter!r}, but one character, no quote or line end, is wanted")
-    with open(path, newline="", encoding=check_encoding(encoding)) as file:
+    with named_errors(path), open(path, newline="", encoding=check_encoding(encoding)) as file:
         try:
             head = file.readline()
             file.seek(0)
@@ -188,7 +190,7 @@ def read_lines(path: Path, encoding: str = "utf-8") -> list[str]:
         If it is not in this encoding, or all of it is blank.
     """
     name = os.fspath(path)
-    with open(path, "rb") as file:
+    with named_errors(path), open(path, "rb") as file:
         data = file.read()
     known = check_encoding(encoding)
     try:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..checks import check_positive_integer
+from ..disk import named_errors
 from .batch import Batch
 
 Part = TypeVar("Part", str, NDArray[Any])
@@ -26,7 +27,7 @@ def read_text(path: str | os.PathLike[str]) -> str:
         If it is empty or not UTF-8; the message names the file, and the place and value of the byte.
     """
     name = os.fspath(path)
-    with open(path, "rb") as file:
+    with named_errors(path), open(path, "rb") as file:
         data = file.read()
     try:
         text = data.decode("utf-8-sig")

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..checks import take_array
-from ..disk import open_without_waiting
+from ..disk import reading
 from ..files import read_tensors
 from ..layers import GRU, LSTM, Bidirectional, Dense, Dropout, Elman, Embedding, Layer
 from ..network import Network
@@ -177,7 +177,7 @@ def _read(source: Any) -> tuple[State, Any]:
     """The arrays of a source by name, and the live module if it is one."""
     if isinstance(source, (str, os.PathLike)):
         path = os.fspath(source)
-        with open_without_waiting(path) as file:
+        with reading(path) as file:
             if file.read(2) in (b"PK", b"\x80\x02"):
                 raise ValueError(
                     f"{path} cannot be read: it is pickled, which can run code; write it anew with "

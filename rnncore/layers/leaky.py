@@ -158,8 +158,10 @@ class LeakyElman(Recurrent):
     def leaks(self) -> Array:
         """Each unit's leak, (H,)."""
         if not self.learn_leak:
-            return self._first_leaks().astype(self.dtype)
-        leak: Array = np.exp(-np.logaddexp(0, -self.params["leak_logit"]))  # the sigmoid, without overflow
+            with flushing():
+                return self._first_leaks().astype(self.dtype)
+        with flushing():  # the sigmoid, without overflow
+            leak: Array = np.exp(-np.logaddexp(0, -self.params["leak_logit"]))
         return leak
 
     def recurrent_weight(self) -> Array:
@@ -189,8 +191,9 @@ class LeakyElman(Recurrent):
         gates = empty(shape, self.dtype) if record else None
         leak, noise = self.leaks(), None
         if self.noise and self.training and self.rng is not None:
-            noise = self.rng.standard_normal(shape, self.dtype)
-            noise *= np.sqrt(2 * leak) * self.dtype.type(self.noise)
+            with flushing():
+                noise = self.rng.standard_normal(shape, self.dtype)
+                noise *= np.sqrt(2 * leak) * self.dtype.type(self.noise)
         return LeakyTape(x, lengths, hidden, gates, leak, noise)
 
     def _run_forward(self, tape: LeakyTape, scratch: Array) -> None:
@@ -214,16 +217,16 @@ class LeakyElman(Recurrent):
             *dstates, dx, g["weight_ih"], felt, g["bias"], dleak, scratch, *flow,
             masks=tape.masks,
         )  # fmt: skip
-        if self.excitatory is not None:
-            g["weight_hh"] += felt * np.where(p["weight_hh"] < 0, -self._signs(), self._signs())
-        if dleak is not None:
-            felt_leak = dleak * tape.leak
-            if tape.noise is not None:  # which grows with the root of the leak
-                assert flow[0] is not None
-                with flushing():
+        with flushing():
+            if self.excitatory is not None:
+                g["weight_hh"] += felt * np.where(p["weight_hh"] < 0, -self._signs(), self._signs())
+            if dleak is not None:
+                felt_leak = dleak * tape.leak
+                if tape.noise is not None:  # which grows with the root of the leak
+                    assert flow[0] is not None
                     dproposed = flow[0][1:] * (tape.masks.keep[0] if tape.masks and tape.masks.keep else 1)
                     felt_leak += np.einsum("tbh,tbh->h", dproposed, tape.noise) / 2
-            g["leak_logit"] += felt_leak * (1 - tape.leak)
+                g["leak_logit"] += felt_leak * (1 - tape.leak)
         return clipped
 
 

@@ -21,7 +21,7 @@ from ..disk import Path
 from ..files import Claims, read_tensors, write_tensors
 from ..network import Network
 from .history import History
-from .segments import map_state
+from .segments import leaves, map_state
 
 Array = NDArray[Any]
 
@@ -195,6 +195,8 @@ def _restore(run: Run, tensors: dict[str, Array], metadata: dict[str, Any]) -> N
     for name in run.generators:
         np.random.default_rng(0).bit_generator.state = generators[name]
     carry = _carry(metadata["carry"], tensors)
+    rows = next((leaf.shape[-2] for leaf in leaves(carry) if leaf.ndim > 1), 1)
+    run.net._check_states("its carried state", carry, rows)
     history = History()
     history.steps.extend(_rows(tensors["history.steps"], len(history.steps.fields)))
     history.validations.extend(_rows(tensors["history.validations"], len(history.validations.fields)))

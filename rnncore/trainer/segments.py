@@ -143,7 +143,7 @@ class Walk:
 
     def go_on(self, state: Any) -> None:
         """Begin with a state that a checkpoint kept, or None; ValueError if it is one of other rows."""
-        of = next(iter(_leaves(state)), None)
+        of = next(iter(leaves(state)), None)
         if of is not None and of.shape[-2] != self.rows:
             raise ValueError(
                 f"x has {self.rows} rows, but the checkpoint was written amid {of.shape[-2]}: a run goes on "
@@ -285,11 +285,11 @@ def map_state(function: Callable[[Array], Any], state: Any) -> Any:
     return function(state)
 
 
-def _leaves(state: Any) -> Iterator[Array]:
+def leaves(state: Any) -> Iterator[Array]:
     """The arrays of a state."""
     if isinstance(state, tuple):
         for part in state:
-            yield from _leaves(part)
+            yield from leaves(part)
     elif state is not None:
         yield state
 

@@ -18,7 +18,8 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from ...disk import open_without_waiting
+from ...data.arrays import check_compression
+from ...disk import reading
 from ...files import check_json
 from ..hdf5 import File
 
@@ -82,7 +83,7 @@ def read_config(path: str) -> Any:
 
 def read_bytes(path: str) -> bytes:
     """A regular file of at most `MAX_FILE` bytes."""
-    with open_without_waiting(path) as source:
+    with reading(path) as source:
         status = os.fstat(source.fileno())
         if not stat.S_ISREG(status.st_mode) or status.st_size > MAX_FILE:
             raise ValueError(f"it is no regular file of at most {MAX_FILE} bytes")
@@ -99,6 +100,7 @@ def _unzip(data: bytes) -> tuple[Any, int | None, bytes]:
                 limits["metadata.json"] = MAX_CONFIG
             for member, limit in limits.items():
                 info = archive.getinfo(member)
+                check_compression(info)
                 if info.file_size > min(limit, 16 * info.compress_size + (1 << 20)):
                     raise ValueError(
                         f"its {member} claims {info.file_size} bytes, out of {info.compress_size}"
@@ -112,7 +114,7 @@ def _unzip(data: bytes) -> tuple[Any, int | None, bytes]:
         EOFError,
         zlib.error,
     ) as error:
-        raise ValueError(f"it is no .keras file: {str(error)[:200]}") from error
+        raise ValueError(f"it is no .keras file: {' '.join(str(error).split())[:200]}") from error
     facts = _json(parts[2]) if len(parts) > 2 else {}
     version = str(facts.get("keras_version", "")) if isinstance(facts, dict) else ""
     return _json(parts[0]), _major(version.encode()) or 3, parts[1]

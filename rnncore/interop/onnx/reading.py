@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...disk import open_without_waiting
+from ...disk import reading
 from ...layers import Bidirectional, Embedding
 from ...network import Network
 from ..cells import fill
@@ -179,7 +179,7 @@ def load(path: str | os.PathLike[str], values: Mapping[str, Any] | None = None) 
 
 
 def _read(name: str) -> bytes:
-    with open_without_waiting(name) as file:
+    with reading(name) as file:
         status = os.fstat(file.fileno())
         if not stat.S_ISREG(status.st_mode):
             raise ValueError(f"{name} cannot be read: it is no regular file")
