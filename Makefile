@@ -5,6 +5,7 @@
 #   make lint          ruff, cython-lint, mypy
 #   make test-checked  the tests once more, on kernels built with bounds checks and, where there are any, sanitizers
 #   make bench         race PyTorch, JAX and ONNX Runtime, which go into .venv-bench; results go to bench/results/
+#   make campaign      half an hour of hostile files, kills, threads, ...: a table of tries and faults (bench/README.md)
 #   make ratios        kernels and training steps against the NumPy reference: the table of ratios
 #   make docs          the pages and the docstrings as a site, in build/site
 #   make clean         remove what the others made
@@ -15,6 +16,7 @@ BIN := $(CURDIR)/$(VENV)/bin
 PIP_OPTIONS := --quiet --disable-pip-version-check --no-input
 PIP := $(BIN)/python -m pip $(PIP_OPTIONS)
 CHECKED := $(CURDIR)/build/checked/site
+RACES := $(CURDIR)/build/races/site
 SOURCES := setup.py pyproject.toml $(shell find rnncore -name '*.py' -o -name '*.pyx' -o -name '*.p[xy][di]' \
 	-o -name '*.h' -o -path '*/levels/*.c')
 
@@ -31,7 +33,7 @@ export PATH := $(BIN):$(PATH)
 # The source tree must not shadow the installed package, whatever the caller has set.
 unexport PYTHONPATH
 
-.PHONY: help demo test lint test-checked bench race ratios docs clean
+.PHONY: help demo test lint test-checked campaign campaign-checked campaign-threads bench race ratios docs clean
 .DELETE_ON_ERROR:
 
 help:
@@ -67,6 +69,22 @@ UNCHECKED := documents cli cli_tasks cli_export race long_memory diagnose_comman
 test-checked: $(CHECKED)
 	RNNCORE_TESTED=$(CHECKED) PYTHONPATH=$(CHECKED) $(PRELOAD) $(PYTEST) --capture=sys \
 		$(UNCHECKED:%=--ignore=tests/test_%.py)
+
+# Options: make campaign CAMPAIGN="--minutes 120 --resume". With sanitizers: campaign-checked (of addresses and undefined
+# behaviour), campaign-threads (of races between threads).
+CAMPAIGN := --minutes 30
+
+campaign: $(VENV)/test
+	python bench/campaign $(CAMPAIGN)
+
+campaign-checked: $(CHECKED)
+	PYTHONPATH=$(CHECKED) $(PRELOAD) python bench/campaign --out build/campaign-checked $(CAMPAIGN)
+
+# Only what the compiler has marked is watched: the kernels, and not Python, NumPy or BLAS.
+campaign-threads: $(RACES)
+	PYTHONPATH=$(RACES) LD_PRELOAD="$(shell $(CC) -print-file-name=libtsan.so)" \
+		TSAN_OPTIONS="halt_on_error=1:die_after_fork=0:report_signal_unsafe=0:suppressions=$(CURDIR)/bench/campaign/tsan.txt" \
+		python bench/campaign --out build/campaign-threads --only threads,forks,bits,allocations $(CAMPAIGN)
 
 # Options of the race: make bench RACE="--quick".
 bench: race
@@ -122,3 +140,8 @@ $(VENV)/docs: $(VENV)/wheel
 $(CHECKED): $(SOURCES) | $(VENV)/test
 	rm -rf build/checked/lib* $@
 	RNNCORE_BOUNDSCHECK=1 CFLAGS="$(SANITIZE)" LDFLAGS="$(SANITIZE)" $(PIP) install --no-deps --target $@ .
+
+$(RACES): $(SOURCES) | $(VENV)/test
+	rm -rf build/checked/lib* $@
+	RNNCORE_BOUNDSCHECK=1 CFLAGS="-fsanitize=thread -g" LDFLAGS="-fsanitize=thread" \
+		$(PIP) install --no-deps --target $@ .
