@@ -272,7 +272,7 @@ GALLERY_CASES = [
 ]
 
 #: cells with a kink in their equation, where a difference must not reach across it
-KINKED = {"IndRNN", "MinGRU", "MinLSTM", "PlasticRate", "SLSTM"}
+KINKED = {"IndRNN", "MinGRU", "MinLSTM", "PlasticRate"}
 #: cells whose states are above 0
 ABOVE_ZERO = {"PlasticRate", "SLSTM"}
 
