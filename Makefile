@@ -84,7 +84,7 @@ campaign-checked: $(CHECKED)
 # Only what the compiler has marked is watched: the kernels, and not Python, NumPy or BLAS.
 campaign-threads: $(RACES)
 	PYTHONPATH=$(RACES) LD_PRELOAD="$(shell $(CC) -print-file-name=libtsan.so)" \
-		TSAN_OPTIONS="halt_on_error=1:die_after_fork=0:report_signal_unsafe=0:suppressions=$(CURDIR)/bench/campaign/tsan.txt" \
+		TSAN_OPTIONS="halt_on_error=1:die_after_fork=0:report_signal_unsafe=0" \
 		python bench/campaign --out build/campaign-threads --only threads,forks,bits,allocations $(CAMPAIGN)
 
 # Options of the race: make bench RACE="--quick".
