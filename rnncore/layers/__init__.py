@@ -1,6 +1,7 @@
 """Layers: one a file, forward beside backward."""
 
 from .activation import Activation
+from .attention import AttentionPool
 from .base import Layer
 from .bidirectional import Bidirectional
 from .clockwork import Clockwork
@@ -14,9 +15,10 @@ from .gru import GRU
 from .leaky import LeakyElman
 from .lstm import LSTM
 from .nested import Chain
-from .pooling import LastStep, MeanPool
+from .pooling import LastStep, MaxOverTime, MeanPool
 from .registry import register
 from .skip import SkipElman
+from .turning import Reverse
 from .within import WithinStep
 
 __all__ = [
@@ -25,6 +27,7 @@ __all__ = [
     "LSTM",
     "Activation",
     "Add",
+    "AttentionPool",
     "Bidirectional",
     "Chain",
     "Clockwork",
@@ -36,9 +39,11 @@ __all__ = [
     "LastStep",
     "Layer",
     "LeakyElman",
+    "MaxOverTime",
     "MeanPool",
     "Multiply",
     "Residual",
+    "Reverse",
     "SkipElman",
     "WithinStep",
     "register",

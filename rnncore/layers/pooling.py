@@ -1,4 +1,4 @@
-"""Layers that turn a sequence into one row: its last step, or its mean."""
+"""Layers that turn a sequence into one row: its last step, its mean, its largest numbers."""
 
 from __future__ import annotations
 
@@ -110,3 +110,38 @@ class MeanPool(_Pooling):
             share = dy / tape.lengths[:, None].astype(self.dtype)
         within = np.arange(tape.steps)[:, None] < tape.lengths
         return np.where(within[:, :, None], share, self.dtype.type(0)), None
+
+
+@brief
+@dataclass(slots=True)
+class MaxTape(PoolingTape):
+    """Beside these the step that each entry of y comes from, (B, F)."""
+
+    places: NDArray[np.intp]
+
+
+class MaxOverTime(_Pooling):
+    """y[b, f] = max over t of x[t, b, f]: each row over its own steps, (T, B, F) -> (B, F)."""
+
+    tape_type = MaxTape  # type: ignore[assignment]
+
+    def forward(
+        self, x: Array, state: State = None, lengths: Any = None, record: bool = True
+    ) -> tuple[Array, State, MaxTape | None]:
+        tape = self._start(x, lengths)
+        if tape.lengths.min() < tape.steps:
+            within = np.arange(tape.steps)[:, None] < tape.lengths
+            x = np.where(within[:, :, None], x, self.dtype.type(-np.inf))
+        places = x.argmax(axis=0)
+        y = np.take_along_axis(x, places[None], axis=0)[0]
+        return y, None, MaxTape(tape.steps, tape.features, tape.lengths, places) if record else None
+
+    def backward(
+        self, dy: Array, tape: Any, dstate: State = None, input_gradient: bool = True
+    ) -> tuple[Array | None, State]:
+        self._check_upstream(dy, tape)
+        if not input_gradient:
+            return None, None
+        dx = np.zeros((tape.steps, *dy.shape), self.dtype)
+        np.put_along_axis(dx, tape.places[None], dy[None], axis=0)
+        return dx, None
