@@ -19,7 +19,7 @@ from ..data.times import written
 from ..losses import SquaredError
 from ..network import Network
 from .build import build_network
-from .options import COUNT, DELIMITER, ENCODING, ForecastOptions, training_options
+from .options import COUNT, DECIMAL, DELIMITER, ENCODING, ForecastOptions, training_options
 from .running import Outcome, announce, end, run, training_axes, with_defaults, write
 from .scores import Data, draw_forecasts, report, verdict, yardstick
 from .series import choose_columns, find_times, read_columns, treatments
@@ -39,6 +39,7 @@ WATCHED = 500  # windows that validation during training measures, evenly
     click.option("--columns", help="Columns to read, with commas between.  [default: the targets]"),
     ENCODING,
     DELIMITER,
+    DECIMAL,
     click.option("--horizon", type=COUNT, default=1, help="Steps to forecast."),
     click.option("--season", type=COUNT, help="Steps of a period.  [default: by the times, or 1]"),
     click.option("--window", type=COUNT, help="Steps to read.  [default: tried out, up to 400]"),
@@ -153,7 +154,7 @@ def _silence(net: Network) -> None:
 
 def read_series(options: ForecastOptions) -> Data:
     """The series, their task, and where the validation part and the test part begin."""
-    table = read_table(options.file, options.encoding, options.delimiter)
+    table = read_table(options.file, options.encoding, options.delimiter, options.decimal)
     columns, targets = choose_columns(table, options.target, options.columns, {options.time, options.id})
     values = read_columns(table, columns)
     check_series(values, columns)

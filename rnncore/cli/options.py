@@ -117,6 +117,7 @@ class ForecastOptions(Options):
     columns: str | None
     encoding: str
     delimiter: str | None
+    decimal: str | None
     horizon: int
     season: int | None
     window: int | None
@@ -185,7 +186,8 @@ _shared("--resume", is_flag=True, help="Go on from the checkpoint; give the same
 _shared("--progress", type=click.Choice(["auto", "bar", "lines", "off"]), default="auto")
 
 ENCODING = click.option("--encoding", default="utf-8", help="Of the files' text.")
-DELIMITER = click.option("--delimiter", help="Between columns.  [default: tab, comma or semicolon]")
+DELIMITER = click.option("--delimiter", help="Between columns.  [default: tab, comma, semicolon or bar]")
+DECIMAL = click.option("--decimal", type=click.Choice([".", ","]), help="Of numbers.  [default: found]")
 
 
 # Options that would do nothing unless another one has one of these values.

@@ -19,7 +19,7 @@ from ..files import load
 from ..layers import Dense, Embedding
 from ..network import Network
 from ..trainer import predict as run
-from .options import DELIMITER, ENCODING, FILE, check_outputs
+from .options import DECIMAL, DELIMITER, ENCODING, FILE, check_outputs
 from .series import read_again, treatments
 
 ROWS = 64  # sequences in a batch
@@ -32,10 +32,11 @@ Rows = Iterator[Sequence[Any]]
 @click.option("--out", "--output", type=FILE, help="Where the CSV goes.  [default: standard output]")
 @ENCODING
 @DELIMITER
+@DECIMAL
 @treatments
 def predict(
-    model: str, file: str, out: str | None, encoding: str, delimiter: str | None, order: str, duplicates: str,
-    gaps: str, day_first: bool | None,
+    model: str, file: str, out: str | None, encoding: str, delimiter: str | None, decimal: str | None,
+    order: str, duplicates: str, gaps: str, day_first: bool | None,
 ) -> None:  # fmt: skip
     """Write what the network in the file MODEL says of FILE, data of the kind that it was trained on.
 
@@ -49,7 +50,7 @@ def predict(
     if isinstance(task, Forecast):
         treatment = Treatment(order, duplicates, gaps)
         rows = forecast_rows(
-            net, task, read_again(task, file, encoding, delimiter, treatment, day_first), file
+            net, task, read_again(task, file, encoding, delimiter, treatment, day_first, decimal), file
         )
     else:
         rows = label_rows(net, task, file, encoding, delimiter)

@@ -81,7 +81,7 @@ def find_times(table: Table, columns: Sequence[str], time: str | None, no_time: 
 
 def read_again(
     task: Forecast, file: str, encoding: str, delimiter: str | None, treatment: Treatment,
-    day_first: bool | None = None,
+    day_first: bool | None = None, decimal: str | None = None,
 ) -> Panel:  # fmt: skip
     """The series of a file for a model that knows its columns.
 
@@ -90,7 +90,7 @@ def read_again(
     OSError, ValueError
         If it cannot be read, lacks a column, or has another step between its rows than in training.
     """
-    table = read_table(file, encoding, delimiter)
+    table = read_table(file, encoding, delimiter, decimal)
     columns = list(task.columns)
     values = read_columns(table, columns)
     check_series(values, columns)

@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .fields import Fields
+
 Times = NDArray[Any]  # datetime64[us] (N,), or float64 where the column counts steps or seconds
 
 SAMPLE = 50  # fields that decide how a column is written
@@ -64,7 +66,8 @@ def parse_times(fields: Sequence[str], day_first: bool | None = None) -> Times:
     """
     try:  # what NumPy reads by itself, a million rows in a tenth of a second
         if all(re.match(r"\d{4}-\d\d", field) for field in fields[:SAMPLE]):
-            times = np.array(fields, "M8[us]")
+            blocks = fields.blocks() if isinstance(fields, Fields) else [fields]
+            times = np.concatenate([np.array(block, "M8[us]") for block in blocks])
             if not np.isnat(times).any():
                 return times
     except (ValueError, UserWarning, DeprecationWarning):
