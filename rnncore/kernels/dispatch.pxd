@@ -177,6 +177,11 @@ cdef extern from "table.h":
             void *out, const Py_ssize_t *places_out, Py_ssize_t ldo, Py_ssize_t columns
         ) noexcept nogil
         void (*multiply_unpacked)(const Product *product) noexcept nogil
+        int (*is_narrow)(Py_ssize_t units, int gates) noexcept nogil
+        void (*multiply_narrow)(
+            Py_ssize_t n, const void *a, const Py_ssize_t *places_a, Py_ssize_t lda, Py_ssize_t K,
+            const void *packed, Py_ssize_t units, int gates, const void *start, void *out
+        ) noexcept nogil
         void (*accumulate_outer)(
             Py_ssize_t K, const void *a, Py_ssize_t lda, Py_ssize_t first, Py_ssize_t last,
             const void *packed, Py_ssize_t units, void *out, Py_ssize_t ldo,

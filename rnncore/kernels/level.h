@@ -5,6 +5,7 @@
 #include "gru_before.h"
 #include "interpreter.h"
 #include "losses.h"
+#include "narrow.h"
 #include "small.h"
 #include "table.h"
 
@@ -46,6 +47,8 @@ const Kernels TABLE = {
     .pack_rows = pack_rows,
     .multiply = multiply,
     .multiply_unpacked = multiply_unpacked,
+    .is_narrow = is_narrow,
+    .multiply_narrow = multiply_narrow,
     .accumulate_outer = accumulate_outer,
     .add_rows = add_rows,
     .add_products = add_products,

@@ -86,6 +86,7 @@ cdef struct Work:
     int interleaved               # gates whose columns lie side by side in a panel, forward
     Py_ssize_t columns            # of each of them
     Py_ssize_t wide               # numbers in a projected row
+    bint narrow                   # whether packed_ih is of all gates' columns side by side (narrow.h)
     bint unpacked_ih              # weight_ih, used once, is read where it is; packed_ih is working memory
     bint unpacked_hh              # the same of weight_hh and weight_skip
     char *packed_ih

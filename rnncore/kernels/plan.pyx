@@ -41,7 +41,11 @@ cdef char *lay_out_panels(const Sequence *s, Work *w, char *space) noexcept nogi
     w.wide = k.packed_size(1, w.columns, w.interleaved)
     w.panels = w.wide // k.packed_size(1, 1, w.interleaved)
     w.packed_hh = carve(&space, k.packed_size(s.units, w.joint // w.interleaved, w.interleaved) * s.item)
-    w.packed_ih = carve(&space, k.packed_size(s.inputs, w.columns, w.interleaved) * s.item)
+    w.narrow = k.is_narrow(w.columns, w.interleaved)
+    if w.narrow:
+        w.packed_ih = carve(&space, k.packed_size(s.inputs, w.columns * w.interleaved, 1) * s.item)
+    else:
+        w.packed_ih = carve(&space, k.packed_size(s.inputs, w.columns, w.interleaved) * s.item)
     w.packed_bias = carve(&space, w.wide * s.item)
     w.packed_hn = NULL
     if s.reset_before:

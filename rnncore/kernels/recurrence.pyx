@@ -106,6 +106,13 @@ cdef void project(void *job, int k) noexcept nogil:
     cdef Py_ssize_t width = w.wide // w.panels, units = width // w.interleaved
     cdef Py_ssize_t first = part(w.panels, k, w.unit_shares, 1)
     cdef Py_ssize_t last = part(w.panels, k + 1, w.unit_shares, 1)
+    if w.narrow:
+        if first < last:
+            s.kernels.multiply_narrow(
+                p.total, s.x, p.places, s.inputs, s.inputs, w.packed_ih, w.columns, w.interleaved,
+                w.packed_bias, p.step.projected,
+            )
+        return
     s.kernels.multiply(
         p.total, s.x, p.places, s.inputs, s.inputs, w.packed_ih + first * width * s.inputs * s.item,
         min(last * units, w.columns) - first * units, w.interleaved,
@@ -289,8 +296,8 @@ cdef void pack_forward(void *job, int k) noexcept nogil:
     s.kernels.pack(s.bias, 1, w.columns, w.interleaved, s.units, 1, 0, k, w.threads, w.packed_bias)
     if not w.unpacked_ih:
         s.kernels.pack(
-            s.weight_ih, s.inputs, w.columns, w.interleaved, s.units * s.inputs, s.inputs, 1,
-            k, w.threads, w.packed_ih,
+            s.weight_ih, s.inputs, s.gates * s.units if w.narrow else w.columns,
+            1 if w.narrow else w.interleaved, s.units * s.inputs, s.inputs, 1, k, w.threads, w.packed_ih,
         )
     if w.unpacked_hh:
         return

@@ -71,6 +71,9 @@ typedef struct {
                      ptrdiff_t units, int gates, const void *start, int add, void *out, const ptrdiff_t *places_out,
                      ptrdiff_t ldo, ptrdiff_t columns);
     void (*multiply_unpacked)(const Product *product);
+    int (*is_narrow)(ptrdiff_t units, int gates); /* narrow.h */
+    void (*multiply_narrow)(ptrdiff_t n, const void *a, const ptrdiff_t *places_a, ptrdiff_t lda, ptrdiff_t K,
+                            const void *packed, ptrdiff_t units, int gates, const void *start, void *out);
     void (*accumulate_outer)(ptrdiff_t K, const void *a, ptrdiff_t lda, ptrdiff_t first, ptrdiff_t last, const void *packed,
                              ptrdiff_t units, void *out, ptrdiff_t ldo, const void *packed2, ptrdiff_t units2, void *out2,
                              ptrdiff_t ldo2);

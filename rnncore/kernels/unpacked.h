@@ -9,6 +9,9 @@
  *
  * The sums are the chains over k of product.h, with the same bits.
  */
+#ifndef RNNCORE_UNPACKED_H
+#define RNNCORE_UNPACKED_H
+
 #include "product.h"
 #include "table.h"
 
@@ -196,3 +199,5 @@ static void multiply_unpacked(const Product *q)
     else
         multiply_by_panel(q, &m);
 }
+
+#endif
