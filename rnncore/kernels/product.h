@@ -34,6 +34,7 @@
 #define BLOCK_DEPTH 256         /* rows of A in a packed block: 6 KiB in float */
 #define GROUP_ROWS (4 * BLOCK_ROWS)
 #define FEW_PANELS 4
+#define COLUMNS_AHEAD 8 /* rows of a panel that tiles of two to four rows ask for: they wait for the second-level cache */
 #define FEW_DEEP 4 /* rows of A and B whose outer product is bound by memory alone */
 
 typedef real Tile[MAX_TILE_ROWS * MAX_PANEL_VECTORS * LANES] __attribute__((aligned(64)));
@@ -59,8 +60,13 @@ INLINE void strip(const int R, const int first, const int V, const int started, 
     for (ptrdiff_t k = 0; k < K; k++) {
         vec column[MAX_PANEL_VECTORS];
         UNROLLED
-        for (int j = 0; j < V; j++)
+        for (int j = 0; j < V; j++) {
             column[j] = resumed ? load(panel + k * ldb + j * LANES) : *(const vec *)(panel + k * ldb + j * LANES);
+            if (R > 1 && R <= 3)
+                IN_REGISTER(column[j]);
+            if (R > 1 && R <= 4 && !resumed)
+                __builtin_prefetch(panel + (k + COLUMNS_AHEAD) * ldb + j * LANES);
+        }
         UNROLLED
         for (int r = 0; r < R; r++)
             UNROLLED

@@ -75,6 +75,13 @@ typedef lane_int ivec __attribute__((vector_size(VECTOR_BYTES)));
 #define UNROLLED _Pragma("GCC unroll 16")
 #endif
 
+/* For a vector that several instructions take: GCC would have each of few load it anew. */
+#if defined(__x86_64__) || defined(__i386__)
+#define IN_REGISTER(x) __asm__("" : "+v"(x))
+#else
+#define IN_REGISTER(x) (void)(x)
+#endif
+
 INLINE vec splat(real x) { return x - (vec){0}; }
 INLINE vec load(const real *p) { return *(const vec_unaligned *)p; }
 INLINE void store(real *p, vec x) { *(vec_unaligned *)p = x; }
