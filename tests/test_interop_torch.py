@@ -100,8 +100,8 @@ CASES = {
     "a projection": (
         changed(GRU_STATE, weight_hr_l0=np.zeros((2, H), "f4")), {}, "'weight_hr_l0' .*projection"
     ),
-    "half precision": (
-        {name: value.astype("f2") for name, value in GRU_STATE.items()}, {}, "is float16, but"
+    "whole numbers": (
+        {name: value.astype("i4") for name, value in GRU_STATE.items()}, {}, "is int32, but"
     ),
     "a module without nonlinearity": (draw_state("RNN", 1), {}, "nonlinearity is None, but an nn.RNN needs"),
     "one bias": (changed(GRU_STATE, bias_hh_l0=None), {}, "has bias_ih, but bias_hh, bias_ih or none"),

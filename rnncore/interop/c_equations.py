@@ -178,4 +178,3 @@ class _Lines:
             raise ValueError("where asks for a comparison, such as where(a < b, u, v), to be written in C")
         a, b = map(self.constant, compared.args)
         return f"choose(less({a}, {b}), {no}, {yes})" if inverse else f"choose(less({a}, {b}), {yes}, {no})"
-

@@ -1,4 +1,4 @@
-"""Weights of PyTorch's nn.RNN, nn.LSTM and nn.GRU, of nn.Embedding and nn.Linear: in, and back.
+"""Weights of PyTorch's nn.RNN, nn.LSTM, nn.GRU and their cells, of nn.Embedding and nn.Linear: in, and back.
 
 PyTorch need not be installed to read a state dict from a ``.safetensors`` file or from NumPy arrays.
 
@@ -21,15 +21,15 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from numpy.typing import NDArray
 
-from ..checks import take_array
+from ..data.table import listed
 from ..disk import reading
 from ..files import read_tensors
 from ..layers import GRU, LSTM, Bidirectional, Dense, Dropout, Elman, Embedding, Layer
 from ..network import Network
 from .cells import REVERSE, directions, fill, options
+from .state import State, as_arrays, fold_norms, unwrap
 
 Array = NDArray[Any]
-State = dict[str, Array]
 Path = str | os.PathLike[str]
 
 KINDS = {1: "RNN", 3: "GRU", 4: "LSTM"}  # by the number of gates
@@ -58,16 +58,19 @@ def load_state_dict(
     Parameters
     ----------
     source
-        A live module, a state dict (of tensors on the CPU or of arrays), or the path of a ``.safetensors``
-        file. Pickled files are not read: they can run code.
+        A live module, a state dict (of tensors on the CPU or of arrays) or a checkpoint with one in it, or
+        the path of a ``.safetensors`` file. Pickled files are not read: they can run code. Weight norm is
+        folded; 16-bit numbers become float32, with a warning.
     net
         The network to fill, in the dtype of the weights; each of its layers with parameters takes the next
         of the source's modules, in the order of the state dict, a module of several levels one layer for
         each level.
-        None makes a network, where the source is one nn.RNN, nn.LSTM or nn.GRU.
+        None makes a network, where the source is one nn.RNN, nn.LSTM, nn.GRU or cell of these, or where
+        ``names`` takes one out of it. A network that is made is in evaluation mode.
     names
         The modules' names in the order of the layers of ``net``, such as ``("embedding", "rnn", "head")``,
-        where the state dict has another order or more modules.
+        where the state dict has another order or more modules. A name may leave out what is in front of it,
+        such as ``module.`` or ``model.``, where only one module is meant then.
     nonlinearity
         ``"tanh"`` or ``"relu"``: what a state dict does not say of nn.RNN. A live module says it itself.
 
@@ -95,17 +98,18 @@ def _load(
 ) -> Network:
     groups = _group(state)
     if names is not None:
-        missing = [name for name in names if _prefix(name) not in groups]
-        if missing:
-            have = ", ".join(repr(prefix.removesuffix(".")) for prefix in groups)
-            raise ValueError(f"names has {missing[0]!r}, but the source has {have}")
-        groups = {_prefix(name): groups[_prefix(name)] for name in names}
+        groups = {prefix: groups[prefix] for prefix in (_find(name, groups) for name in names)}
+    for prefix, group in groups.items():
+        _check_group(prefix, group)
     if net is None:
         net = _make(groups, module, nonlinearity)
     parts = [part for prefix, group in groups.items() for part in _parts(prefix, group)]
     layers = [(place, layer) for place, layer in enumerate(net.layers) if layer.parameter_shapes()]
     if len(parts) != len(layers):
-        raise ValueError(f"the source has {len(parts)} layers with parameters, but the network {len(layers)}")
+        raise ValueError(
+            f"the source has {len(parts)} layers with parameters, {listed([label for label, _ in parts])}, "
+            f"but the network {len(layers)}: pass names= with the modules that belong to it, in its order"
+        )
     todo: list[tuple[str, Layer, State, _Origin]] = []
     for (place, layer), (label, group) in zip(layers, parts, strict=True):
         _check_nonlinearity(place, layer, nonlinearity or getattr(module, "nonlinearity", None))
@@ -181,22 +185,24 @@ def _read(source: Any) -> tuple[State, Any]:
             if file.read(2) in (b"PK", b"\x80\x02"):
                 raise ValueError(
                     f"{path} cannot be read: it is pickled, which can run code; write it anew with "
-                    "safetensors.torch.save_file(module.state_dict(), ...)"
+                    "safetensors.torch.save_file(module.state_dict(), ...), of a TorchScript file by way of "
+                    "torch.jit.load, or pass torch.load(path, weights_only=True) or torch.jit.load(path)"
                 )
-        return read_tensors(path)[0], None
+        try:
+            tensors = read_tensors(path)[0]
+        except TypeError as error:  # of the safetensors package, for what NumPy does not have
+            raise ValueError(
+                f"{path} cannot be read: it has numbers that NumPy does not know ({str(error)[:100]}): pass "
+                "safetensors.torch.load_file(path)"
+            ) from error
+        return fold_norms(as_arrays(tensors)), None
     module = None
     if not isinstance(source, Mapping) and hasattr(source, "state_dict"):
         module, source = source, source.state_dict()
     if not isinstance(source, Mapping):
         came = type(source).__name__
         raise TypeError(f"source is a {came}, but a module, a state dict or a .safetensors file is wanted")
-    state: State = {}
-    for name, value in source.items():
-        array = take_array(str(name), value.detach() if hasattr(value, "detach") else value)
-        if not isinstance(array, np.ndarray):
-            raise TypeError(f"{name} of the source is a {type(value).__name__}, but an array is wanted")
-        state[str(name)] = array
-    return state, module
+    return fold_norms(as_arrays(unwrap(source))), module
 
 
 def _group(state: State) -> dict[str, State]:
@@ -205,17 +211,45 @@ def _group(state: State) -> dict[str, State]:
     for name, array in state.items():
         match = _RECURRENT.fullmatch(name)
         prefix, own = (match["prefix"], match["name"]) if match else (name[: name.rfind(".") + 1], "")
-        own = own or name[len(prefix) :]
-        if "_hr_" in own:
-            raise ValueError(
-                f"{name!r} belongs to an LSTM with a projection (proj_size), which has no layer here"
-            )
-        if array.dtype not in (np.float32, np.float64):
-            raise ValueError(f"{name!r} is {array.dtype}, but float32 or float64 is wanted: convert it first")
-        groups.setdefault(prefix, {})[own] = array
+        groups.setdefault(prefix, {})[own or name[len(prefix) :]] = array
     if not groups:
         raise ValueError("the source holds no weights")
+    for prefix, group in groups.items():
+        if "weight_hh" in group:  # a cell alone is a module of one level
+            groups[prefix] = {f"{name}_l0": array for name, array in group.items()}
     return groups
+
+
+def _check_group(prefix: str, group: State) -> None:
+    """Raise ValueError for a module that is none of ours, before its arrays are looked at."""
+    for own, array in group.items():
+        if "_hr_" in own:
+            raise ValueError(
+                f"{prefix + own!r} belongs to an LSTM with a projection (proj_size), which has no layer here"
+            )
+        if own in ("running_mean", "running_var", "num_batches_tracked"):
+            raise ValueError(
+                f"{prefix + own!r} belongs to a batch norm, which has no layer here: pass names= with the "
+                "modules that have"
+            )
+        if array.dtype not in (np.float32, np.float64):
+            raise ValueError(
+                f"{prefix + own!r} is {array.dtype}, but float32 or float64 is wanted: convert it first"
+            )
+
+
+def _find(name: str, groups: dict[str, State]) -> str:
+    """The prefix of the module of this name, which may lack what is in front of it."""
+    prefix = _prefix(name)
+    if prefix in groups:
+        return prefix
+    found = [have for have in groups if prefix and have.endswith(f".{prefix}")]
+    if len(found) == 1:
+        return found[0]
+    modules = listed([have.removesuffix(".") for have in found or groups])
+    if found:
+        raise ValueError(f"names has {name!r}, but that may be any of {modules}")
+    raise ValueError(f"names has {name!r}, but the source has {modules}")
 
 
 def _parts(prefix: str, group: State) -> Iterator[tuple[str, State]]:
@@ -241,9 +275,13 @@ def _parts(prefix: str, group: State) -> Iterator[tuple[str, State]]:
 def _make(groups: dict[str, State], module: Any, nonlinearity: str | None) -> Network:
     """A network for one recurrent module."""
     if len(groups) != 1:
-        have = ", ".join(repr(prefix.removesuffix(".")) for prefix in groups)
-        raise ValueError(f"the source holds {have}: pass net, the network that they belong to")
+        have = listed([prefix.removesuffix(".") for prefix in groups])
+        raise ValueError(
+            f"the source holds {have}: pass net, the network that they belong to, or names= with the one "
+            "that is to be a network"
+        )
     prefix, group = next(iter(groups.items()))
+    module = _submodule(module, prefix.removesuffix("."))
     chain: list[Layer] = []
     for label, part in _parts(prefix, group):
         units, inputs = _sizes(part, label)
@@ -262,7 +300,14 @@ def _make(groups: dict[str, State], module: Any, nonlinearity: str | None) -> Ne
             chain.append(Dropout(dropout))
         chain.append(Bidirectional(cell) if f"weight_ih{REVERSE}" in part else cell)
     dtype = next(iter(group.values())).dtype
-    return Network(*chain, dtype=dtype, initialize=False)
+    return Network(*chain, dtype=dtype, initialize=False).eval()
+
+
+def _submodule(module: Any, name: str) -> Any:
+    """The live module of this name inside another, or None."""
+    if module is None or not name:
+        return module
+    return dict(module.named_modules()).get(name) if hasattr(module, "named_modules") else None
 
 
 def _sizes(part: State, label: str) -> tuple[int, int]:

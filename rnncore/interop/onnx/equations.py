@@ -57,9 +57,7 @@ def add_equation(writer: Any, place: str, layer: EquationLayer) -> None:
 def _valid(writer: Any, x: str, y: str) -> str:
     """1 at the steps that a row has, else 0, (T, B, 1)."""
     longs = writer.node("Cast", ["lengths"], to=writer.onnx.TensorProto.INT64)
-    steps = writer.node(
-        "Range", [writer.constant("first", 0), writer.size(x, 0), writer.constant("next", 1)]
-    )
+    steps = writer.node("Range", [writer.constant("first", 0), writer.size(x, 0), writer.constant("next", 1)])
     column = writer.node("Unsqueeze", [steps, writer.constant("column", [1])])
     within = writer.node("Less", [column, longs])
     numbers = writer.node("Cast", [within], to=writer.onnx.TensorProto.FLOAT)
