@@ -41,7 +41,7 @@ def test_what_other_packages_need_is_there():
 
 @pytest.mark.skipif("site-packages" not in rnncore.__file__, reason="built in place, or with symbols")
 def test_it_takes_a_hundredth_of_a_framework():
-    """PyTorch's CPU build takes 760 MB. The bytecode that pip adds depends on the Python, and is not counted."""
+    """PyTorch's CPU build takes 760 MB. What bytecode pip adds depends on the Python: it is not counted."""
     files = [path for path in Path(rnncore.__file__).parent.rglob("*") if path.suffix != ".pyc"]
     assert sum(path.stat().st_size for path in files if path.is_file()) < 5_500_000
 
