@@ -130,7 +130,7 @@ def predict(X):
 
 
 @pytest.mark.parametrize(("call", "error", "message"), [
-    (fit(cell="rnn"), ValueError, "cell is 'rnn', but one of elman, lstm, gru is wanted"),
+    (fit(cell="rnn"), ValueError, "cell is 'rnn'; expected the class of a cell or one of .*LSTM.*MGU"),
     (fit(pooling="max"), ValueError, "pooling is 'max'"),
     (fit(hidden_size=0), ValueError, "hidden_size is 0"),
     (fit(dropout=1.5), ValueError, "is 1.5"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -9,13 +10,14 @@ from typing import Any
 import click
 
 from .. import layers as cells
+from ..cells.choosing import Maker
 from ..clipping import ClipNorm, ClipStep, ClipValue
-from ..layers.recurrent import Recurrent
 from ..network import Network
 from ..optimizers import SGD, Adam, AdamW, RMSprop
 from ..regularizers import L1, L2
 from ..schedules import Constant, Cosine, Linear, Plateau, Schedule, Step
 from ..trainer import Trainer
+from .cell import chosen_cell
 from .options import Options
 
 TIME_UNITS = 100_000  # steps of a schedule that only time drives
@@ -43,14 +45,14 @@ def build_network(
         ``"mean"``, ``"last"``, or empty for an output at every step.
     """
     chain: list[cells.Layer] = [] if embedding is None else [cells.Embedding(*embedding)]
-    width = features
+    make, width = _maker(options), features
     for number in range(options.layers):
         dropout = options.dropout if number else options.dropout_input
         if dropout:
             chain.append(cells.Dropout(dropout))
-        cell = _cell(options, width)
+        cell = make(width, options.hidden)
         chain.append(cells.Bidirectional(cell) if bidirectional else cell)
-        width = options.hidden * (2 if bidirectional else 1)
+        width = chain[-1].features()[1] or width
     if pool:
         chain.append(cells.MeanPool() if pool == "mean" else cells.LastStep(bidirectional))
     if options.dropout_output:
@@ -58,10 +60,10 @@ def build_network(
     return Network(*chain, cells.Dense(width, outputs), seed=options.seed, dtype=options.dtype)
 
 
-def _cell(options: Options, width: int) -> Recurrent:
+def _maker(options: Options) -> Maker:
     if options.cell == "elman":
-        return cells.Elman(width, options.hidden, activation=options.activation)
-    return cells.GRU(width, options.hidden) if options.cell == "gru" else cells.LSTM(width, options.hidden)
+        return functools.partial(cells.Elman, activation=options.activation)
+    return chosen_cell(options.cell)
 
 
 def build_optimizer(options: Options) -> Any:
@@ -129,7 +131,6 @@ class Clock:
     def progress(self) -> float:
         """Share of the time that is over, from 0 to 1."""
         return min(self.elapsed / self.seconds, 1.0)
-
 
     def on_step(self, trainer: Trainer) -> None:
         """Stop the trainer when the time is over."""

@@ -10,7 +10,8 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-CELLS = ("lstm", "gru", "elman")
+from .cell import cell_name
+
 ACTIVATIONS = ("tanh", "sigmoid", "relu", "identity")
 OPTIMIZERS = ("adam", "adamw", "rmsprop", "sgd", "momentum", "nesterov")
 SCHEDULES = ("constant", "step", "cosine", "linear", "plateau")
@@ -145,7 +146,10 @@ def _shared(*names: str, **settings: Any) -> None:
 
 _shared("--validation", type=SHARE, default=0.1, help="Share to validate on.")
 _shared("--test", type=SHARE, default=0.1, help="Share that is measured once, after training.")
-_shared("--cell", type=click.Choice(CELLS), default="lstm")
+_shared(
+    "--cell", callback=cell_name, default="lstm", metavar="NAME|FILE:CLASS",
+    help="lstm, gru, elman, a name of rnncore.cells.GALLERY, or a class of your own: cells.py:MGU.",
+)  # fmt: skip
 _shared("--activation", type=click.Choice(ACTIVATIONS), default="tanh", help="Of --cell elman.")
 _shared("--hidden", type=COUNT, default=64, help="Units of a layer, in each direction.")
 _shared("--layers", type=COUNT, default=1)

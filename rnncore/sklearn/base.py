@@ -11,10 +11,11 @@ from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import _check_sample_weight, check_array, check_is_fitted, validate_data
 
+from ..cells.choosing import choose_cell
 from ..checks import check_flag, check_number, check_positive_integer, check_real
 from ..clipping import ClipNorm
 from ..data import Ragged, RaggedSource
-from ..layers import GRU, LSTM, Bidirectional, Dense, Dropout, Elman, LastStep, Layer, MeanPool
+from ..layers import Bidirectional, Dense, Dropout, LastStep, Layer, MeanPool
 from ..layers.masks import check_probability
 from ..network import Network
 from ..optimizers import AdamW
@@ -22,7 +23,6 @@ from ..trainer import Trainer, predict
 
 Array = NDArray[Any]
 
-CELLS: dict[str, Any] = {"elman": Elman, "lstm": LSTM, "gru": GRU}
 POOLING: dict[str, type[Layer]] = {"last": LastStep, "mean": MeanPool}
 
 
@@ -33,7 +33,7 @@ class RNN(BaseEstimator):  # type: ignore[misc]
 
     def __init__(
         self,
-        cell: str = "gru",
+        cell: Any = "gru",
         hidden_size: int = 64,
         num_layers: int = 1,
         bidirectional: bool = False,
@@ -71,11 +71,9 @@ class RNN(BaseEstimator):  # type: ignore[misc]
 
     def _check_options(self) -> None:
         """Raise TypeError or ValueError unless the constructor's arguments are as wanted."""
-        for name, choices in (("cell", CELLS), ("pooling", POOLING)):
-            if getattr(self, name) not in choices:
-                raise ValueError(
-                    f"{name} is {getattr(self, name)!r}, but one of {', '.join(choices)} is wanted"
-                )
+        choose_cell(self.cell)
+        if self.pooling not in POOLING:
+            raise ValueError(f"pooling is {self.pooling!r}; expected one of {', '.join(POOLING)}")
         for name in ("hidden_size", "num_layers", "batch_size", "max_iter", "n_iter_no_change"):
             check_positive_integer(name, getattr(self, name))
         for name in ("bidirectional", "standardize", "early_stopping", "verbose"):
@@ -139,13 +137,13 @@ class RNN(BaseEstimator):  # type: ignore[misc]
             self.mean_, spread = moments(ragged.flat)
             self.scale_ = np.where(spread > 0, spread, 1).astype(np.float32)
         layers: list[Layer] = []
-        size = self.input_size_
+        make, size = choose_cell(self.cell), self.input_size_
         for _ in range(self.num_layers):
             if layers and self.dropout:
                 layers.append(Dropout(self.dropout))
-            layer = CELLS[self.cell](size, self.hidden_size)
+            layer = make(size, self.hidden_size)
             layers.append(Bidirectional(layer) if self.bidirectional else layer)
-            size = 2 * self.hidden_size if self.bidirectional else self.hidden_size
+            size = layers[-1].features()[1] or size
         last = {"bidirectional": self.bidirectional} if self.pooling == "last" else {}
         layers.append(POOLING[self.pooling](**last))
         if self.dropout:

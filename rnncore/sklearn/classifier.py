@@ -25,7 +25,9 @@ class RNNClassifier(ClassifierMixin, RNN):  # type: ignore[misc]
     Parameters
     ----------
     cell
-        ``"gru"``, ``"lstm"`` or ``"elman"``.
+        ``"gru"``, ``"lstm"``, ``"elman"`` or another name of `rnncore.cells.GALLERY`, such as ``"MGU"``; the
+        class of a cell, also one of your own; or a function of ``input_size`` and ``hidden_size`` that makes
+        one, ``functools.partial(LEM, dt=0.5)``. A function that is to be pickled is not a lambda.
     hidden_size, num_layers
         Units of each recurrent layer, and how many layers there are.
     bidirectional
