@@ -5,6 +5,9 @@ import pickle
 
 import numpy as np
 import pytest
+
+pytest.importorskip("click")
+
 from commands import complaint, run
 
 import rnncore
