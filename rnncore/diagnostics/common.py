@@ -191,6 +191,7 @@ def map_tape(function: Any, tape: RecurrentTape, lengths: Any = None) -> Recurre
             "look into one with the same weights and without zoneout, after net.eval()"
         )
     mapped: RecurrentTape = tape.mapped(function, lengths)
+    mapped.stamp = (*tape.stamp[:2], mapped.shapes(), *tape.stamp[3:])
     return mapped
 
 

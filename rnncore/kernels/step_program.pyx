@@ -79,7 +79,7 @@ cdef char *address(array) except? NULL:
 
 
 cdef int begin(
-    Job *j, StepProgram program, x, lengths, list arrays, list weights, Py_ssize_t[::1] of_rows
+    Job *j, StepProgram program, x, lengths, list arrays, list weights, const Py_ssize_t[::1] of_rows
 ) except -1:
     """Everything but the working memory."""
     memset(j, 0, sizeof(Job))
@@ -232,7 +232,7 @@ def program_forward(StepProgram program, x, lengths, list arrays, list weights, 
     first. Padding is left as it is."""
     cdef Job j
     cdef float_state before
-    cdef Py_ssize_t[::1] of_rows = lengths
+    cdef const Py_ssize_t[::1] of_rows = lengths
     begin(&j, program, x, lengths, arrays, weights, of_rows)
     if len(biases) != j.compiled.n_biases:
         raise RuntimeError(f"expected {j.compiled.n_biases} biases, got {len(biases)}")
@@ -359,7 +359,7 @@ def program_backward(
     cdef Job j
     cdef Gradients g
     cdef Clipped clipped
-    cdef Py_ssize_t[::1] of_rows = lengths
+    cdef const Py_ssize_t[::1] of_rows = lengths
     begin(&j, program, x, lengths, arrays, weights, of_rows)
     if len(dweights) != program.n_outers or len(dvectors) != program.n_totals:
         raise RuntimeError(
