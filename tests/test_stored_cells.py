@@ -1,5 +1,4 @@
-"""Model files carry equations: cells of the gallery by name, others as data that is checked when it is read.
-Model files carry equations: cells of the gallery by name, others as data that is checked when it is read."""
+"""Model files carry equations: cells of the gallery by name, others as data checked when it is read."""
 
 import json
 

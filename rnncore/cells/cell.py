@@ -190,8 +190,7 @@ class Cell(EquationLayer):
         return {**self.layout.shapes, **self.initial_parameters()}
 
     def initialize(self, params: Mapping[str, Array], rng: np.random.Generator) -> None:
-        """Glorot uniform input weights, recurrent squares as told, biases and vectors as the equation says.
-        Glorot uniform input weights, recurrent squares as told, biases and vectors as the equation says."""
+        """Glorot uniform input weights, recurrent squares as told, the rest as the equation says."""
         initialize(self.trace(), self.layout, params, rng, self.recurrent_init or "orthogonal")
 
     def __str__(self) -> str:

@@ -1,5 +1,4 @@
-"""The two directions of a cell's step: what is multiplied, computed and stored, in the form of the kernels.
-The two directions of a cell's step: what is multiplied, computed and stored, in the form of the kernels."""
+"""The two directions of a cell's step, in the form of the kernels: products, programs, stores."""
 
 from __future__ import annotations
 
@@ -249,8 +248,7 @@ class _Backward(_Loads):
         return self.form.role(f"dstate {place} {lag}", "timed", size, (depth - lag) % depth, depth)
 
     def _state_stores(self) -> list[Store]:
-        """What the states before get beside the products; the longest delay's place is used up, and set anew.
-        What the states before get beside the products; the longest delay's place is used up, and set anew."""
+        """What earlier states get beside the products; the longest delay's place is free, and set anew."""
         e, stores = self.e, []
         self.set: set[tuple[int, int]] = set()
         for place, (depth, size) in enumerate(zip(e.trace.depths, e.trace.state_sizes, strict=True)):

@@ -56,8 +56,7 @@ def softsign(v: Value) -> Value:
 
 
 def hard_sigmoid(v: Value, slope: float = 1 / 6) -> Value:
-    """slope v + 1/2 within 0 and 1: slope 1/6 is PyTorch's and Keras 3's, 0.2 that of Keras 1 and 2 and ONNX.
-    slope v + 1/2 within 0 and 1: slope 1/6 is PyTorch's and Keras 3's, 0.2 that of Keras 1 and 2 and ONNX."""
+    """slope v + 1/2 within 0 and 1: 1/6 is the slope of PyTorch and Keras 3, 0.2 of Keras 1, 2 and ONNX."""
     return clip(slope * _value("hard_sigmoid", v) + 0.5, 0, 1)
 
 

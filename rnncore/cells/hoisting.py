@@ -10,7 +10,7 @@ import numpy as np
 from .derivative import gradients, reachable
 from .operations import OPERATIONS
 from .rewriting import rebuild
-from .tracing import Array, Vector
+from .tracing import Array
 from .values import Value
 
 
@@ -80,11 +80,7 @@ class Hoisted:
 
 def _vectors(values: Sequence[Value], params: Mapping[str, Array]) -> dict[int, Array]:
     found = [part for part in reachable(values) if part.op == "vector"]
-    return {part.order: np.asarray(params[_name(part.data)], np.float64) for part in found}
-
-
-def _name(vector: Vector) -> str:
-    return vector.name
+    return {part.order: np.asarray(params[part.data.name], np.float64) for part in found}
 
 
 def hoist(outputs: Sequence[Value]) -> tuple[tuple[Value, ...], Hoisted]:

@@ -1,5 +1,4 @@
-"""A layer whose passes run its equation: tapes, masks, learned initial states, the kernels' arrays by role.
-A layer whose passes run its equation: tapes, masks, learned initial states, the kernels' arrays by role."""
+"""A layer whose passes run its equation: tapes, masks, initial states, the kernels' arrays by role."""
 
 from __future__ import annotations
 
@@ -32,8 +31,7 @@ _UNBOUNDED = {"relu", "exp", "log", "log1p", "divide", "sqrt"}
 @brief
 @dataclass(slots=True)
 class CellTape(RecurrentTape):
-    """Also the other states, ``(D+T, B, size)`` each with their past in front, and what the equation keeps.
-    Also the other states, ``(D+T, B, size)`` each with their past in front, and what the equation keeps."""
+    """Also the other states, ``(D+T, B, size)`` with their past in front, and what the equation keeps."""
 
     others: tuple[Array, ...]
     first: Array  # (D+T, B, H): hidden is its last 1+T rows
@@ -153,7 +151,7 @@ class EquationLayer(Recurrent):
         states[:depth] = 0 if initial is None else initial
         return states
 
-    def _variant(self, record: bool) -> Variant:
+    def _variant(self) -> Variant:
         zoneout = bool(self.zoneout)
         return Variant(
             dropout=self.training and self.recurrent_dropout > 0,
@@ -177,7 +175,7 @@ class EquationLayer(Recurrent):
 
     def _new_tape(self, x: Array, lengths: Lengths, hidden: Array, others: Parts, record: bool) -> CellTape:
         steps, rows = x.shape[:2]
-        variant = self._variant(record)
+        variant = self._variant()
         equations = self.equations(variant)
         kept = empty((steps, rows, equations.kept_width), self.dtype) if record else None
         places = range(1, len(self.state_names))

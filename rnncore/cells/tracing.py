@@ -1,5 +1,4 @@
-"""Tracing: ``step`` is called once with symbolic values, and what it does with them is the cell's equation.
-Tracing: ``step`` is called once with symbolic values, and what it does with them is the cell's equation."""
+"""Tracing: ``step`` is called once with symbolic values; what it does with them is the equation."""
 
 from __future__ import annotations
 
@@ -173,8 +172,7 @@ def state_names(step: Callable[..., Any]) -> tuple[str, ...]:
 
 
 def run_step(trace: Trace, step: Callable[..., Any]) -> None:
-    """Call ``step`` on the trace's input and states, and keep what it returns and what it calls its values.
-    Call ``step`` on the trace's input and states, and keep what it returns and what it calls its values."""
+    """Call ``step`` on the trace's input and states; keep what it returns and what it calls its values."""
     states = [trace.state(place) for place in range(len(trace.state_names))]
     code = getattr(step, "__func__", step).__code__
 

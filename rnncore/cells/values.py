@@ -55,8 +55,7 @@ def _quoted(code: CodeType | None, line: int) -> str:
 
 
 class Value:
-    """A symbolic value of one step: a number for each of ``width`` units, or one for all where ``uniform``.
-    A symbolic value of one step: a number for each of ``width`` units, or one for all where ``uniform``."""
+    """A symbolic value of one step: one number for each of ``width`` units, or for all if ``uniform``."""
 
     __slots__ = ("args", "data", "graph", "op", "order", "uniform", "width")
     __hash__ = object.__hash__
