@@ -13,7 +13,9 @@ torch = pytest.importorskip("torch")
 from torch import nn  # noqa: E402
 from torch.nn.utils.rnn import pack_padded_sequence, pack_sequence  # noqa: E402
 
+import rnncore  # noqa: E402
 import rnncore.torch as ours  # noqa: E402
+from rnncore import cells, layers  # noqa: E402
 
 torch.set_num_threads(1)  # what is this small, threads only slow down
 
@@ -291,4 +293,55 @@ def test_the_page_runs_as_printed():
     for source in re.findall(r"^```py\n(.*?)^```$", page.read_text(), re.DOTALL | re.MULTILINE):
         exec(source, namespace)
     assert type(namespace["model"].rnn) is nn.LSTM
-    assert type(namespace["rnn"]) is ours.GRU
+    assert namespace["y"].shape == (8, 50, 32)
+
+
+class Leaking(cells.Cell):
+    """A cell of one's own, with two states."""
+
+    def step(self, x, h, m):
+        m = 0.9 * m + cells.tanh(self.linear("m", x, h))
+        return cells.sigmoid(self.linear("o", x, h)) * m, m
+
+
+RECURRENT = {
+    "own": lambda: Leaking(2, 3),
+    "learned": lambda: cells.MGU(2, 3, learn_initial_state=True),
+    "both": lambda: layers.Bidirectional(cells.LayerNormLSTM(2, 3)),
+    "leaky": lambda: layers.LeakyElman(2, 3, leak=0.3, noise=0.1),
+    "peepholes": lambda: layers.LSTM(2, 3, peepholes=True, checkpoint_every=2, zoneout=0.2),
+}
+
+
+@pytest.mark.parametrize("name", RECURRENT)
+def test_any_recurrent_layer_is_a_module_with_its_gradients(name):
+    module = ours.Recurrent(RECURRENT[name](), batch_first=True, dtype=torch.float64)
+    names = [name for name, _ in module.named_parameters()]
+    for parameter in module.parameters():
+        nn.init.normal_(parameter)
+
+    def call(x, *weights):
+        torch.manual_seed(2)
+        values = dict(zip(names, weights, strict=True))
+        return tuple(tensors(torch.func.functional_call(module, values, (x, None, [3, 1]))))
+
+    x = torch.randn(2, 3, 2, dtype=torch.float64).requires_grad_()
+    assert torch.autograd.gradcheck(call, (x, *module.parameters()))
+    again = pickle.loads(pickle.dumps(module)).eval()
+    torch.testing.assert_close(again(x)[0], module.eval()(x)[0], rtol=0, atol=0)
+
+
+def test_a_recurrent_module_is_the_layer_in_a_network():
+    module = ours.Recurrent(cells.MGU(I, H), dtype=torch.float64)
+    net = rnncore.Network(cells.MGU(I, H), dtype="float64")
+    for name, parameter in module.named_parameters():
+        net.params[f"0.{name}"][...] = parameter.detach()
+    x, h = random_x(T, B, I).detach(), torch.randn(B, H, dtype=torch.float64)
+    y, final = module(x, h)
+    expected = net.layers[0].forward(x.numpy(), h.numpy())
+    torch.testing.assert_close(y.detach(), torch.from_numpy(expected[0]), rtol=0, atol=0)
+    torch.testing.assert_close(final.detach(), torch.from_numpy(expected[1]), rtol=0, atol=0)
+    with pytest.raises(TypeError, match=r"input of rnncore\.torch\.Recurrent is torch\.float32"):
+        module(x.float())
+    with pytest.raises(TypeError, match="layer is a Dense"):
+        ours.Recurrent(layers.Dense(I, H))

@@ -2,6 +2,7 @@
 
 ``RNN``, ``LSTM`` and ``GRU`` are PyTorch's modules with another forward and backward pass: constructor,
 parameters, ``state_dict`` and results are the same. ``accelerate(model)`` turns those of a model into these.
+``Recurrent`` is a module of any recurrent layer, cells of one's own among them.
 """
 
 try:
@@ -11,5 +12,6 @@ except ImportError as error:
 
 from .accelerating import accelerate, restore
 from .modules import GRU, LSTM, RNN
+from .recurrent import Recurrent
 
-__all__ = ["GRU", "LSTM", "RNN", "accelerate", "restore"]
+__all__ = ["GRU", "LSTM", "RNN", "Recurrent", "accelerate", "restore"]

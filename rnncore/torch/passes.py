@@ -1,4 +1,4 @@
-"""One level of a module as a function that autograd knows."""
+"""A layer as a function that autograd knows."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .plans import Plan
+from .plans import LevelPlan, Plan
 
 _UNUSED = np.random.default_rng(0)  # for passes that draw nothing
 
@@ -17,12 +17,12 @@ _UNUSED = np.random.default_rng(0)  # for passes that draw nothing
 def run_level(
     plan: Plan, training: bool, lengths: Any, x: Tensor, states: Sequence[Tensor], weights: Sequence[Tensor]
 ) -> tuple[Tensor, list[Tensor]]:
-    """y and the final states of one level.
+    """y and the final states of one layer.
 
     Parameters
     ----------
     plan
-        Of the level.
+        Of the layer.
     training
         Whether recurrent dropout and zoneout draw.
     lengths
@@ -32,7 +32,7 @@ def run_level(
     states
         For each direction each initial state, ``(B, H)``; none where all are zero.
     weights
-        PyTorch's, in its order.
+        In the plan's order.
     """
     tensors = [tensor.contiguous() for tensor in (x, *states, *weights)]
     if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors):
@@ -77,8 +77,9 @@ class _Level(torch.autograd.Function):
             found = _backward(ctx, *received)
         if not torch.is_grad_enabled():
             return found
-        kind = ctx.call[0].level.kind
-        message = f"rnncore.torch.{kind} has no second derivative: use torch.nn.{kind}, or restore(model)"
+        plan = ctx.call[0]
+        advice = f": use torch.nn.{plan.name}, or restore(model)" if isinstance(plan, LevelPlan) else ""
+        message = f"rnncore.torch.{plan.name} has no second derivative{advice}"
         refuse = torch._C._functions.DelayedError(message.encode(), len(found))
         fresh = [None if part is None else part.detach().requires_grad_() for part in found]
         return refuse(*fresh)
@@ -93,10 +94,10 @@ def _backward(ctx: Any, dy: Tensor | None, *dstates: Tensor | None) -> tuple[Ten
     dy = torch.zeros_like(y) if dy is None else dy.contiguous()
     parts: list[Any] = [None] * len(dstates)
     if any(part is not None for part in dstates):
-        widths = layer_widths(plan)
+        shapes = plan.state_shapes(x.shape[1])
         parts = [
-            np.zeros((x.shape[1], width), plan.dtype) if part is None else part.contiguous().numpy()
-            for part, width in zip(dstates, widths, strict=True)
+            np.zeros(shape, plan.dtype) if part is None else part.contiguous().numpy()
+            for part, shape in zip(dstates, shapes, strict=True)
         ]
     dx, dinitial = layer.backward(dy.numpy(), tape, plan.state(parts), wanted[0])
     initial = plan.flat(dinitial)[:count]
@@ -104,10 +105,3 @@ def _backward(ctx: Any, dy: Tensor | None, *dstates: Tensor | None) -> tuple[Ten
     found += [torch.from_numpy(part) for part in initial]
     found += plan.finish(tensors, grads)
     return (None,) * 4 + tuple(part if want else None for part, want in zip(found, wanted, strict=True))
-
-
-def layer_widths(plan: Plan) -> list[int]:
-    """The units of each state of each direction."""
-    level = plan.level
-    first = level.proj_size or level.hidden_size
-    return [first, level.hidden_size][: plan.states] * len(plan.suffixes)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -52,17 +51,42 @@ class Level(NamedTuple):
 
 @dataclass(frozen=True)
 class Plan:
-    """A layer that belongs to no call, and how PyTorch's tensors map to its arrays.
+    """A layer that belongs to no call; its parameters are tensors of the same shapes, in the same order.
 
     Calls clone the layer, so that several threads may use one plan.
     """
 
-    level: Level
+    name: str  # of the module
     layer: Layer
     dtype: np.dtype[Any]
-    suffixes: tuple[str, ...]  # of the directions
-    states: int  # of one direction
-    random: bool  # whether a training pass draws masks
+
+    @cached_property
+    def cells(self) -> tuple[Recurrent, ...]:
+        """The recurrent layers, one for each direction."""
+        layer = self.layer
+        if isinstance(layer, Bidirectional):
+            return layer.layer, layer.reverse
+        assert isinstance(layer, Recurrent)
+        return (layer,)
+
+    @cached_property
+    def states(self) -> int:
+        """How many states one direction has."""
+        return len(self.cells[0].state_names)
+
+    @cached_property
+    def suffixes(self) -> tuple[str, ...]:
+        """What the names of a direction's parameters end in."""
+        return ("", SUFFIX)[: len(self.cells)]
+
+    @cached_property
+    def random(self) -> bool:
+        """Whether a training pass may draw: masks, or a cell's own noise."""
+        return True
+
+    def state_shapes(self, rows: int) -> list[tuple[int, ...]]:
+        """The shape of each state of each direction."""
+        return [shape for cell in self.cells for shape in cell.state_shapes(rows)]
 
     def bound(self, params: Arrays, grads: Arrays, training: bool, rng: np.random.Generator) -> Layer:
         """The layer on these arrays."""
@@ -70,6 +94,45 @@ class Plan:
         layer.training = training
         layer.bind(params, grads, self.dtype, rng)
         return layer
+
+    def params(self, weights: Sequence[Tensor]) -> Arrays:
+        """The layer's parameters, on the memory of the weights."""
+        arrays = [weight.detach().numpy() for weight in weights]
+        return dict(zip(self.layer.parameter_shapes(), arrays, strict=True))
+
+    def gradients(self, weights: Sequence[Tensor]) -> tuple[list[Tensor], Arrays]:
+        """Zeros for the gradients of the weights, and the layer's views of them."""
+        tensors = [torch.zeros_like(weight) for weight in weights]
+        return tensors, self.params(tensors)
+
+    def finish(self, tensors: list[Tensor], grads: Arrays) -> list[Tensor]:
+        """The gradients of the weights, once the layer has filled its views."""
+        return tensors
+
+    def state(self, parts: Sequence[Any]) -> Any:
+        """The layer's state, or its gradient, of an array for each state of each direction."""
+        if all(part is None for part in parts):
+            return None
+        count = self.states
+        grouped = [parts[start : start + count] for start in range(0, len(parts), count)]
+        states = [tuple(group) if count > 1 else group[0] for group in grouped]
+        return tuple(states) if len(states) > 1 else states[0]
+
+    def flat(self, state: Any) -> list[Any]:
+        """The arrays of a state that the layer returned."""
+        directions = state if len(self.suffixes) > 1 else (state,)
+        return [part for own in directions for part in (own if self.states > 1 else (own,))]
+
+
+@dataclass(frozen=True)
+class LevelPlan(Plan):
+    """The plan of a level of PyTorch's modules, whose two biases a layer has as one."""
+
+    level: Level
+
+    @cached_property
+    def random(self) -> bool:
+        return any(cell.zoneout or cell.recurrent_dropout for cell in self.cells)
 
     def params(self, weights: Sequence[Tensor]) -> Arrays:
         """The layer's parameters: views of the weights, sums of the two biases."""
@@ -126,20 +189,6 @@ class Plan:
                 tensors[each * number + 3] = inner
         return tensors
 
-    def state(self, parts: Sequence[Any]) -> Any:
-        """The layer's state, or its gradient, of an array for each state of each direction."""
-        if all(part is None for part in parts):
-            return None
-        count = self.states
-        grouped = [parts[start : start + count] for start in range(0, len(parts), count)]
-        states = [tuple(group) if count > 1 else group[0] for group in grouped]
-        return tuple(states) if len(states) > 1 else states[0]
-
-    def flat(self, state: Any) -> list[Any]:
-        """The arrays of a state that the layer returned."""
-        directions = state if len(self.suffixes) > 1 else (state,)
-        return [part for own in directions for part in (own if self.states > 1 else (own,))]
-
 
 def copied(layer: Any) -> Any:
     """A layer with attributes of its own, the objects in them shared."""
@@ -151,7 +200,7 @@ def copied(layer: Any) -> Any:
 
 
 @lru_cache(maxsize=512)
-def plan_of(level: Level) -> Plan:
+def plan_of(level: Level) -> LevelPlan:
     """The plan of a level."""
     inputs, units, options = level.input_size, level.hidden_size, level.options
     zoneout = list(options.zoneout) if isinstance(options.zoneout, tuple) else options.zoneout
@@ -170,8 +219,6 @@ def plan_of(level: Level) -> Plan:
     else:
         cell = Unguarded(inputs, units, level.nonlinearity, **more)
     cell.clip_step = options.clip_step
-    random = bool(cell.zoneout or cell.recurrent_dropout)
     layer: Layer = Bidirectional(cell) if level.bidirectional else cell
-    suffixes = ("", SUFFIX) if level.bidirectional else ("",)
     dtype = np.dtype(str(level.dtype).removeprefix("torch."))
-    return Plan(level, copy.copy(layer), dtype, suffixes, len(cell.state_names), random)
+    return LevelPlan(level.kind, layer, dtype, level)
