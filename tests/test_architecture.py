@@ -15,7 +15,7 @@ PACKAGE = ROOT / "rnncore"
 # halves of the lowest floor, kernels and reference, know nothing of each other.
 FLOORS = [
     {"cli", "__main__"},
-    {"sklearn", "interop", "torch"},
+    {"sklearn", "interop", "torch", "jax"},
     {"trainer", "diagnostics", "pictures"},
     {"summary", "objective"}
     | {"network", "modes", "inference", "stream", "data", "files", "problems", "reservoir"},
