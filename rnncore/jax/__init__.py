@@ -6,8 +6,8 @@ no tape of a callback.
 
 try:
     import jax  # noqa: F401
-except ImportError as error:
-    raise ImportError("rnncore.jax needs JAX: pip install rnncore[jax]") from error
+except ModuleNotFoundError as error:
+    raise ModuleNotFoundError("rnncore.jax needs JAX: pip install rnncore[jax]", name="jax") from error
 
 from .functions import Recurrent, gru, lstm
 

@@ -7,8 +7,9 @@ parameters, ``state_dict`` and results are the same. ``accelerate(model)`` turns
 
 try:
     import torch  # noqa: F401
-except ImportError as error:
-    raise ImportError("rnncore.torch needs PyTorch: pip install rnncore[torch]") from error
+except ModuleNotFoundError as error:
+    message = "rnncore.torch needs PyTorch: pip install rnncore[torch]"
+    raise ModuleNotFoundError(message, name="torch") from error
 
 from .accelerating import accelerate, restore
 from .modules import GRU, LSTM, RNN
