@@ -21,6 +21,20 @@ class Direction:
     weights: list[Block]
     biases: list[Block | None] = field(default_factory=list)  # None: x's, whose map may have none
     gradients: list[Block] = field(default_factory=list)
+    made_for: tuple[str, bool] | None = None  # level and type that compiled functions of its programs are for
+    #: of each role the kind of array and which of them, as its name says; None for working memory
+    sources: list[tuple[str, int] | None] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.sources = [
+            None if role.kind in ("sums", "step_rows", "one_row") else _source(name)
+            for name, role in zip(self.form.names, self.form.roles, strict=True)
+        ]
+
+
+def _source(name: str) -> tuple[str, int]:
+    kind, *place = name.split()
+    return kind, int(place[0]) if place else 0
 
 
 def forward(equations: Equations, record: bool) -> Direction:
@@ -286,7 +300,7 @@ class _Backward(_Loads):
                 gradient = e.graph.leaf("dstate", place, size)
             role = self.form.names[self.form.role(f"flow {place}", "timed", size, e.trace.depths[place])]
             stores.append(Store(role, 0, self.of(gradient), size))
-        role = self.form.names[self.form.role("flow sums", "timed", e.layout.width)]
+        role = self.form.names[self.form.role("dsums", "timed", e.layout.width)]
         zero = e.graph.number(0)
         for column, width, gradient in e.sums:
             stores.append(Store(role, column, zero if gradient is None else self.of(gradient), width))

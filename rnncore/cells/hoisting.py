@@ -55,12 +55,14 @@ class Hoisted:
 
     def evaluate(self, params: Mapping[str, Array], dtype: np.dtype[np.generic]) -> Array:
         """All of them side by side, (width,)."""
+        if not self.values:
+            return np.zeros(1, dtype)
         known = _vectors(self.values, params)
         with np.errstate(all="ignore"):
             parts = [
                 np.broadcast_to(evaluate(value, known), (value.width,)).astype(dtype) for value in self.values
             ]
-        return np.concatenate(parts) if parts else np.zeros(1, dtype)
+        return np.concatenate(parts)
 
     def add_gradients(self, params: Mapping[str, Array], grads: Mapping[str, Array], row: Array) -> None:
         """Hand the gradients of the expressions (width,) on to the learned vectors."""

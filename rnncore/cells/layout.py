@@ -43,6 +43,7 @@ class Layout:
     antisymmetric: list[tuple[Block, float]] = field(default_factory=list)  # with their damping
     projected: int = 0  # sums that x enters: the first ones
     width: int = 0  # all sums
+    one_bias: bool = False  # whether the parameter bias is what all sums that x enters begin with
 
     def add(self, name: str, rows: int, *columns: int, stacked: bool = False) -> Block:
         """Append rows to a parameter, a new one unless it is stacked."""
@@ -118,6 +119,10 @@ def lay_out(trace: Trace) -> Layout:
         layout.weights[linear.name] = tuple(blocks[linear.name][k] for k in range(len(linear.operands)))
         if linear.damping is not None:
             layout.antisymmetric += [(block, linear.damping) for block in layout.weights[linear.name]]
+    layout.one_bias = bool(with_input) and all(
+        linear.name in layout.biases and layout.biases[linear.name].first == layout.columns[linear.name]
+        for linear in with_input
+    )
     for vector in trace.vectors:
         layout.add(vector.name, vector.size)
     return layout

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
 from ..brief import brief
+from ..kernels.dispatch import level
 from ..kernels.equation import Equation
 from ..kernels.memory import empty
 from ..kernels.step_program import program_backward, program_forward
-from ..layers.base import Array, Lengths, State
+from ..layers.base import Array, Lengths, State, shape_of
 from ..layers.flow import Flow, Parts
 from ..layers.masks import Masks, draw_mask
 from ..layers.recurrent import Clipped, Recurrent, RecurrentTape
+from .compiling import compile_directions
 from .directions import Direction, backward, forward
 from .evaluation import step_values
 from .layout import Layout
@@ -45,6 +47,11 @@ class CellTape(RecurrentTape):
         """The states with all of their past."""
         return self.first, *self.others
 
+    def shapes(self) -> list[Any]:
+        arrays = (self.x, self.lengths, self.hidden, self.first, self.record, self.vectors)
+        found = [None if array is None else array.shape for array in (*arrays, *self.others, *self.noise)]
+        return [*found, None if self.masks is None else shape_of(self.masks), self.variant, self.depths]
+
     def mapped(self, function: Callable[[Array], Array], lengths: Lengths) -> CellTape:
         """The tape with a function of every array of steps."""
         first = function(self.first)
@@ -69,6 +76,8 @@ class EquationLayer(Recurrent):
 
     unit_by_unit = True
     learn_initial_state: bool
+    _compiled = False
+    _unbounded: bool | None = None
     _trace: Trace | None = None
     _layout: Layout | None = None
 
@@ -95,10 +104,45 @@ class EquationLayer(Recurrent):
         if key not in made:
             equations = self.equations(variant)
             made[key] = backward(equations, more) if back else forward(equations, more)
+        if self._compiled and made[key].made_for != self._kernels():
+            compile_directions([made[key]], self.dtype.itemsize == 8)
         return made[key]
 
+    def _kernels(self) -> tuple[str, bool]:
+        """What a compiled function is made for: the level in force, and the type."""
+        return level(), self.dtype.itemsize == 8
+
+    def compile(self) -> Self:
+        """Build the equation with the machine's C compiler, and use that from now on.
+
+        The time loop is the same, and so are the bits of the results; what is computed between two products
+        takes less time, most of all in small batches. The compiler named by the environment variable ``CC``
+        is asked, else that which Python was built with; it takes about a second. Copies, pickles and files
+        know nothing of it.
+
+        Returns
+        -------
+        EquationLayer
+            The layer itself.
+
+        Raises
+        ------
+        OSError
+            If there is no C compiler, or it fails; the layer goes on as before.
+        """
+        zoneout = bool(self.zoneout)
+        trained = Variant(self.recurrent_dropout > 0, zoneout, bool(self.trace().noises))
+        directions = [
+            self.direction(Variant(zoneout=zoneout), False, False),
+            self.direction(trained, False, True),
+            self.direction(trained, True, False),
+        ]
+        compile_directions(directions, self.dtype.itemsize == 8)
+        self._compiled = True
+        return self
+
     def __getstate__(self) -> dict[str, Any]:
-        left = ("_trace", "_layout", "_equations", "_directions")
+        left = ("_trace", "_layout", "_equations", "_directions", "_compiled", "_unbounded")
         return {name: value for name, value in super().__getstate__().items() if name not in left}
 
     def state_shapes(self, rows: int) -> tuple[tuple[int, ...], ...]:
@@ -191,23 +235,21 @@ class EquationLayer(Recurrent):
             x, lengths, hidden[depths[0] - 1 :], states, hidden, kept, noise, vectors, variant, depths
         )
 
-    def _arrays(self, tape: CellTape, direction: Direction, more: dict[str, Array]) -> list[Array | None]:
+    def _arrays(
+        self, tape: CellTape, direction: Direction, more: dict[str, Sequence[Array | None]]
+    ) -> list[Array | None]:
         """The arrays of a direction's roles."""
-        found: dict[str, Any] = {"x": tape.x, "record": tape.record, "vectors": tape.vectors, **more}
-        found |= {f"noise {k}": noise for k, noise in enumerate(tape.noise)}
+        found: dict[str, Sequence[Array | None]] = {
+            "x": (tape.x,),
+            "record": (tape.record,),
+            "vectors": (tape.vectors,),
+            "state": tape.all_states(),
+            "noise": tape.noise,
+            **more,
+        }
         if tape.masks is not None:
-            found["drop 0"] = tape.masks.drop
-            found |= {f"keep {k}": keep for k, keep in enumerate(tape.masks.keep)}
-        states = tape.all_states()
-        arrays: list[Array | None] = []
-        for name, role in zip(direction.form.names, direction.form.roles, strict=True):
-            if role.kind in ("sums", "step_rows", "one_row"):
-                arrays.append(None)
-            elif name.startswith("state "):
-                arrays.append(states[int(name.split()[1])])
-            else:
-                arrays.append(found[name])
-        return arrays
+            found["drop"], found["keep"] = (tape.masks.drop,), tape.masks.keep
+        return [None if source is None else found[source[0]][source[1]] for source in direction.sources]
 
     def _run_forward(self, tape: CellTape, scratch: Array) -> None:
         direction = self.direction(tape.variant, False, tape.record is not None)
@@ -226,6 +268,8 @@ class EquationLayer(Recurrent):
     def _input_bias(self) -> Array:
         """The biases of all maps that x enters, zero where there is none."""
         layout = self.layout
+        if layout.one_bias:
+            return self.params["bias"]
         row = np.zeros(layout.projected, self.dtype)
         for name, block in layout.biases.items():
             if block.name == "bias":
@@ -238,16 +282,11 @@ class EquationLayer(Recurrent):
         direction = self.direction(tape.variant, True, bool(flow))
         form = direction.form
         slots = [self._slots(part, tape, place) for place, part in enumerate(dstates)]
-        more: dict[str, Any] = {"dy": dy}
-        for place, part in enumerate(slots):
-            more |= {name: part for name in form.names if name.startswith(f"dstate {place} ")}
-        if flow:
-            more |= {f"flow {k}": array for k, array in enumerate(flow[:-1])} | {"flow sums": flow[-1]}
         if form.projected_add and dx is None:
             dx = empty(tape.x.shape, self.dtype)
         if dx is not None and not form.projected and not form.projected_add:
             dx[...] = 0  # the equation does not ask for x
-        more["dx"] = dx
+        more = {"dy": (dy,), "dx": (dx,), "dstate": slots, "flow": flow[:-1], "dsums": flow[-1:]}
         felt, grads = self.layout.felt(self.params), self.layout.gather(self.grads)
         weights = [block.of(felt) for block in direction.weights]
         dweights = [block.of(grads) for block in direction.gradients[: len(form.outers)]]
@@ -272,8 +311,9 @@ class EquationLayer(Recurrent):
 
     def bound(self) -> float | None:
         """``limit``, or where the equation has a function without a bound infinity; None: anything."""
-        unbounded = any(value.op in _UNBOUNDED for value in self.trace().graph.values)
-        return math.inf if self.limit is None and unbounded else self.limit
+        if self._unbounded is None:
+            self._unbounded = any(value.op in _UNBOUNDED for value in self.trace().graph.values)
+        return math.inf if self.limit is None and self._unbounded else self.limit
 
     def stepwise(self) -> bool:
         if self.learn_initial_state:

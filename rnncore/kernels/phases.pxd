@@ -27,10 +27,17 @@ cdef struct StepProduct:
     int add
     int bias                  # what the sums begin with, or -1
 
+# A phase's program as a function of its own, compiled for one set of kernels.
+ctypedef void (*RunProgram)(
+    const Program *program, Py_ssize_t n, const Py_ssize_t *rows, const Rows *arrays
+) noexcept nogil
+
 cdef struct Phase:
     int first_product
     int last_product
     Program program
+    RunProgram run            # what runs the program in place of the interpreter ...
+    const Kernels *made_for   # ... of these kernels, NULL if there is none
 
 # What a step runs: the program's phases and its packed weights.
 cdef struct Compiled:
@@ -68,7 +75,11 @@ cdef inline void run_phases(
                 c.packed[p.matrix], m.N, 1, NULL if p.bias < 0 else c.packed_biases[p.bias], p.add,
                 <char *>out.at + p.out_column * c.item, rows if out.by == BY_PLACE else NULL, out.row, m.N,
             )
-        if phase.program.n_blocks:
+        if not phase.program.n_blocks:
+            continue
+        if phase.made_for == c.kernels:
+            phase.run(&phase.program, n, rows, arrays)
+        else:
             c.kernels.run_program(&phase.program, n, rows, arrays)
 
 
@@ -109,3 +120,4 @@ cdef class StepProgram:
     cdef bint projected_add   # whether dx is added to what the program has stored
     cdef double flops         # of one row in one step
     cdef object memory
+    cdef object library       # of the functions that run in place of the interpreter

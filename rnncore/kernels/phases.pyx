@@ -5,7 +5,7 @@ Built once from a ``KernelForm`` of rnncore.cells, whose lists become the struct
 
 from libc.stdlib cimport calloc, free
 
-from .dispatch cimport Block, Operation
+from .dispatch cimport Block, Kernels, Operation, kernels
 
 cdef extern from "program.h":
     int MOST_REGISTERS "MAX_REGISTERS"
@@ -141,3 +141,17 @@ cdef class StepProgram:
         take_products(self, memory, form)
         take_gradients(self, memory, form)
         take_programs(self, memory, form)
+
+    def adopt(self, library, list addresses, bint is_double):
+        """Run these functions, one for each phase, 0 for a phase without a program, in place of the
+        interpreter, as long as the kernels in force are those of now. ``library`` is kept as long as they are
+        needed."""
+        cdef const Kernels *made_for = kernels(is_double)
+        if len(addresses) != self.n_phases:
+            raise RuntimeError(f"expected {self.n_phases} functions, got {len(addresses)}")
+        self.library = library
+        for phase, address in enumerate(addresses):
+            self.phases[phase].made_for = NULL
+            if address:
+                self.phases[phase].run = <RunProgram><size_t>address
+                self.phases[phase].made_for = made_for
