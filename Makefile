@@ -64,7 +64,7 @@ docs: $(VENV)/docs
 # What goes through Python's own ways alone, or compiles programs of its own, is left to `make test`.
 UNCHECKED := documents cli cli_tasks cli_export race long_memory diagnose_command diagnostic_pictures verdict \
 	interop_onnx hostile_onnx interop_keras embedding c_export cell_c_export cell_onnx compiled_cells campaign stubs architecture \
-	nogil sklearn choosing new_cell tables odd_tables series odd_series relative_forecasts yardsticks torch_modules jax
+	nogil sklearn choosing new_cell tables odd_tables series odd_series relative_forecasts yardsticks torch_modules jax terminal
 
 # A sanitizer reports on the file that pytest would otherwise keep to itself: --capture=sys.
 test-checked: $(CHECKED)

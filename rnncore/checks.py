@@ -24,6 +24,12 @@ LARGEST = 2**63 - 1
 LARGEST_SIZE = 2**31 - 1
 
 
+def one_line(error: BaseException, most: int = 300) -> str:
+    """What an error says, as far as it fits into a message: on one line, whatever it quotes of a file."""
+    text = " ".join(str(error)[: 2 * most].split())[:most]
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
 def check_array(name: str, value: Any, dtype: np.dtype[Any], axes: str, sizes: Sequence[int | None]) -> Array:
     """``value``, if it is a C-contiguous array of ``dtype`` with the wanted sizes; a copy if misaligned.
 

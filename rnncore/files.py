@@ -24,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import cells, layers
+from .checks import one_line
 from .data import Task, Vocabulary, task_from_dict
 from .disk import Path, reading, remove_abandoned, write_atomically
 from .layers.nested import parts_of
@@ -142,7 +143,7 @@ def load(path: Path) -> Network:
         net.metadata = check_facts(content.get("metadata", {}))
         net.freeze(*_frozen(architecture.get("frozen", []), net))
     except (TypeError, ValueError) as error:
-        raise ValueError(f"{os.fspath(path)} cannot be read: {error}") from error
+        raise ValueError(f"{os.fspath(path)} cannot be read: {one_line(error, 1500)}") from error
     for name, tensor in tensors.items():
         net.params[name] = tensor
     return net.eval()
@@ -191,7 +192,7 @@ def _build_layer(place: int, config: Any) -> layers.Layer:
     try:
         return LAYERS[kind](**{name: value for name, value in config.items() if name != "type"})
     except Exception as error:  # whatever a constructor makes of a stranger's arguments
-        raise ValueError(f"its layer {place}, {kind}, is impossible: {str(error)[:200]}") from error
+        raise ValueError(f"its layer {place}, {kind}, is impossible: {one_line(error)}") from error
 
 
 def _compare(claims: Claims, chain: list[layers.Layer], dtype: str) -> None:
@@ -255,7 +256,7 @@ def _build_vocabulary(entries: Any) -> Vocabulary | None:
     try:
         return Vocabulary(entries)
     except ValueError as error:
-        raise ValueError(f"its vocabulary is impossible: {str(error)[:200]}") from error
+        raise ValueError(f"its vocabulary is impossible: {one_line(error)}") from error
 
 
 def _build_task(data: Any) -> Task | None:
@@ -264,7 +265,7 @@ def _build_task(data: Any) -> Task | None:
     try:
         return task_from_dict(data)
     except ValueError as error:
-        raise ValueError(f"its task is impossible: {str(error)[:200]}") from error
+        raise ValueError(f"its task is impossible: {one_line(error)}") from error
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Array], metadata: Mapping[str, Any]) -> None:
@@ -338,9 +339,9 @@ def read_tensors(
             if ours and ours.get("blake2b") != _digest(tensors, metadata):
                 raise ValueError("its content does not match its digest; it was changed after it was written")
         except SafetensorError as error:  # it quotes the file, in full
-            raise ValueError(f"{path} cannot be read: {' '.join(str(error).split())[:300]}") from error
+            raise ValueError(f"{path} cannot be read: {one_line(error)}") from error
         except ValueError as error:
-            raise ValueError(f"{path} cannot be read: {error}") from error
+            raise ValueError(f"{path} cannot be read: {one_line(error, 1500)}") from error
         except RecursionError:
             raise ValueError(f"{path} cannot be read: its metadata is nested too deeply") from None
     return tensors, metadata

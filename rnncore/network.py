@@ -255,6 +255,7 @@ class Network:
         record = check_flag("record", record) and not self.packed
         kept = find_kept(x, lengths)
         if kept is not None:
+            self._check_states("state", state, kept.shape[1])
             return masked_forward(self, x, state, kept, record)
         self._check_states("state", state, self._check_input(x, lengths))
         if record and isinstance(x, np.ndarray):
@@ -344,6 +345,8 @@ class Network:
                 "inference mode"
             )
         if isinstance(tape, MaskedTape):
+            dstate = take_state("dstate", dstate)
+            self._check_states("dstate", dstate, tape.kept.shape[1])
             return masked_backward(self, dy, tape, dstate, extra, input_gradient)
         self._check_entries("tape", tape)
         for position, (layer, entry) in enumerate(zip(self.layers, tape, strict=True)):

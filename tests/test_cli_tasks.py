@@ -151,6 +151,19 @@ def test_labels_are_predicted_from_new_data_alone(shelf, tmp_path):
     assert np.mean([row["label"] == label for row, (_, label) in zip(written, data, strict=True)]) > 0.9
 
 
+def test_formulas_among_the_texts_are_escaped_where_asked(shelf, tmp_path):
+    folder, _ = shelf
+    lines = tmp_path / "new.txt"
+    lines.write_text("=1+2\nplain\n")
+    plain, safe = (
+        table(run("predict", folder / "files.safetensors", lines, *option).stdout)
+        for option in ((), ("--escape-formulas",))
+    )
+    assert [row["text"] for row in plain] == ["=1+2", "plain"]
+    assert [row["text"] for row in safe] == ["'=1+2", "plain"]
+    assert [row | {"text": ""} for row in plain] == [row | {"text": ""} for row in safe]
+
+
 def test_forecasts_beat_the_naive_ones_and_are_measured_as_said(shelf):
     folder, said = shelf
     test = said["series"].split("test:")[1]

@@ -460,3 +460,16 @@ def test_what_cannot_be_saved_is_named(tmp_path, arguments, words):
     with pytest.raises(TypeError, match=words):
         save(net if first is None else first, path, *others)
     assert not path.exists()
+
+
+def test_a_message_is_one_line_whatever_it_quotes(model, tmp_path):
+    tensors, content = read_tensors(model[0])
+    for name in ("a\nb", "\x1b[2J", "x" * 5000):
+        broken = json.loads(json.dumps(content))
+        broken["architecture"]["layers"][1][name] = 1
+        path = tmp_path / "broken.safetensors"
+        write_tensors(path, tensors, broken)
+        with pytest.raises(ValueError, match=r"broken.safetensors cannot be read") as caught:
+            load(path)
+        assert str(caught.value).isprintable()
+        assert len(str(caught.value)) < 1000

@@ -255,3 +255,17 @@ def test_metrics_take_masks(rng):
 def test_wrong_masks_and_weights(call, error, message, rng):
     with pytest.raises(error, match=message):
         call(*problem(CrossEntropy, rng))
+
+
+@pytest.mark.parametrize("mask", [MASK, np.zeros_like(MASK)], ids=["mask", "nothing kept"])
+@pytest.mark.parametrize(
+    "wrong", [[0], {"h": 0}, 0.5, "h", (np.zeros((B, 2)),), (np.zeros((B - 1, 3)), None)]
+)
+def test_wrong_states_are_refused_under_a_mask_too(mask, wrong, rng):
+    net = Network(GRU(2, 3), Dense(3, 1), dtype="float64")
+    x = rng.standard_normal((T, B, 2))
+    with pytest.raises((TypeError, ValueError), match=r"^state"):
+        net.forward(x, wrong, lengths=mask)
+    y, _, tape = net.forward(x, lengths=mask)
+    with pytest.raises((TypeError, ValueError), match=r"^dstate"):
+        net.backward(y, tape, wrong)

@@ -19,6 +19,7 @@ from ..trainer import predict
 from .build import build_network
 from .options import COUNT, DELIMITER, ENCODING, POOLS, POSITIVE, ClassifyOptions, training_options
 from .running import Outcome, announce, echo_table, end, run, training_axes, with_defaults, write
+from .terminal import echo
 
 Parts = dict[str, LabelledText]
 
@@ -145,5 +146,5 @@ def _speed(outcome: Outcome, source: RaggedSource, options: ClassifyOptions) -> 
     epoch = math.ceil(len(source) / options.accumulate)
     rate = outcome.updates * len(source.sequences) / epoch / max(outcome.seconds, 1e-9)
     step = outcome.trainer.step
-    click.echo(f"trained     {step:,} updates, {step / epoch:.1f} epochs; {outcome.time}")
-    click.echo(f"speed       {rate:,.0f} texts per second in training")
+    echo(f"trained     {step:,} updates, {step / epoch:.1f} epochs; {outcome.time}")
+    echo(f"speed       {rate:,.0f} texts per second in training")

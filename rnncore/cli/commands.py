@@ -16,6 +16,7 @@ from .export import export
 from .info import info
 from .predict import predict
 from .sample import sample
+from .terminal import echo
 from .train import train
 
 
@@ -62,7 +63,7 @@ class CommandLine(click.Group):
 
 def complain(message: str) -> int:
     """Print what is wrong as one line; returns the exit status."""
-    click.echo(f"rnncore: {' '.join(message.split())}", err=True)
+    echo(f"rnncore: {' '.join(message.split())}", err=True)
     return 2
 
 
@@ -75,7 +76,7 @@ SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 def main(context: click.Context) -> None:
     """Train recurrent networks on text, labels and time series, and put them to work."""
     if context.invoked_subcommand is None:
-        click.echo(context.get_help())
+        echo(context.get_help())
 
 
 main.add_command(train)

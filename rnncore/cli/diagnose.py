@@ -16,6 +16,7 @@ from ..losses import BinaryCrossEntropy, CrossEntropy, SquaredError
 from ..pictures import new_figure
 from .looks import LOOK, ROWS, STEPS, look_at_task, look_at_text, read_arrays
 from .options import COUNT, DELIMITER, FILE
+from .terminal import echo
 
 LOSSES = {"crossentropy": CrossEntropy, "squared": SquaredError, "binary": BinaryCrossEntropy}
 
@@ -57,13 +58,13 @@ def diagnose(
         report = examine(net, batch, own)
     except TypeError as error:  # DATA is to blame: what is wrong with it is one line
         raise ValueError(f"{' '.join(data)}: {error}") from error
-    click.echo(str(report))
+    echo(str(report))
     if json_path is not None:
         write_atomically(json_path, json.dumps(report.to_dict(), indent=1, allow_nan=False).encode())
     path = os.path.splitext(model)[0] + ".html" if page is None else page
     title = f"Diagnosis of {os.path.basename(model)}"
     write_page(path, report, net, batch.x, batch.target, own, batch.lengths, title=title)
-    click.echo(f"\npage: {path}")
+    echo(f"\npage: {path}")
 
 
 def read_look(

@@ -9,6 +9,7 @@ import click
 from ..files import load
 from ..interop.c import export as export_c
 from .options import check_outputs
+from .terminal import echo
 
 
 @click.command()
@@ -49,12 +50,12 @@ def export(
     if c_file is not None:
         sizes = export_c(net, c_file, name=name, softmax=softmax, weights=weights, lanes=int(lanes))
         size = Path(c_file).stat().st_size
-        click.echo(f"{c_file}: {net.params.flat.size:,} parameters, {size:,} bytes; link it with -lm")
-        click.echo(f"{sizes}")
+        echo(f"{c_file}: {net.params.flat.size:,} parameters, {size:,} bytes; link it with -lm")
+        echo(f"{sizes}")
     if onnx_file is not None:
         from ..interop.onnx import export as export_onnx  # the onnx package is an extra
 
         report = export_onnx(net, onnx_file, lengths=lengths, softmax=softmax)
         size = Path(onnx_file).stat().st_size
         apart = f"largest difference in {report.runtime} {report.difference:.2g}"
-        click.echo(f"{onnx_file}: {net.params.flat.size:,} parameters, {size:,} bytes; {apart}")
+        echo(f"{onnx_file}: {net.params.flat.size:,} parameters, {size:,} bytes; {apart}")

@@ -23,6 +23,7 @@ from .options import COUNT, DECIMAL, DELIMITER, ENCODING, ForecastOptions, train
 from .running import Outcome, announce, end, run, training_axes, with_defaults, write
 from .scores import Data, draw_forecasts, report, verdict, yardstick
 from .series import choose_columns, find_times, read_columns, treatments
+from .terminal import echo
 
 Index = NDArray[np.intp]
 
@@ -107,7 +108,7 @@ def forecast(context: click.Context, /, **given: Any) -> None:
             if part is not None:
                 scores = report(name, net, data, part, first, ridge)
                 said = verdict(scores, name, options, data, outcome.history)
-    click.echo(f"trained     {outcome.trainer.step:,} updates; {outcome.time}")
+    echo(f"trained     {outcome.trainer.step:,} updates; {outcome.time}")
 
     def draw(path: str) -> None:
         part = None if outcome.interrupted else test or validation
@@ -119,7 +120,7 @@ def forecast(context: click.Context, /, **given: Any) -> None:
 
     write(options, net, outcome, draw, task=task)
     if said:
-        click.echo(f"verdict     {said}")
+        echo(f"verdict     {said}")
     end(outcome, context)
 
 
@@ -141,7 +142,7 @@ def _train(
         if outcome.trainer.evaluate(watched) > best:
             net.params.flat[:] = kept
         else:
-            click.echo("note        the network adds nothing to the linear forecast, which is kept alone")
+            echo("note        the network adds nothing to the linear forecast, which is kept alone")
     return outcome
 
 

@@ -16,6 +16,7 @@ from ..data import Forecast, Task
 from ..data.table import listed
 from ..files import load
 from ..version import __version__
+from .terminal import echo
 
 LIBRARIES = ("numpy", "scipy", "safetensors", "matplotlib")
 
@@ -27,7 +28,7 @@ def info(model: str | None) -> None:
     rows = machine_rows() if model is None else model_rows(model)
     width = max(len(name) for name, _ in rows)
     for name, value in rows:
-        click.echo(f"{name:<{width}}  {value}".rstrip())
+        echo(f"{name:<{width}}  {value}".rstrip())
 
 
 def machine_rows() -> list[tuple[str, str]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -21,8 +22,11 @@ from ..network import Network
 from ..trainer import predict as run
 from .options import DECIMAL, DELIMITER, ENCODING, FILE, check_outputs
 from .series import read_again, treatments
+from .terminal import echo
 
 ROWS = 64  # sequences in a batch
+FORMULA = re.compile(r"\s*[=+\-@\uff1d\uff0b\uff0d\uff20]|[\t\r\n]")  # wide forms count in spreadsheets too
+NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?|[+-]?(inf|nan)", re.IGNORECASE)
 Rows = Iterator[Sequence[Any]]
 
 
@@ -34,9 +38,13 @@ Rows = Iterator[Sequence[Any]]
 @DELIMITER
 @DECIMAL
 @treatments
+@click.option(
+    "--escape-formulas", is_flag=True,
+    help="Put an apostrophe in front of text that a spreadsheet would take for a formula.",
+)  # fmt: skip
 def predict(
     model: str, file: str, out: str | None, encoding: str, delimiter: str | None, decimal: str | None,
-    order: str, duplicates: str, gaps: str, day_first: bool | None,
+    order: str, duplicates: str, gaps: str, day_first: bool | None, escape_formulas: bool,
 ) -> None:  # fmt: skip
     """Write what the network in the file MODEL says of FILE, data of the kind that it was trained on.
 
@@ -44,6 +52,9 @@ def predict(
     column that held the texts in training, or has a text on each line if there were no columns. Of a time
     series: a line for each step of the horizon behind its end, with its time and series if the model knows
     them. All is written in UTF-8, and numbers so that reading them again gives the same ones.
+
+    A spreadsheet computes what begins with = + - or @. Where texts, labels or names come from strangers and
+    the CSV goes to one, use --escape-formulas.
     """
     check_outputs([model, file], {"--out": out})
     net, task = task_network(model)
@@ -54,12 +65,22 @@ def predict(
         )
     else:
         rows = label_rows(net, task, file, encoding, delimiter)
+    if escape_formulas:
+        rows = ([escaped(cell) for cell in row] for row in rows)
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(rows)
     if out is None:
-        click.echo(text.getvalue(), nl=False)
+        echo(text.getvalue(), nl=False)
     else:
         write_atomically(out, text.getvalue().encode())
+
+
+def escaped(cell: Any) -> Any:
+    """A cell of CSV that no spreadsheet takes for a formula: text that begins like one, numbers apart, has an
+    apostrophe in front, also where blanks come first."""
+    if not isinstance(cell, str) or NUMBER.fullmatch(cell):
+        return cell
+    return f"'{cell}" if FORMULA.match(cell) else cell
 
 
 def task_network(path: str) -> tuple[Network, Classification | Forecast]:

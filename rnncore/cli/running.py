@@ -19,6 +19,7 @@ from ..network import Network
 from ..trainer import History, Trainer
 from .build import Clock, build_clips, build_optimizer, build_penalties, build_schedule
 from .options import Options, check_outputs, refuse_idle
+from .terminal import echo
 
 Told = TypeVar("Told", bound=Options)
 
@@ -99,7 +100,7 @@ def announce(options: Options, net: Network, **lines: str) -> None:
         "parameters": f"{net.params.flat.size:,}, {net.dtype}, seed {options.seed}",
     }
     for name, text in lines.items():
-        click.echo(f"{name:<12}{text}")
+        echo(f"{name:<12}{text}")
 
 
 def _short(config: Mapping[str, Any], kind: str) -> str:
@@ -167,7 +168,7 @@ def _check_rate(options: Options, total: int | None) -> None:
     elif total is not None and lr * total < 0.01:
         told = f"moves no weight by more than about {lr * total:.1g} in all of {total:,} updates"
     if told:
-        click.echo(f"note        --lr {lr:g} {told}: the default is 0.002")
+        echo(f"note        --lr {lr:g} {told}: the default is 0.002")
 
 
 def write(
@@ -186,7 +187,7 @@ def write(
     if options.history is not None:
         outcome.history.to_csv(options.history)
     files = ", ".join(filter(None, [options.out, drawn, options.history]))
-    click.echo(f"written     {files}; for --resume {options.checkpoint}")
+    echo(f"written     {files}; for --resume {options.checkpoint}")
 
 
 def training_axes(result: tuple[float, float] | None = None) -> tuple[Any, Any]:
@@ -202,14 +203,14 @@ def training_axes(result: tuple[float, float] | None = None) -> tuple[Any, Any]:
 def echo_table(title: str, columns: Sequence[str], rows: Mapping[str, Sequence[float]], digits: int) -> None:
     """Print numbers under their names."""
     width = max([len(title), *(len(name) + 2 for name in rows)])
-    click.echo(f"\n{title:<{width}}" + "".join(f"{name:>12}" for name in columns))
+    echo(f"\n{title:<{width}}" + "".join(f"{name:>12}" for name in columns))
     for name, row in rows.items():
-        click.echo(f"  {name:<{width - 2}}" + "".join(f"{value:12.{digits}f}" for value in row))
-    click.echo()
+        echo(f"  {name:<{width - 2}}" + "".join(f"{value:12.{digits}f}" for value in row))
+    echo()
 
 
 def end(outcome: Outcome, context: click.Context) -> None:
     """Leave with status 130 if the run was interrupted."""
     if outcome.interrupted:
-        click.echo("interrupted: the same command with --resume goes on", err=True)
+        echo("interrupted: the same command with --resume goes on", err=True)
         context.exit(130)

@@ -12,6 +12,7 @@ from ..data import Vocabulary
 from ..files import load
 from ..layers import Embedding
 from ..network import Network
+from .terminal import echo
 
 
 def generate(
@@ -104,7 +105,7 @@ def write(
     """Print the prompt and what the network makes of it, as it comes."""
     characters = generate(net, vocabulary, prompt, length, temperature, np.random.default_rng(seed))
     vocabulary.encode(prompt)  # an error comes before anything is printed
-    click.echo(prompt, nl=False)
+    echo(prompt, nl=False)
     for character in characters:
-        click.echo(character, nl=False)  # click flushes
-    click.echo()
+        echo(character, nl=False)  # click flushes
+    echo()

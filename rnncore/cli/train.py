@@ -20,6 +20,7 @@ from .options import COUNT, TextOptions, training_options
 from .running import Outcome, announce, end, run, with_defaults
 from .running import write as write_files
 from .sample import write
+from .terminal import echo
 
 BITS = 1 / math.log(2)  # in a nat
 
@@ -105,7 +106,7 @@ def text(context: click.Context, /, **given: Any) -> None:
     write_files(options, net, outcome, draw, vocabulary=corpus.vocabulary)
     if options.demo and not outcome.interrupted:
         prompt = DEMO_PROMPT if all(character in corpus.vocabulary for character in DEMO_PROMPT) else ""
-        click.echo(f"\nwhat it writes after {prompt!r}:\n")
+        echo(f"\nwhat it writes after {prompt!r}:\n")
         write(net, corpus.vocabulary, prompt, DEMO_LENGTH, DEMO_TEMPERATURE, options.seed)
     end(outcome, context)
 
@@ -120,14 +121,14 @@ def _report(corpus: Corpus, outcome: Outcome, yardsticks: dict[str, list[float]]
     if not parts:
         return
     bits = [outcome.trainer.evaluate(part.measured()) * BITS for part in parts.values()]
-    click.echo("\nbits per character" + "".join(f"{name:>12}" for name in parts))
+    echo("\nbits per character" + "".join(f"{name:>12}" for name in parts))
     for name, row in {**yardsticks, "this network": bits}.items():
-        click.echo(f"  {name:<16}" + "".join(f"{value:12.3f}" for value in row))
-    click.echo()
+        echo(f"  {name:<16}" + "".join(f"{value:12.3f}" for value in row))
+    echo()
 
 
 def _speed(stream: TextStream, outcome: Outcome, epoch: int) -> None:
     rate = outcome.updates * stream.predictions / epoch / max(outcome.seconds, 1e-9)
     step = outcome.trainer.step
-    click.echo(f"trained     {step:,} updates, {step / epoch:.1f} epochs; {outcome.time}")
-    click.echo(f"speed       {rate:,.0f} characters per second in training")
+    echo(f"trained     {step:,} updates, {step / epoch:.1f} epochs; {outcome.time}")
+    echo(f"speed       {rate:,.0f} characters per second in training")

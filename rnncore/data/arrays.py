@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..checks import one_line
 from ..disk import reading
 
 Path = str | os.PathLike[str]
@@ -45,9 +46,9 @@ def read_npz(path: Path, names: Sequence[str]) -> dict[str, NDArray[Any]]:
             for cause in (error, error.__context__):  # zipfile takes a broken disk for no .zip file
                 if isinstance(cause, OSError) and cause.errno not in (None, errno.EINVAL):
                     raise cause from None  # EINVAL comes from a place in front of the file
-            raise ValueError(f"{name} cannot be read as .npz: {_line(error)}") from error
+            raise ValueError(f"{name} cannot be read as .npz: {one_line(error)}") from error
         except (LookupError, NotImplementedError, RuntimeError, TypeError, SyntaxError) as error:
-            raise ValueError(f"{name} cannot be read as .npz: it is damaged: {_line(error)}") from error
+            raise ValueError(f"{name} cannot be read as .npz: it is damaged: {one_line(error)}") from error
 
 
 def _read_members(archive: zipfile.ZipFile, names: Sequence[str], most: int) -> dict[str, NDArray[Any]]:
@@ -76,11 +77,6 @@ def check_compression(info: zipfile.ZipInfo) -> None:
         )
 
 
-def _line(error: BaseException) -> str:
-    """What an error says, on one line, as far as it fits into a message."""
-    return " ".join(str(error).split())[:300]
-
-
 def _read_npy(data: bytes, name: str) -> NDArray[Any]:
     """An array out of the bytes of an .npy file, whose header is compared with them."""
     file = io.BytesIO(data)
@@ -91,7 +87,7 @@ def _read_npy(data: bytes, name: str) -> NDArray[Any]:
     try:
         shape, by_columns, dtype = read(file)
     except Exception as error:  # whatever Python's own parser makes of a stranger's text
-        raise ValueError(f"{name} has no header of the .npy format: {_line(error)}") from error
+        raise ValueError(f"{name} has no header of the .npy format: {one_line(error)}") from error
     if dtype.hasobject or not dtype.itemsize or any(size < 0 for size in shape) or len(shape) > 32:
         raise ValueError(f"{name} is {dtype} {shape}, which holds no numbers")
     count = 1

@@ -64,7 +64,14 @@ def _digest(arrays: dict[str, np.ndarray], content: Any) -> str:
 
 def mutate(rng: Generator, data: bytes) -> bytes:
     """Something in the content, in an array, in the header, or in the bytes."""
-    kind = rng.random()
+    try:
+        return _mutate_parts(rng, data, rng.random())
+    except (UnicodeEncodeError, ValueError, RecursionError):
+        # half a surrogate pair, a number of too many digits, or too deep for JSON's encoder
+        return hostile.mutate_bytes(rng, data)
+
+
+def _mutate_parts(rng: Generator, data: bytes, kind: float) -> bytes:
     if kind < 0.15:
         return hostile.mutate_bytes(rng, data)
     if kind < 0.35:
@@ -75,10 +82,7 @@ def mutate(rng: Generator, data: bytes) -> bytes:
         content = hostile.mutate_tree(rng, content)
     if kind > 0.65:
         arrays = _mutate_arrays(rng, arrays)
-    try:
-        return put_together(arrays, content)
-    except (UnicodeEncodeError, ValueError):  # half a surrogate pair, or a number of too many digits
-        return hostile.mutate_bytes(rng, data)
+    return put_together(arrays, content)
 
 
 def _mutate_arrays(rng: Generator, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...checks import check_flag
+from ...checks import check_flag, one_line
 from ...data.table import listed
 from ...layers import Bidirectional, Dense, Embedding, Layer
 from ...network import Network
@@ -136,14 +136,13 @@ def _errors_name(name: str) -> Iterator[None]:
     try:
         yield
     except ValueError as error:
-        raise ValueError(f"{name} cannot be read: {error}") from error
+        raise ValueError(f"{name} cannot be read: {one_line(error, 1500)}") from error
     except OSError as error:
         if error.filename is not None:  # it could not be opened
             raise
-        raise ValueError(f"{name} cannot be read: it is damaged: {str(error)[:200]}") from error
+        raise ValueError(f"{name} cannot be read: it is damaged: {one_line(error)}") from error
     except (ArithmeticError, AttributeError, LookupError, MemoryError, RuntimeError, TypeError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise ValueError(f"{name} cannot be read: it is damaged: {reason}") from error
+        raise ValueError(f"{name} cannot be read: it is damaged: {one_line(error)}") from error
 
 
 def _build(line: Line, source: Source, output: str | None) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ...checks import one_line
 from ...disk import reading
 from ...layers import Bidirectional, Embedding
 from ...network import Network
@@ -174,7 +175,7 @@ def load(path: str | os.PathLike[str], values: Mapping[str, Any] | None = None) 
         _check_size(model, shapes, MAX_NUMBERS + 64 * size)
         _compare(onnx, proto, model, shapes, fixed)
     except ValueError as error:
-        raise ValueError(f"{name} cannot be read: {error}") from error
+        raise ValueError(f"{name} cannot be read: {one_line(error, 1500)}") from error
     return model
 
 
