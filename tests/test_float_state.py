@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import threading
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -31,6 +32,7 @@ from rnncore.ctc import CTC
 from rnncore.losses import BinaryCrossEntropy, CrossEntropy, SquaredError
 from rnncore.optimizers import SGD, AdamW, RMSprop
 from rnncore.regularizers import L1, L2
+from rnncore.trainer.gradient import average
 
 UNITS = 136  # a pass over what `train` gives is worth two threads or more
 CELLS = {
@@ -331,3 +333,12 @@ def test_workers_compute_as_the_caller_does_and_not_as_the_thread_that_made_them
     """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
+
+
+def test_means_of_accumulated_gradients_are_flushed():
+    """Means over three steps of sums in which one step weighs 1."""
+    for dtype in (np.float32, np.float64):
+        tiny = np.finfo(dtype).tiny
+        grads = np.array([2 * tiny, -2 * tiny, 6 * tiny, 1], dtype)
+        assert average(grads, SimpleNamespace(unit=1.0, weight=3.0)) == 3.0
+        assert grads.tolist() == [0, 0, 2 * tiny, dtype(1 / 3)]

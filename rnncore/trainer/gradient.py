@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from ..kernels.float_state import flushing
 from ..network import Network
 from .checkpoint import Position
 from .segments import Array, Piece, Walk, map_state
@@ -49,6 +50,15 @@ def _enter(net: Network, walk: Walk, piece: Piece) -> Any:
         return state
     zeros = tuple(layer.zero_state(piece.shape[1], walk.steps) for layer in net.layers)
     return None if all(part is None for part in zeros) else zeros
+
+
+def average(grads: Array, position: Position) -> float:
+    """Turn the sum of a window's gradients into their mean, in place; returns the weight of its steps."""
+    weight = position.weight or 1.0  # 0 where only rows of weight 0 have reached the segment
+    if weight != position.unit:
+        with flushing():
+            np.multiply(grads, position.unit / weight, out=grads)
+    return weight
 
 
 class Gradient:
@@ -133,7 +143,8 @@ class Gradient:
         if position.unit == 0:
             position.unit = float(count)
         elif count != position.unit:
-            dy *= count / position.unit
+            with flushing():
+                dy *= count / position.unit
         position.weight += count
         position.loss += value * count
         return tape, dy, count
@@ -146,8 +157,9 @@ class Gradient:
         for penalty in acting:
             value, gradients = penalty.before(net.layers, tape, weight)
             position.penalty += value * count
-            for place, gradient in gradients.items():
-                extra[place] = extra[place] + gradient if place in extra else gradient
+            with flushing():
+                for place, gradient in gradients.items():
+                    extra[place] = extra[place] + gradient if place in extra else gradient
         _, dinitial = net.backward(dy, tape, dstate, extra or None, input_gradient=False)
         for penalty in acting:
             position.penalty += penalty.after(net.layers, tape, weight) * count

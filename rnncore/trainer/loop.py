@@ -28,7 +28,7 @@ from .arguments import (
     split_penalties,
 )
 from .checkpoint import Run, load_checkpoint, save_checkpoint
-from .gradient import Gradient, mean_loss
+from .gradient import Gradient, average, mean_loss
 from .history import History
 from .interrupts import CtrlC
 from .progress import Progress, check_mode, make_progress
@@ -364,9 +364,7 @@ class Trainer:
         net, run, position = self.net, self._run, self._run.position
         self._between = False
         grads = net.grads.flat
-        weight = position.weight or 1.0  # 0 where only rows of weight 0 have reached the segment
-        if weight != position.unit:
-            np.multiply(grads, position.unit / weight, out=grads)
+        weight = average(grads, position)
         self.penalty = position.penalty / weight
         self.penalty += sum((penalty(net.params, net.grads) for penalty in self.regularizers), 0.0)
         held = {name: net.params[name].copy() for name in net.frozen}  # from penalties and weight decay

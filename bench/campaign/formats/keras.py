@@ -17,6 +17,7 @@ from campaign.subjects import Subject
 from rnncore import GRU, Dense, Embedding, LastStep, Network
 from rnncore.interop import keras
 
+LONGEST = 60_000  # characters of an attribute: HDF5 takes 64 KiB
 GATES = {"SimpleRNN": 1, "GRU": 3, "LSTM": 4}
 FOLDERS = {"SimpleRNN": "simple_rnn", "GRU": "gru", "LSTM": "lstm"}
 INPUTS, UNITS = 3, 4
@@ -56,6 +57,8 @@ def model(rng: Generator) -> tuple[dict[str, Any], list[tuple[str, list[np.ndarr
 def text_attribute(rng: Generator, item: Any, name: str, text: Any) -> None:
     """A text attribute as some version of Keras writes it: of fixed or of variable length, or as neither."""
     kind = rng.random()
+    if isinstance(text, str):
+        text = text[:LONGEST]
     if kind < 0.4:
         item.attrs[name] = text
     elif kind < 0.9:
