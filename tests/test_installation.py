@@ -2,6 +2,7 @@
 
 import importlib
 import os
+import shutil
 import subprocess
 import sys
 from importlib import resources
@@ -24,6 +25,20 @@ def test_the_installed_package_is_tested(name):
     found = Path(importlib.import_module(name).__file__).resolve()
     assert found.is_relative_to(Path(os.environ["RNNCORE_TESTED"]).resolve())
     assert not found.is_relative_to(ROOT / "rnncore")
+
+
+@pytest.mark.skipif(sys.platform != "linux" or shutil.which("readelf") is None, reason="reads ELF files")
+@pytest.mark.parametrize("stem", compiled_modules())
+def test_compiled_modules_are_hardened(stem):
+    """Addresses bound at the start and read-only since, guarded stacks, no search path of its own."""
+    path = importlib.import_module(f"rnncore.kernels.{stem}").__file__
+    command = ["readelf", "--wide", "--dynamic", "--program-headers", "--dyn-syms", path]
+    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert "GNU_RELRO" in said
+    assert "BIND_NOW" in said
+    assert "__stack_chk_fail" in said
+    assert "RUNPATH" not in said
+    assert "RPATH" not in said
 
 
 @pytest.mark.parametrize("stem", compiled_modules())

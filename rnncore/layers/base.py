@@ -16,6 +16,8 @@ State = Any  # None, an array (B, H), or a tuple of them
 
 def shape_of(part: Any) -> Any:
     """The shape of an array, or those of all arrays in a tuple or a record."""
+    if part is None:
+        return None
     if isinstance(part, np.ndarray):
         return part.shape
     if isinstance(part, (tuple, list)):
